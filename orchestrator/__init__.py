@@ -1,0 +1,33 @@
+"""MetaSweep: runs meta-learning studies. The command line is a thin face of these functions.
+
+>>> from orchestrator import load_sweep, results, run_sweep
+>>> run_sweep(load_sweep("sweeps/quickstart.yaml"))
+>>> results("quickstart")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.rows import results
+    from orchestrator.spec import load_spec as load_sweep
+    from orchestrator.sweep import Where, run_sweep
+
+__all__ = ["Where", "load_sweep", "results", "run_sweep"]
+
+_PLACES = {
+    "Where": "orchestrator.sweep:Where",
+    "load_sweep": "orchestrator.spec:load_spec",
+    "results": "orchestrator.rows:results",
+    "run_sweep": "orchestrator.sweep:run_sweep",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is asked for, so that ``orchestrate --help`` answers at once."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")
+    module, _, attribute = _PLACES[name].partition(":")
+    return getattr(import_module(module), attribute)

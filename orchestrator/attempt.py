@@ -1,0 +1,156 @@
+"""One attempt at a trial: runs what the store does not have yet, and records it.
+
+Whatever kills an attempt leaves whole records behind, and the next attempt goes on from them.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+from orchestrator.attempt_record import AttemptRecord
+from orchestrator.environment import environment
+from orchestrator.store import Keys, Manifest, Store, keys_of
+from trainers.config import TrialConfig
+from trainers.datasets.image_file import ImageTable
+from trainers.errors import TrainingDiverged
+from trainers.evaluation import evaluate
+from trainers.snapshots import DamagedSnapshot, Progress, Weights
+from trainers.trial import train
+
+Event = dict[str, Any]
+"""What is said of a running trial, as JSON: ``{"kind": "validated" | "tested" | "failed", …}``."""
+
+
+CAUSE_LENGTH = 500
+"""Characters of an exception's text that are kept."""
+
+
+def attempt_trial(
+    store: Store,
+    configs: Sequence[TrialConfig],
+    data: ImageTable,
+    asked_by: dict[str, Any],
+    device: str = "cpu",
+) -> Iterator[Event]:
+    """Runs one training and its evaluations as far as the store does not have them, saying what happens.
+
+    A failure of the trial is recorded and said, not raised: ``{"kind": "failed", "cause": …}`` is then the last event.
+
+    Args:
+        store: where results are looked up and recorded.
+        configs: share one training key; each asks for an evaluation.
+        data: the dataset.
+        asked_by: sweep, number and run that asked for the trial, kept in the attempt's record.
+        device: ``cpu`` or ``cuda``.
+    """
+    keys = [keys_of(config, data.fingerprint) for config in configs]
+    attempt = AttemptRecord(store, keys[0].training, asked_by)
+    place = environment(device)
+    try:
+        manifest = store.manifest(attempt.key)
+        if manifest is None:
+            manifest = yield from _training(attempt, configs[0], keys[0], data, device, place)
+        for config, its_keys in zip(configs, keys, strict=True):
+            yield _evaluation(store, config, its_keys, manifest, data, device)
+        if attempt.begun:
+            attempt.end("complete")
+    except Exception as error:  # whatever it is, it is this trial's failure and not the sweep's
+        if isinstance(error, TrainingDiverged):
+            cause = str(error)
+            store.put_failure(attempt.key, attempt.id, cause)
+        else:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            words = " ".join(str(error).split())[:CAUSE_LENGTH]
+            cause = f"{type(error).__name__}: {words} ({where.filename.rpartition('/')[2]}:{where.lineno})"
+        if not attempt.begun:
+            attempt.begin(place)
+        attempt.end("failed", cause)
+        yield {"kind": "failed", "cause": cause}
+
+
+def _training(
+    attempt: AttemptRecord, config: TrialConfig, keys: Keys, data: ImageTable, device: str, place: dict[str, Any]
+) -> Generator[Event, None, Manifest]:
+    store, iterations = attempt.store, config.training.iterations
+    store.put_config(config, keys, data.fingerprint)
+    start, seconds = latest_progress(store, keys, iterations)
+    attempt.begin(place, start.iteration if start else 0, seconds)
+    progress = start
+    if start is not None:  # so that the attempt's own file holds the whole curve from its start
+        stored = _put(attempt, "progress.safetensors", start.to_bytes())
+    started = time.monotonic()
+    for progress in train(config, data, start, device):
+        stored = _put(attempt, "progress.safetensors", progress.to_bytes())
+        timestamp_ms = attempt.validated(progress.iteration, seconds + time.monotonic() - started)
+        yield _validated(progress, timestamp_ms, iterations)
+    assert progress is not None  # a training has at least one validation
+    return _commit(attempt, keys, progress, dict([stored]))
+
+
+def latest_progress(store: Store, keys: Keys, iterations: int) -> tuple[Progress | None, float]:
+    """The longest stored progress of this training that is not beyond ``iterations``, and the seconds spent on it.
+
+    Damaged files are passed over; (None, 0.0) where there is nothing to go on from.
+    """
+    longest: Progress | None = None
+    seconds = 0.0
+    for key, attempt, data in store.progress_files(keys.digest, iterations):
+        try:
+            progress = Progress.from_bytes(data)
+        except DamagedSnapshot:
+            continue
+        if progress.iteration <= iterations and (longest is None or progress.iteration > longest.iteration):
+            longest, seconds = progress, store.attempt(key, attempt).get("train_seconds", 0.0)
+    return longest, seconds
+
+
+def _validated(progress: Progress, timestamp_ms: int, iterations: int) -> Event:
+    point = progress.curve[-1]
+    return {
+        "kind": "validated",
+        "iteration": point.iteration,
+        "iterations": iterations,
+        "validation_accuracy": point.validation_accuracy,
+        "train_loss": point.train_loss,
+        "train_accuracy": point.train_accuracy,
+        "validation_loss": point.validation_loss,
+        "timestamp_ms": timestamp_ms,
+    }
+
+
+def _commit(attempt: AttemptRecord, keys: Keys, progress: Progress, files: dict[str, str]) -> Manifest:
+    """Puts the weights that evaluations can ask for, then the manifest that makes the training complete."""
+    wanted = {weights.iteration: weights for weights in progress.best.values()}
+    wanted[progress.iteration] = Weights(progress.iteration, progress.params)
+    for step, weights in sorted(wanted.items()):
+        files |= [_put(attempt, f"snapshots/{step}.safetensors", weights.to_bytes())]
+    reached = {point.iteration: point.validation_accuracy for point in progress.curve}
+    best = {
+        head: {"iteration": weights.iteration, "validation_accuracy": reached[weights.iteration][head]}
+        for head, weights in progress.best.items()
+    }
+    manifest = Manifest(attempt.id, files, progress.iteration, best, progress.flops * progress.iteration)
+    return attempt.store.put_manifest(keys.training, manifest)
+
+
+def _put(attempt: AttemptRecord, name: str, data: bytes) -> tuple[str, str]:
+    return attempt.store.put_file(attempt.key, attempt.id, name, data)
+
+
+def _evaluation(
+    store: Store, config: TrialConfig, keys: Keys, manifest: Manifest, data: ImageTable, device: str
+) -> Event:
+    accuracies = store.accuracies(config, keys, manifest)
+    if accuracies is None:
+        path = manifest.weights(config)
+        stored = store.read_file(keys.training, path, manifest.files[path])
+        if stored is None:
+            raise DamagedSnapshot(
+                f"trainings/{keys.training}/{path} is gone or damaged; remove that training to redo it"
+            )
+        accuracies = evaluate(config, Weights.from_bytes(stored).params, data, device)
+        store.put_accuracies(config, keys, manifest, accuracies)
+    return {"kind": "tested", "evaluation_key": keys.evaluation, "test_accuracy": float(accuracies.mean())}

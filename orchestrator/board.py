@@ -1,0 +1,143 @@
+"""Follows a running sweep: turns what trials say into the live display and the MLflow view."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.labels import label
+from orchestrator.plan import Unit
+from orchestrator.rows import Row, count_trials
+from orchestrator.spec import SweepSpec
+from orchestrator.status import SweepStatus, TrialLine
+from orchestrator.store import Store
+from orchestrator.tracking import Point, Tracker
+from orchestrator.tracking_rows import curve_points, live_view, stored_view
+from trainers.datasets.image_file import ImageTable
+
+
+class Board:
+    """The state of every trial of a run, as far as it was said."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        store: Store,
+        data: Mapping[str, ImageTable],
+        tracker: Tracker | None,
+        tags: dict[str, str],
+        on_change: Callable[[SweepStatus], None],
+    ) -> None:
+        self._spec, self._store, self._data, self._tracker, self._tags = spec, store, data, tracker, tags
+        self._on_change = on_change
+        self._rows: dict[int, Row] = {}
+        self._lines: dict[int, TrialLine] = {}
+        self._points: dict[int, list[Point]] = {}
+        self._began: dict[int, float] = {}
+        self._started = time.monotonic()
+        self._ended = 0
+
+    def known(self, unit: Unit) -> None:
+        """The store has the unit: nothing is run."""
+        for row in unit.rows:
+            self._show_end(row)
+        self._changed()
+
+    def started(self, unit: Unit) -> None:
+        """A unit was handed to the cluster."""
+        for row in unit.rows:
+            self._rows[row.number] = replace(row, state="running", error=None)
+            self._began[row.number] = time.monotonic()
+            iterations = row.config.training.iterations
+            self._lines[row.number] = TrialLine(
+                row.number, "running", label(row.config, self._spec), iterations=iterations
+            )
+            self._track_live(row.number)
+        self._changed()
+
+    def validated(self, unit: Unit, event: Mapping[str, Any]) -> None:
+        """A trial has reached a validation."""
+        for row in unit.rows:
+            accuracy = event["validation_accuracy"][row.config.algorithm_entry.head]
+            line = self._lines[row.number]
+            self._lines[row.number] = replace(
+                line,
+                iteration=event["iteration"],
+                validation_accuracy=max(accuracy, line.validation_accuracy or 0.0),
+                seconds=time.monotonic() - self._began[row.number],
+            )
+            points = self._points.setdefault(row.number, [])
+            points += curve_points(row, dict(event), event["timestamp_ms"])
+            self._track_live(row.number)
+        self._changed()
+
+    def ended(self, rows: tuple[Row, ...]) -> None:
+        """A unit has ended; ``rows`` are as the store has them now."""
+        self._ended += 1
+        for row in rows:
+            self._show_end(row)
+        self._changed()
+
+    def status(self, state: str = "running") -> SweepStatus:
+        """All of it, now."""
+        rows = list(self._rows.values())
+        counts = count_trials(self._spec, rows)
+        done = [line for line in self._lines.values() if line.state == "completed"]
+        best = max(done, key=lambda line: (line.validation_accuracy or 0.0, -line.number), default=None)
+        return SweepStatus(
+            name=self._spec.name,
+            state=state,
+            planned=self.planned,
+            completed=counts["completed"],
+            failed=counts["failed"],
+            pruned=counts["pruned"],
+            running=counts["running"],
+            cached=counts["cached"],
+            best=best,
+            trials=tuple(self._lines[number] for number in sorted(self._lines)),
+            elapsed_s=time.monotonic() - self._started,
+            left_s=self._left_s(counts),
+        )
+
+    planned = 0
+    """Trials in all; set when the plan is made."""
+
+    def _left_s(self, counts: dict[str, int]) -> float | None:
+        running = [line for line in self._lines.values() if line.state == "running"]
+        work_done = self._ended + sum(line.iteration / line.iterations for line in running)
+        if work_done <= 0:
+            return None
+        open_trials = self.planned - counts["completed"] - counts["failed"] - counts["pruned"]
+        work_left = open_trials - sum(line.iteration / line.iterations for line in running)
+        return (time.monotonic() - self._started) / work_done * max(work_left, 0.0)
+
+    def _show_end(self, row: Row) -> None:
+        self._rows[row.number] = row
+        began = self._began.get(row.number)
+        iterations = row.config.training.iterations
+        before = self._lines.get(row.number)
+        self._lines[row.number] = TrialLine(
+            row.number,
+            row.state,
+            label(row.config, self._spec),
+            iteration=iterations if row.state == "completed" else before.iteration if before else 0,
+            iterations=iterations,
+            validation_accuracy=row.metrics.get("validation_accuracy"),
+            test_accuracy=row.metrics.get("test_accuracy"),
+            error=row.error,
+            seconds=0.0 if began is None else time.monotonic() - began,
+        )
+        if self._tracker is not None:
+            data = self._data[row.config.dataset.name]
+            self._tracker.record(stored_view(row, self._spec, data, self._store))
+
+    def _track_live(self, number: int) -> None:
+        if self._tracker is not None:
+            row = self._rows[number]
+            data = self._data[row.config.dataset.name]
+            self._tracker.record(live_view(row, self._spec, data, self._tags, tuple(self._points.get(number, ()))))
+
+    def _changed(self) -> None:
+        self._on_change(self.status())

@@ -1,0 +1,295 @@
+"""The commands: each parses, calls one function, prints. Heavy imports happen inside them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_FAILED_TRIALS = 1
+EXIT_INTERRUPTED = 130
+
+
+def home_option(command: Command) -> Command:
+    """``--home``, which every command takes."""
+    return click.option(
+        "--home",
+        default="./runs",
+        envvar="ORCHESTRATE_HOME",
+        show_default=True,
+        help="Folder or URL that holds everything (or ORCHESTRATE_HOME).",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``, which reading commands take."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else there.")(
+        command
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="metasweep", prog_name="orchestrate")
+def cli() -> None:
+    """Run meta-learning studies: one YAML file, one command, a table with intervals.
+
+    Exit codes: 0 done; 1 done, but some trials failed; 2 bad input, nothing started; 3 could not finish, resumable;
+    130 interrupted, resumable by the same command.
+    """
+
+
+@cli.command()
+@click.argument("spec", type=click.Path())
+@home_option
+@click.option("--name", help="Name of the sweep; the file's where left out.")
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value of the file; repeatable.")
+@click.option("--trials", type=int, help="Trials of a search (search.trials).")
+@click.option("--seeds", type=int, help="Seeds of a grid (grid.seeds).")
+@click.option("--max-concurrent", type=int, help="Trials at once (resources.max_concurrent).")
+@click.option("--address", metavar="HOST:PORT", help="A standing Ray cluster; this machine where left out.")
+@click.option("--tracking-uri", help="MLflow's; MLFLOW_TRACKING_URI or SQLite in the home where left out.")
+@click.option("--require-tracking", is_flag=True, help="Refuse to start while MLflow can't be reached.")
+@click.option("--dry-run", is_flag=True, help="Check everything and print what would run; start nothing.")
+@json_option
+def sweep(
+    spec: str,
+    home: str,
+    name: str | None,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    seeds: int | None,
+    max_concurrent: int | None,
+    address: str | None,
+    tracking_uri: str | None,
+    require_tracking: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run the sweep of a YAML file SPEC, or continue it.
+
+    The same command again runs only what is not recorded yet: after Ctrl-C, a crash, or with more trials or seeds.
+    SPEC may be the name of a sweep that comes with the package, such as quickstart.
+    """
+    from orchestrator.spec import load_spec
+    from orchestrator.sweep import Where
+
+    flags = {
+        "name": None if name is None else json.dumps(name),
+        "search.trials": trials,
+        "grid.seeds": seeds,
+        "resources.max_concurrent": max_concurrent,
+    }
+    given = [f"{path}={value}" for path, value in flags.items() if value is not None]
+    loaded = load_spec(find_spec(spec), [*overrides, *given])
+    where = Where(home, address, tracking_uri, require_tracking)
+    if dry_run:
+        from orchestrator.preview import preview
+
+        plan = preview(loaded, where)
+        click.echo(json.dumps(plan) if as_json else "\n".join(f"{key}: {value}" for key, value in plan.items()))
+        return
+
+    from orchestrator.errors import InterruptedSweep
+    from orchestrator.live import open_display
+    from orchestrator.summary import summary
+    from orchestrator.sweep import run_sweep
+
+    with build_bar() as on_build, open_display(sys.stderr, quiet=False) as display:
+        result = run_sweep(loaded, where, display.update, on_build, warn)
+    click.echo(json.dumps(result) if as_json else summary(home, loaded.name, result))
+    if result["state"] != "done":
+        raise InterruptedSweep(f"sweep {loaded.name!r} could not finish; the same command goes on from there")
+    if result["trials"]["failed"]:
+        raise SystemExit(EXIT_FAILED_TRIALS)
+
+
+@cli.command()
+@click.argument("config", type=click.Path())
+@home_option
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value of the file; repeatable.")
+@json_option
+def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Run one trial in this process, without Ray: CONFIG is a sweep file or its trial: part."""
+    from orchestrator.single import run_single
+    from orchestrator.spec import load_spec
+
+    spec = load_spec(find_spec(config), overrides, require_plan=False)
+    with build_bar() as on_build:
+        row = run_single(spec.trial, home, on_build, lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(row))
+    else:
+        for key, value in row.items():
+            click.echo(f"{key}: {value}")
+    if row["state"] == "failed":
+        raise SystemExit(EXIT_FAILED_TRIALS)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@home_option
+@json_option
+def status(name: str | None, home: str, as_json: bool) -> None:
+    """Show the sweep NAME, or all sweeps of the home."""
+    from orchestrator.home import open_home
+    from orchestrator.record import sweep_names
+    from orchestrator.rows import status as status_of
+    from orchestrator.summary import status_text
+
+    opened = open_home(home, create=False)
+    if name is not None:
+        found = status_of(opened, name)
+        click.echo(json.dumps(found) if as_json else status_text(found))
+        return
+    sweeps = [status_of(opened, known) for known in sweep_names(opened)]
+    if as_json:
+        click.echo(json.dumps({"sweeps": sweeps}))
+    else:
+        click.echo("\n".join(map(status_text, sweeps)) or f"no sweep in {home}; `orchestrate sweep SPEC` runs one")
+
+
+@cli.command()
+@click.argument("name")
+@home_option
+@click.option("--format", "as_format", type=click.Choice(["csv", "json", "parquet"]), default="csv", show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False), help="A file; stdout where left out.")
+def export(name: str, home: str, as_format: str, output: str | None) -> None:
+    """Write the rows of the sweep NAME: one a trial, for a grid one a cell and seed."""
+    from orchestrator.export import encode
+    from orchestrator.rows import results
+
+    encoded = encode(results(name, home), as_format)
+    if output is None:
+        sys.stdout.buffer.write(encoded)
+        return
+    try:
+        Path(output).write_bytes(encoded)
+    except OSError as error:
+        raise click.BadParameter(
+            f"{output}: {error.strerror}; name a file that can be written", param_hint="--output"
+        ) from None
+
+
+@cli.command()
+@home_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Interface to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), help="A free one where left out.")
+def dashboard(home: str, host: str, port: int | None) -> None:
+    """Open the MLflow UI on this home, until Ctrl-C."""
+    from orchestrator.dashboard import serve_dashboard
+    from orchestrator.errors import HomeError
+    from orchestrator.home import open_home
+
+    local = open_home(home, create=False).local
+    if local is None:
+        raise HomeError(f"--home {home}: its tracking store is elsewhere; open the MLflow server that the sweeps used")
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        warn(f"--host {host}: anybody who can reach this machine can read and change these records")
+    serve_dashboard(local, host, port)
+
+
+@cli.group()
+def data() -> None:
+    """Datasets of a home, each one Arrow file."""
+
+
+@data.command("list")
+@home_option
+@json_option
+def data_list(home: str, as_json: bool) -> None:
+    """Show the datasets that are there, and how to get the others."""
+    from orchestrator.data import list_datasets
+    from orchestrator.home import open_home
+    from orchestrator.summary import dataset_json, datasets_text
+    from orchestrator.sweep import data_folder
+
+    rows = list_datasets(data_folder(open_home(home)))
+    click.echo(json.dumps({"datasets": [dataset_json(row) for row in rows]}) if as_json else datasets_text(rows))
+
+
+@data.command("import")
+@click.argument("name")
+@home_option
+@click.option("--source", type=click.Path(path_type=Path), help="Folder or zip of the original files.")
+def data_import(name: str, home: str, source: Path | None) -> None:
+    """Read the dataset NAME from its original files into the home."""
+    from orchestrator.data import make_dataset
+    from orchestrator.home import open_home
+    from orchestrator.sweep import data_folder
+
+    folder = data_folder(open_home(home))
+    with build_bar(f"importing {name}") as on_build:
+        path = make_dataset(folder, name, source, on_build)
+    click.echo(f"{name}: {path}")
+
+
+def find_spec(spec: str) -> Path:
+    """The file of that path, or the one of that name among the sweeps that come with the package."""
+    path = Path(spec)
+    if not path.exists() and not path.suffix:
+        packaged = Path(__file__).parent.parent / "sweeps" / f"{spec}.yaml"
+        if packaged.is_file():
+            return packaged
+    return path
+
+
+@contextmanager
+def build_bar(what: str = "building the dataset") -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr for making a dataset; nothing is shown unless something is made."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    tasks: list[Any] = []
+
+    def on_build(done: int, total: int) -> None:
+        if not tasks:
+            if not bar.console.is_terminal:
+                warn(f"{what}: {total} images")
+            bar.start()
+            tasks.append(bar.add_task(what, total=total))
+        bar.update(tasks[0], completed=done)
+        if done >= total:
+            bar.stop()
+
+    try:
+        yield on_build
+    finally:
+        bar.stop()
+
+
+def warn(line: str) -> None:
+    """A line on stderr."""
+    click.echo(line, err=True)
+
+
+def main() -> None:
+    """Entry point: turns every error of ours into lines on stderr and an exit code."""
+    from trainers.errors import MetaSweepError
+
+    try:
+        cli.main(standalone_mode=False)
+    except click.Abort:
+        warn("interrupted; what was recorded is kept")
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except MetaSweepError as error:
+        for line in str(error).splitlines():
+            warn(f"error: {line}")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        warn("interrupted; everything recorded is kept, the same command goes on from there")
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None

@@ -1,0 +1,94 @@
+"""Joins a Ray cluster, or starts one on this machine for the length of a sweep; keeps Ray's own chatter silent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import ClusterError
+
+CONNECT_TIMEOUT_S = 20.0
+
+_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are in our own store
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's snapshots are never read
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours stops cleanly
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_gcs_rpc_server_connect_timeout_s": "5",
+}
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[dict[str, float]]:
+    """Connects; gives the cluster's resources (``CPU``, ``GPU``, …); leaves it at the end.
+
+    Args:
+        address: ``HOST:PORT`` of a standing cluster; None starts one on this machine.
+
+    Raises:
+        ClusterError: no cluster answers at the address.
+    """
+    if address is not None:
+        check_address(address)
+    for name, value in {**_SETTINGS, **_token(address)}.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if address is None:
+        options["include_dashboard"] = False
+    try:
+        ray.init(address=address or "local", **options)
+    except Exception as error:  # Ray raises what its layers raise: RuntimeError, ConnectionError, its own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        place = f"--address {address}" if address else "starting Ray on this machine"
+        way_out = "check the address and its token, or leave --address out" if address else "see the logs of Ray"
+        raise ClusterError(f"{place}: {reason}; {way_out}") from error
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it warns of metrics that it was told not to log
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
+def _token(address: str | None) -> dict[str, str]:
+    """Settings of Ray's token authentication, where the user has made none.
+
+    A cluster of ours gets a token that only this process and its children know. On a standing one the token that
+    ``ray start`` left in the user's folder is used, which drivers do not do unasked.
+    """
+    if "RAY_AUTH_MODE" in os.environ:
+        return {}
+    given = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if address is None:
+        return {"RAY_AUTH_MODE": "token"} | ({} if given else {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    return {"RAY_AUTH_MODE": "token"} if given or (Path.home() / ".ray" / "auth_token").exists() else {}
+
+
+def check_address(address: str) -> None:
+    """Refuses an address at which nothing listens, before Ray tries for a minute.
+
+    Raises:
+        ClusterError: malformed, or nothing answers.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ClusterError(f"--address {address}: not HOST:PORT; give the one that `ray start --head` printed")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S / 4).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ClusterError(
+            f"--address {address}: no Ray cluster answers there ({reason}); start one, or leave --address out"
+        ) from error

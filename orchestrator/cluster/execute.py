@@ -1,0 +1,137 @@
+"""Runs trials on the cluster that is connected: Tune places them, reuses their actors and carries their events back.
+
+Of Tune only placement, actor reuse and its loop are used. What to run next comes from a callback, what happened goes
+to another, and results are in the store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from orchestrator.errors import InterruptedSweep
+from orchestrator.home import open_home
+from orchestrator.spec import Resources
+from orchestrator.store import Store
+from trainers.config import TrialConfig
+from trainers.errors import MetaSweepError
+
+Event = dict[str, Any]
+"""What a trial says, see ``orchestrator.attempt``."""
+
+WORKER_RETRIES = 3
+"""How often a trial is placed again after its worker was lost."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a worker needs to run one trial: strings and numbers only."""
+
+    number: int
+    home: str
+    dataset: str
+    """Path of the dataset's Arrow file, mapped by every worker on a machine."""
+    configs: tuple[str, ...]
+    """Trial configs as JSON, of one training key."""
+    device: str
+    """``cpu`` or ``cuda``."""
+    threads: int
+    asked_by: dict[str, Any]
+
+
+NextTrial = Callable[[], Request | None]
+"""The next trial; None where it depends on one in flight. Raises StopIteration when there is none left."""
+
+OnEvent = Callable[[int, Event], None]
+"""Gets a trial's number and an event of it. ``{"kind": "ended"}`` is the last of each trial."""
+
+
+def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_concurrent: int) -> None:
+    """Runs trials until there is none left.
+
+    Raises:
+        InterruptedSweep: the cluster is gone, or a callback raised (disk full, say).
+        KeyboardInterrupt: SIGINT or SIGTERM; trials are stopped, what they committed is in the store.
+    """
+    from ray import tune
+
+    from orchestrator.cluster.tune_adapter import TrialFeeder, TrialRunner
+
+    feeder = TrialFeeder(next_trial, on_event)
+    scratch = Path(tempfile.mkdtemp(prefix="metasweep-tune-"))
+    try:
+        tuner = tune.Tuner(
+            tune.with_resources(TrialRunner, {"cpu": resources.cpu, "gpu": resources.gpu}),
+            tune_config=tune.TuneConfig(
+                search_alg=feeder,
+                num_samples=-1,
+                max_concurrent_trials=max_concurrent,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=str(scratch),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+            ),
+        )
+        with _interruptible():
+            tuner.fit()
+    except Exception as error:
+        raise InterruptedSweep(
+            f"the sweep stopped: {_one_line(feeder.error or error)}; run it again to go on"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def run_request(request: Request) -> Iterator[Event]:
+    """The events of a trial, run in this process. Never raises: a failure is an event."""
+    import torch
+
+    from orchestrator.attempt import attempt_trial
+    from trainers.datasets.image_file import open_image_file
+
+    torch.set_num_threads(request.threads)
+    try:
+        configs = [TrialConfig.model_validate_json(text) for text in request.configs]
+        store = Store(open_home(request.home, create=False))
+        data = open_image_file(Path(request.dataset))
+    except (MetaSweepError, OSError) as error:  # this node does not have the home or the dataset
+        yield {"kind": "failed", "cause": str(error)}
+        return
+    yield from attempt_trial(store, configs, data, request.asked_by, request.device)
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGINT and SIGTERM raise KeyboardInterrupt here, whatever Ray made of them; a second signal ends the process."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(130))
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,63 @@
+"""Where and with what an attempt ran. Bits are equal only within one environment."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("metasweep", "torch", "numpy", "pyarrow", "ray", "optuna", "mlflow")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results may depend on; those that are not installed are left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What decides the bits of a result: device model, instruction set, torch version, threads."""
+    import torch
+
+    on_gpu = device.startswith("cuda")
+    return {
+        "device": torch.cuda.get_device_name() if on_gpu else _cpu_model(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def git_commit(folder: Path) -> str | None:
+    """Commit of the checkout that a folder lies in, ``-dirty`` where tracked files differ; None outside of one."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

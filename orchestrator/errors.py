@@ -1,0 +1,58 @@
+"""Every error that a user can cause or meet, in one tree.
+
+MetaSweepError
+├── InputError            exit code 2: bad input, nothing was started
+│   ├── SpecError             a sweep file or a trial config
+│   ├── HomeError             a home that can't be used
+│   │   └── AbsentHome            there is none
+│   ├── DatasetError          a dataset that is absent, damaged or too small (raised by ``trainers.datasets``)
+│   ├── TrackingError         a tracking server that is malformed, or required and out of reach
+│   └── ClusterError          a Ray cluster that can't be reached
+└── InterruptedSweep      exit code 3: could not finish, can be resumed
+"""
+
+from __future__ import annotations
+
+from trainers.errors import DatasetError, InputError, MetaSweepError
+
+__all__ = [
+    "AbsentHome",
+    "ClusterError",
+    "DatasetError",
+    "HomeError",
+    "InputError",
+    "InterruptedSweep",
+    "MetaSweepError",
+    "SpecError",
+    "TrackingError",
+]
+
+
+class SpecError(InputError):
+    """A sweep file or trial config is wrong. ``problems`` holds one line each, with place and value."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class HomeError(InputError):
+    """The home can't be read, written or understood."""
+
+
+class AbsentHome(HomeError):
+    """There is no home at the place named."""
+
+
+class TrackingError(InputError):
+    """The tracking URI is malformed, or the server is required and can't be reached."""
+
+
+class ClusterError(InputError):
+    """The Ray cluster can't be reached or can't hold the trials."""
+
+
+class InterruptedSweep(MetaSweepError):
+    """The sweep could not finish (cluster or disk gone); running the same command again resumes it."""
+
+    exit_code = 3

@@ -1,0 +1,192 @@
+"""The home: a folder or bucket of small objects, each put whole in one operation."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+
+from orchestrator.errors import AbsentHome, HomeError
+
+SCHEMA = 1
+"""Version of the layout. A home of another version is refused."""
+
+
+class Home:
+    """Objects by path below one root, on any filesystem that ``pyarrow.fs`` knows.
+
+    A put is atomic: readers see the old object, or the new one, never a part. On local disks a put is a temporary
+    file, fsync and rename; on object stores it is what their put does.
+    """
+
+    def __init__(self, filesystem: fs.FileSystem, root: str, url: str) -> None:
+        self._fs = filesystem
+        self._root = root.rstrip("/")
+        self.url = url
+        """What the user called it; opens the same home in another process."""
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, where the home is on a local disk."""
+        return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
+
+    @property
+    def id(self) -> str:
+        """Tells this home from others, wherever it is moved."""
+        return str(self.read_json("home.json")["id"])
+
+    def read(self, path: str) -> bytes | None:
+        """The object, or None where there is none."""
+        try:
+            with self._fs.open_input_stream(self._full(path)) as stream:
+                data: bytes = stream.read()
+                return data
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read_json(self, path: str) -> Any:
+        """The object as JSON; None where there is none.
+
+        Raises:
+            HomeError: the object is not JSON.
+        """
+        data = self.read(path)
+        if data is None:
+            return None
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise HomeError(
+                f"{self.url}/{path}: damaged record ({error}); move it away to have it made again"
+            ) from error
+
+    def put(self, path: str, data: bytes) -> None:
+        """Puts an object, over what is there."""
+        if self.local is None:
+            with self._fs.open_output_stream(self._full(path)) as stream:
+                stream.write(data)
+            return
+        temporary = self._write_temporary(path, data)
+        try:
+            os.replace(temporary, self._full(path))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(temporary.parent)
+
+    def put_first(self, path: str, data: bytes) -> bool:
+        """Puts an object unless there is one; says whether it did. Where links are unknown, the check comes before."""
+        if self.local is None:
+            if self.exists(path):
+                return False
+            self.put(path, data)
+            return True
+        temporary = self._write_temporary(path, data)
+        try:
+            os.link(temporary, self._full(path))
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(temporary.parent)
+        return True
+
+    def put_json(self, path: str, value: Any) -> None:
+        """Puts a JSON value, over what is there."""
+        self.put(path, to_json(value))
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such an object."""
+        return bool(self._fs.get_file_info(self._full(path)).type == fs.FileType.File)
+
+    def names(self, path: str) -> list[str]:
+        """Names of the objects and folders directly below a folder, sorted; temporary files left out."""
+        selector = fs.FileSelector(self._full(path), allow_not_found=True)
+        return sorted(info.base_name for info in self._fs.get_file_info(selector) if not info.base_name.startswith("."))
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _write_temporary(self, path: str, data: bytes) -> Path:
+        target = Path(self._full(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+
+def to_json(value: Any) -> bytes:
+    """A JSON record as it stands in a home: sorted keys, indented for people."""
+    return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+
+
+def open_home(url: str, create: bool = True) -> Home:
+    """The home at a path or URL.
+
+    Args:
+        url: a folder, or a URL of ``pyarrow.fs`` (``s3://bucket/path``).
+        create: make it where there is none.
+
+    Raises:
+        HomeError: there is none (and ``create`` is False), it can't be written, or its layout is of another version.
+    """
+    filesystem, root = _filesystem(url)
+    home = Home(filesystem, root, url)
+    try:
+        record = home.read_json("home.json")
+        if record is None:
+            if not create:
+                raise AbsentHome(f"--home {url}: no home there; `orchestrate sweep` makes one, or name another")
+            home.put_first("home.json", to_json({"schema": SCHEMA, "id": uuid.uuid4().hex}))
+            record = home.read_json("home.json")
+        elif create:
+            _check_writable(home)
+    except (OSError, ValueError) as error:  # ValueError: what pyarrow calls a path that no filesystem of its has
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise HomeError(f"--home {url}: can't be used ({reason}); name a folder that you can write") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA or not isinstance(record.get("id"), str):
+        found = record.get("schema") if isinstance(record, dict) else record
+        raise HomeError(
+            f"--home {url}: home.json says schema {found!r}, this version reads {SCHEMA}; use the version that made it"
+        )
+    return home
+
+
+def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in url:
+        if not url:
+            raise HomeError("--home: empty; name a folder or a URL")
+        return fs.LocalFileSystem(), str(Path(url).expanduser().absolute())
+    try:
+        filesystem, root = fs.FileSystem.from_uri(url)
+    except (ValueError, OSError) as error:
+        raise HomeError(
+            f"--home {url}: {str(error).splitlines()[0]}; name a folder, or a URL such as s3://bucket/path"
+        ) from error
+    return filesystem, root
+
+
+def _check_writable(home: Home) -> None:
+    if home.local is not None:
+        probe = home.local / f".probe-{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

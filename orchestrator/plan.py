@@ -1,0 +1,148 @@
+"""What a sweep runs next: the work that its spec asks for and the store does not have.
+
+Both kinds of plan hand out units (a training and the evaluations asked of it) and are told how each ended.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.grid import Cell
+from orchestrator.record import SweepRecord
+from orchestrator.rows import Row
+from orchestrator.search import Outcome, Proposal, propose
+from orchestrator.spec import SweepSpec
+from trainers.config import TrialConfig
+
+Look = Callable[[int, TrialConfig], Row]
+"""(number, config) -> the row as the store has it now."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What Ray schedules as one trial."""
+
+    number: int
+    rows: tuple[Row, ...]
+    """One for each evaluation asked of the training; never empty."""
+
+    @property
+    def training_key(self) -> str:
+        """The key that all rows share."""
+        return self.rows[0].keys.training
+
+
+class Plan(ABC):
+    """Hands out units of work, each at most once a run."""
+
+    planned: int
+    """Units in all, done ones included."""
+
+    @abstractmethod
+    def next(self) -> Unit | None:
+        """The next unit to run; None where it depends on a unit in flight.
+
+        Raises:
+            StopIteration: there is none left, and none in flight.
+        """
+
+    @abstractmethod
+    def ended(self, rows: tuple[Row, ...]) -> None:
+        """Takes the rows of a unit that ended, as completed or failed."""
+
+
+class GridPlan(Plan):
+    """Units in grid order, but for those that the store has."""
+
+    def __init__(self, groups: list[tuple[str, list[Cell]]], look: Look, on_known: Callable[[Unit], None]) -> None:
+        self.planned = len(groups)
+        self._in_flight = 0
+        self._left: list[Unit] = []
+        for number, (_, cells) in enumerate(groups):
+            unit = Unit(number, tuple(look(cell.number, cell.config) for cell in cells))
+            failed_for_good = any(row.state == "failed" and row.final for row in unit.rows)
+            if failed_for_good or all(row.state == "completed" for row in unit.rows):
+                on_known(unit)
+            else:
+                self._left.append(unit)
+
+    def next(self) -> Unit | None:
+        """The next unit; trainings of a grid do not depend on each other."""
+        if not self._left:
+            if self._in_flight:
+                return None
+            raise StopIteration
+        self._in_flight += 1
+        return self._left.pop(0)
+
+    def ended(self, rows: tuple[Row, ...]) -> None:
+        """One less in flight."""
+        self._in_flight -= 1
+
+
+class SearchPlan(Plan):
+    """Proposals in number order: the stored ones that are not done yet, then new ones.
+
+    Proposal n waits for the results of 0 … n − window, and is a function of them alone; so no timing changes a search.
+    """
+
+    def __init__(self, spec: SweepSpec, record: SweepRecord, look: Look, on_known: Callable[[Unit], None]) -> None:
+        assert spec.search is not None
+        assert spec.search.window is not None
+        self.planned = spec.search.trials
+        self._search, self._base, self._window = spec.search, spec.trial, spec.search.window
+        self._record, self._look, self._on_known = record, look, on_known
+        self._proposals = record.proposals()[: self.planned]
+        self._started: set[int] = set()
+        self._outcomes: dict[int, Outcome] = {}
+        self._in_flight: dict[int, str] = {}
+
+    def next(self) -> Unit | None:
+        """The lowest proposal that is neither done nor in flight, nor shares a training with one that is."""
+        number = 0
+        while number < self.planned:
+            if number == len(self._proposals) and not self._propose(number):
+                break
+            if number not in self._started:
+                unit = self._unit(self._proposals[number])
+                if unit.rows[0].final:  # the store has it: this sweep or another ran it before
+                    self._started.add(number)
+                    self._note(unit.rows[0])
+                    self._on_known(unit)
+                elif len(self._in_flight) < self._window and unit.training_key not in self._in_flight.values():
+                    self._started.add(number)
+                    self._in_flight[number] = unit.training_key
+                    return unit
+            number += 1
+        if not self._in_flight:
+            assert len(self._outcomes) == self.planned  # else nothing could ever go on
+            raise StopIteration
+        return None
+
+    def ended(self, rows: tuple[Row, ...]) -> None:
+        """Notes what later proposals are told."""
+        (row,) = rows
+        del self._in_flight[row.number]
+        self._note(row)
+
+    def _unit(self, proposal: Proposal) -> Unit:
+        return Unit(proposal.number, (self._look(proposal.number, proposal.config(self._base)),))
+
+    def _note(self, row: Row) -> None:
+        if row.state == "completed":
+            self._outcomes[row.number] = Outcome(row.number, "complete", row.metrics["validation_accuracy"])
+        else:
+            self._outcomes[row.number] = Outcome(row.number, "failed", None)
+
+    def _propose(self, number: int) -> bool:
+        """Makes proposal ``number`` and stores it, if all that it is told is known."""
+        told = range(number - self._window + 1)
+        if any(earlier not in self._outcomes for earlier in told):
+            return False
+        outcomes = [self._outcomes[earlier] for earlier in told]
+        proposal = propose(self._search, self._base, number, self._proposals, outcomes, self._window)
+        self._record.put_proposal(proposal)
+        self._proposals.append(proposal)
+        return True

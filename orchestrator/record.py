@@ -1,0 +1,141 @@
+"""The record of one sweep in a home: what was asked, on which data, what a search proposed, which run drives it.
+
+sweeps/<name>/spec.yaml           the spec, with the window filled in
+sweeps/<name>/datasets.json       name -> fingerprint of the data it runs on, for good
+sweeps/<name>/proposals/<n>.json  what a search proposed; never made again
+sweeps/<name>/run.json            the last run: id, start, host, pid
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import HomeError, InputError
+from orchestrator.home import Home, to_json
+from orchestrator.search import Proposal
+from orchestrator.spec import SweepSpec, load_spec, spec_to_yaml
+
+LOCK_PATIENCE_S = 1.0
+"""How long a new driver waits: reading commands hold the lock for a moment."""
+
+
+class SweepRecord:
+    """What a home knows of one sweep."""
+
+    def __init__(self, home: Home, name: str) -> None:
+        self.home = home
+        self.name = name
+        self._folder = f"sweeps/{name}"
+
+    @property
+    def spec(self) -> SweepSpec | None:
+        """The spec as stored, or None for a new sweep."""
+        data = self.home.read(f"{self._folder}/spec.yaml")
+        if data is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{self.name}.yaml"
+            path.write_bytes(data)
+            return load_spec(path)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Dataset name -> fingerprint."""
+        return dict(self.home.read_json(f"{self._folder}/datasets.json") or {})
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The last run; empty for a new sweep."""
+        return dict(self.home.read_json(f"{self._folder}/run.json") or {})
+
+    def proposals(self) -> list[Proposal]:
+        """All proposals so far, in number order."""
+        numbers = sorted(int(name.removesuffix(".json")) for name in self.home.names(f"{self._folder}/proposals"))
+        return [Proposal.from_json(self.home.read_json(self._proposal(number))) for number in numbers]
+
+    def put_spec(self, spec: SweepSpec, fingerprints: dict[str, str]) -> None:
+        """Stores what is asked (it may have grown) and the data it runs on."""
+        self.home.put_json(f"{self._folder}/datasets.json", fingerprints)
+        self.home.put(f"{self._folder}/spec.yaml", spec_to_yaml(spec).encode())
+
+    def put_proposal(self, proposal: Proposal) -> None:
+        """Stores a proposal, unless its number has one."""
+        self.home.put_first(self._proposal(proposal.number), to_json(proposal.to_json()))
+
+    def begin_run(self) -> str:
+        """Stores that a run begins now, in this process; gives its id."""
+        run = {
+            "run": uuid.uuid4().hex,
+            "started_ms": time.time_ns() // 1_000_000,
+            "node": platform.node(),
+            "pid": os.getpid(),
+        }
+        self.home.put_json(f"{self._folder}/run.json", run)
+        return str(run["run"])
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held by the one driver of a sweep, on local homes. The lock frees itself when its process dies.
+
+        Raises:
+            InputError: another process drives this sweep now.
+        """
+        if self.home.local is None:
+            yield
+            return
+        folder = self.home.local / self._folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise HomeError(f"{folder}: can't be written ({error.strerror}); name another with --home") from error
+        try:
+            _take(descriptor, self.name)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @property
+    def locked(self) -> bool:
+        """Whether a process drives this sweep now (known on local homes only)."""
+        if self.home.local is None:
+            return False
+        try:
+            descriptor = os.open(self.home.local / self._folder / ".lock", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+
+    def _proposal(self, number: int) -> str:
+        return f"{self._folder}/proposals/{number}.json"
+
+
+def sweep_names(home: Home) -> list[str]:
+    """Names of all sweeps in a home."""
+    return [name for name in home.names("sweeps") if home.exists(f"sweeps/{name}/spec.yaml")]
+
+
+def _take(descriptor: int, name: str) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() > deadline:
+            raise InputError(f"sweep {name!r} is run by another process now; wait for it, or choose another --name")
+        time.sleep(0.05)

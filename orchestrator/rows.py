@@ -1,0 +1,227 @@
+"""Rows of a sweep, rebuilt from its record and the store: one a trial, for a grid one a cell and seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from orchestrator.errors import InputError
+from orchestrator.grid import expand
+from orchestrator.home import Home, open_home
+from orchestrator.record import SweepRecord, sweep_names
+from orchestrator.spec import SweepSpec
+from orchestrator.store import Keys, Store, keys_of
+from trainers.config import TrialConfig, flatten
+from trainers.registry import nearest
+
+State = Literal["planned", "running", "completed", "failed"]
+
+METRICS = (
+    "validation_accuracy",
+    "test_accuracy",
+    "test_ci95",
+    "test_episodes",
+    "iterations",
+    "train_flops",
+    "train_seconds",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial as asked, and what became of it."""
+
+    number: int
+    config: TrialConfig
+    """As asked, not canonical."""
+    keys: Keys
+    state: State
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Of ``METRICS``, those that are known. Accuracies are fractions."""
+    error: str | None = None
+    final: bool = False
+    """Completed, or failed in a way that would come again: not to be run."""
+    cached: bool = False
+    """Completed by a training that another trial or an earlier run made."""
+
+
+def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
+    """A stored sweep.
+
+    Raises:
+        InputError: the home has none of that name; the nearest is named.
+    """
+    record = SweepRecord(home, name)
+    spec = record.spec
+    if spec is None:
+        names = sweep_names(home)
+        way_out = nearest(name, names) if names else "there is none yet; `orchestrate sweep SPEC` runs one"
+        raise InputError(f"no sweep {name!r} in {home.url}; {way_out}")
+    return record, spec
+
+
+def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
+    """All rows of a sweep by number; trials that a search has not proposed yet have none."""
+    fingerprints = record.fingerprints
+    run, live = record.run, record.locked
+    if spec.search is not None:
+        asked = [(proposal.number, proposal.config(spec.trial)) for proposal in record.proposals()]
+        asked = asked[: spec.search.trials]
+    else:
+        asked = [(cell.number, cell.config) for cell in expand(spec)]
+    rows: list[Row] = []
+    trained_by: set[str] = set()
+    for number, config in asked:
+        keys = keys_of(config, fingerprints[config.dataset.name])
+        row = read_row(store, number, config, keys, run.get("run"), live)
+        if spec.search is not None and keys.training in trained_by and row.state == "completed":
+            row = replace(row, cached=True)
+        trained_by.add(keys.training)
+        rows.append(row)
+    return rows
+
+
+def read_row(store: Store, number: int, config: TrialConfig, keys: Keys, run: str | None, live: bool) -> Row:
+    """What the store knows of one trial.
+
+    Args:
+        store: where to look.
+        number: the trial's.
+        config: as asked.
+        keys: of the config.
+        run: id of the sweep's last run: a training of an earlier one is cached.
+        live: whether that run goes on now; otherwise an attempt that never ended is not running.
+    """
+    manifest = store.manifest(keys.training)
+    if manifest is not None:
+        accuracies = store.accuracies(config, keys, manifest)
+        if accuracies is not None:
+            its = store.attempt(keys.training, manifest.attempt)
+            metrics: dict[str, float] = {
+                "validation_accuracy": manifest.validation_accuracy(config),
+                "test_accuracy": float(accuracies.mean()),
+                "test_ci95": confidence_95(accuracies),
+                "test_episodes": len(accuracies),
+                "iterations": manifest.final,
+                "train_flops": manifest.train_flops,
+                "train_seconds": its["train_seconds"],
+            }
+            cached = its["asked_by"]["run"] != run
+            return Row(number, config, keys, "completed", metrics, final=True, cached=cached)
+    for_good = cause = store.failure(keys.training)
+    attempts = store.attempts(keys.training)
+    last = attempts[-1] if attempts else None
+    if cause is None and last is not None and last["state"] == "failed":
+        cause = last["cause"]
+    going_on = live and last is not None and last["state"] == "running" and last["asked_by"].get("run") == run
+    if cause is not None and not going_on:
+        return Row(number, config, keys, "failed", error=cause, final=for_good is not None)
+    return Row(number, config, keys, "running" if going_on else "planned")
+
+
+def confidence_95(accuracies: Any) -> float:
+    """Half width of the 95 % interval of the mean over episodes, by the normal approximation."""
+    return 1.96 * float(accuracies.std(ddof=1)) / math.sqrt(len(accuracies))
+
+
+def best_row(rows: list[Row]) -> Row | None:
+    """The completed row of the best validation accuracy; the first of equals. None where none is completed."""
+    completed = [row for row in rows if row.state == "completed"]
+    return max(completed, key=lambda row: (row.metrics["validation_accuracy"], -row.number), default=None)
+
+
+def status(home: Home, name: str) -> dict[str, Any]:
+    """The status object of a sweep, as ``--json`` prints it.
+
+    Raises:
+        InputError: no such sweep.
+    """
+    record, spec = find_sweep(home, name)
+    store = Store(home)
+    rows = load_rows(store, record, spec)
+    counts = count_trials(spec, rows)
+    best = best_row(rows)
+    finished = counts["completed"] + counts["pruned"] + counts["failed"]
+    done = finished == counts["planned"]
+    state = "running" if record.locked else "done" if done else "interrupted"
+    return {
+        "name": name,
+        "state": state,
+        "trials": counts,
+        "best": None
+        if best is None
+        else {
+            "training_key": best.keys.training,
+            "config": best.config.model_dump(mode="json"),
+            "metrics": dict(best.metrics),
+        },
+        "home": home.url,
+        "tracking": record.home.read_json(f"sweeps/{name}/tracking.json") or {"uri": None, "synced": False},
+    }
+
+
+def count_trials(spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
+    """Trials by state; for a grid, trainings. Completed + pruned + failed = planned at the end."""
+    if spec.grid is not None:  # a training is as far as the least of its evaluations
+        order = {"failed": 0, "running": 1, "planned": 2, "completed": 3}
+        least: dict[str, Row] = {}
+        for row in rows:
+            known = least.get(row.keys.training)
+            if known is None or order[row.state] < order[known.state]:
+                least[row.keys.training] = row
+        rows = list(least.values())
+    counted = {state: sum(row.state == state for row in rows) for state in ("completed", "pruned", "failed", "running")}
+    planned = spec.search.trials if spec.search is not None else len(rows)
+    return {"planned": planned, **counted, "cached": sum(row.cached for row in rows)}
+
+
+def table(name: str, rows: list[Row]) -> pa.Table:
+    """Flat rows as an Arrow table: keys, every leaf of the config as asked under its dotted path, metrics, error."""
+    records = []
+    for row in rows:
+        records.append(
+            {
+                "sweep": name,
+                "number": row.number,
+                "training_key": row.keys.training,
+                "evaluation_key": row.keys.evaluation,
+                "state": row.state,
+                "seed": row.config.training.seed,
+                **{path: _cell(value) for path, value in flatten(row.config).items()},
+                **{metric: row.metrics.get(metric) for metric in METRICS},
+                "error": row.error,
+            }
+        )
+    columns = records[0] if records else {}
+    return pa.table({column: _array([record[column] for record in records]) for column in columns})
+
+
+def results(name: str, home: str = "./runs") -> pa.Table:
+    """The rows of a stored sweep as an Arrow table.
+
+    Args:
+        name: the sweep's.
+        home: folder or URL.
+
+    Raises:
+        InputError: no such home, or no such sweep in it.
+    """
+    opened = open_home(home, create=False)
+    record, spec = find_sweep(opened, name)
+    return table(name, load_rows(Store(opened), record, spec))
+
+
+def _cell(value: Any) -> Any:
+    """Lists (of layers) as one string, so that a column has one type."""
+    return "+".join(value) if isinstance(value, list) else value
+
+
+def _array(values: list[Any]) -> pa.Array:
+    mixed = len({type(value) for value in values if value is not None} - {int, float}) > 0
+    if mixed and any(isinstance(value, str) for value in values):  # frozen_layers: 2 beside conv1+conv2
+        values = [None if value is None else str(value) for value in values]
+    return pa.array(values)

@@ -1,0 +1,249 @@
+"""What a search proposes. The only importer of optuna, and only when something is proposed.
+
+A proposal is a function of (search, its number, the earlier proposals, the outcomes that it is told): no study or
+sampler outlives it. So neither timing, nor concurrency, nor a kill changes a search.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from orchestrator.config_paths import frozen_value, leaves, plain_value, with_values
+from orchestrator.errors import HomeError
+from orchestrator.space import Parameter
+from orchestrator.spec import SearchSpec
+from trainers.canonical import digest
+from trainers.config import TrialConfig
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The parameters that a search chose for one trial."""
+
+    number: int
+    values: dict[str, Any]
+    """Config path -> value, of the active parameters only."""
+    told: str
+    """Digest of all that the choice rests on (``told_digest``)."""
+
+    def config(self, base: TrialConfig) -> TrialConfig:
+        """The trial: the base config with these values.
+
+        Raises:
+            SpecError: they make no valid config.
+        """
+        return with_values(base, self.values)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values that ``from_json`` reads back."""
+        values = {path: plain_value(value) for path, value in self.values.items()}
+        return {"number": self.number, "values": values, "told": self.told}
+
+    @classmethod
+    def from_json(cls, record: Any) -> Proposal:
+        """The proposal that a record holds; keys that it does not know are left alone.
+
+        Raises:
+            HomeError: the record is none of a proposal.
+        """
+        match record:
+            case {"number": int(number), "values": dict(values), "told": str(told)}:
+                return cls(number, {path: frozen_value(value) for path, value in values.items()}, told)
+        raise HomeError(f"damaged proposal: needs number, values and told, got {json.dumps(record)[:80]}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an earlier proposal ended: with its best validation so far, or failed without a value."""
+
+    number: int
+    state: Literal["complete", "failed"]
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        complete = self.state == "complete"
+        if complete != (self.value is not None) or (self.value is not None and not math.isfinite(self.value)):
+            raise ValueError(f"complete has a finite value and failed has none, got {self}")
+
+
+def default_window(concurrency: int) -> int:
+    """The window of a search that asks for none: wide enough that a straggler seldom holds the others back."""
+    return max(8, 2 * concurrency)
+
+
+def known_before(number: int, window: int) -> range:
+    """Numbers of the proposals that must have ended before proposal ``number`` can be made."""
+    return range(max(0, number - window + 1))
+
+
+def propose(
+    search: SearchSpec,
+    base: TrialConfig,
+    number: int,
+    earlier: Sequence[Proposal],
+    outcomes: Sequence[Outcome],
+    window: int,
+) -> Proposal:
+    """Proposal ``number``. Pure: the same arguments, in whatever order results came, give the same proposal.
+
+    Args:
+        search: the search.
+        base: values of the config that the space leaves alone.
+        number: which proposal.
+        earlier: proposals 0 … number - 1.
+        outcomes: of 0 … number - window at least; later ones are not looked at.
+        window: the window stored with the sweep.
+
+    Raises:
+        ValueError: an earlier proposal or an outcome that must be known is missing.
+    """
+    import optuna
+
+    told = _told(number, earlier, outcomes, window)
+    with warnings.catch_warnings():  # group=True is marked experimental; what it does is tested here
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = SAMPLERS[search.sampler](_seed(search.seed, number))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    distributions = {path: _distribution(parameter) for path, parameter in search.space.items()}
+    study.add_trials([_trial(search, distributions, proposal, outcome) for proposal, outcome in told])
+    if number < len(search.start):
+        start = search.start[number]
+        study.enqueue_trial({path: _encoded(search.space[path], value) for path, value in start.items()})
+    values = _chosen(study.ask(), search, leaves(base))
+    return Proposal(number, values, _digest(search, number, told, window))
+
+
+def told_digest(
+    search: SearchSpec, number: int, earlier: Sequence[Proposal], outcomes: Sequence[Outcome], window: int
+) -> str:
+    """Digest of what proposal ``number`` rests on; equal to ``Proposal.told`` unless that has changed since.
+
+    Raises:
+        ValueError: an earlier proposal or an outcome that must be known is missing.
+    """
+    return _digest(search, number, _told(number, earlier, outcomes, window), window)
+
+
+Told = Sequence[tuple[Proposal, Outcome | None]]
+"""Earlier proposals in number order; None stands for one whose outcome is not told."""
+
+
+def _told(number: int, earlier: Sequence[Proposal], outcomes: Sequence[Outcome], window: int) -> Told:
+    proposals = {proposal.number: proposal for proposal in earlier}
+    ended = {outcome.number: outcome for outcome in outcomes}
+    must = known_before(number, window)
+    absent = [one for one in range(number) if one not in proposals] or [one for one in must if one not in ended]
+    if absent:
+        raise ValueError(f"proposal {number} with window {window} needs proposal and outcome {absent[0]} first")
+    return [(proposals[one], ended[one] if one in must else None) for one in range(number)]
+
+
+def _digest(search: SearchSpec, number: int, told: Told, window: int) -> str:
+    return digest(
+        {
+            "sampler": search.sampler,
+            "seed": search.seed,
+            "window": window,
+            "objective": search.objective.maximize,
+            "space": [[path, parameter.plain()] for path, parameter in search.space.items()],
+            "number": number,
+            "start": search.start[number] if number < len(search.start) else None,
+            "told": [
+                [proposal.values, outcome.state if outcome else "running", outcome.value if outcome else None]
+                for proposal, outcome in told
+            ],
+        }
+    )
+
+
+def _seed(seed: int, number: int) -> int:
+    """A seed for one proposal: neighbours share nothing, as ``seed + number`` of two searches would."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
+
+
+def _encoded(parameter: Parameter, value: Any) -> Any:
+    """The value as Optuna holds it: choices that are lists as JSON text, a number of a float range as float."""
+    if parameter.kind in ("uniform", "loguniform"):
+        return float(value)
+    return json.dumps(plain_value(value)) if isinstance(value, tuple) else value
+
+
+def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
+    from optuna import distributions
+
+    if parameter.kind == "choice":
+        return distributions.CategoricalDistribution([_encoded(parameter, value) for value in parameter.domain])
+    low, high = parameter.domain
+    if parameter.kind == "int":
+        return distributions.IntDistribution(low, high)
+    return distributions.FloatDistribution(low, high, log=parameter.kind == "loguniform")
+
+
+def _trial(
+    search: SearchSpec,
+    distributions: Mapping[str, optuna.distributions.BaseDistribution],
+    proposal: Proposal,
+    outcome: Outcome | None,
+) -> optuna.trial.FrozenTrial:
+    """An earlier proposal as Optuna's trial."""
+    import optuna
+
+    states = {"complete": optuna.trial.TrialState.COMPLETE, "failed": optuna.trial.TrialState.FAIL}
+    active = {path: distribution for path, distribution in distributions.items() if path in proposal.values}
+    return optuna.trial.create_trial(
+        state=states[outcome.state] if outcome else optuna.trial.TrialState.RUNNING,
+        value=outcome.value if outcome else None,
+        params={path: _encoded(search.space[path], proposal.values[path]) for path in active},
+        distributions=active,
+    )
+
+
+def _chosen(trial: optuna.trial.Trial, search: SearchSpec, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Asks for the parameters in the order of the space, each only where the ones before make it active."""
+    values: dict[str, Any] = {}
+    for path, parameter in search.space.items():
+        if not parameter.active(values, fixed):
+            continue
+        if parameter.kind == "choice":
+            decoded = {_encoded(parameter, value): value for value in parameter.domain}
+            values[path] = decoded[trial.suggest_categorical(path, list(decoded))]
+        elif parameter.kind == "int":
+            values[path] = trial.suggest_int(path, *parameter.domain)
+        else:
+            values[path] = trial.suggest_float(path, *parameter.domain, log=parameter.kind == "loguniform")
+    return values
+
+
+def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+    """Tree-structured Parzen estimators (Bergstra et al. 2011; multivariate: Falkner et al. 2018).
+
+    multivariate: learning rates and steps of an inner loop act together, so their densities are joint. group: with
+    conditions, parameters that act under the same ones are modelled jointly, each group on the trials that have it;
+    without it they would be drawn one by one. constant_liar: the window always leaves proposals without outcome, and
+    they count as bad, or the same point would be proposed again beside them. n_startup_trials counts *told* trials,
+    so with a window W the first 9 + W proposals are random (failed ones don't count).
+    """
+    import optuna
+
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, multivariate=True, group=True, constant_liar=True)
+
+
+def _random(seed: int) -> optuna.samplers.BaseSampler:
+    """Independent draws: the baseline."""
+    import optuna
+
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {"tpe": _tpe, "random": _random}
+"""Name in ``search.sampler`` -> a new sampler with a seed of its own; ``SearchSpec.sampler`` lists the names too."""

@@ -1,0 +1,59 @@
+"""One trial in this process, without Ray; recorded like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from orchestrator.attempt import Event, attempt_trial
+from orchestrator.data import ensure_dataset
+from orchestrator.environment import git_commit
+from orchestrator.home import open_home
+from orchestrator.rows import read_row
+from orchestrator.store import Store, keys_of
+from orchestrator.sweep import data_folder
+from trainers.config import TrialConfig
+from trainers.datasets.image_file import open_image_file
+from trainers.episodes import check_data
+
+
+def run_single(
+    config: TrialConfig, home_url: str, on_build: Callable[[int, int], None], on_line: Callable[[str], None]
+) -> dict[str, Any]:
+    """Runs a trial, or looks it up; gives its keys, state, metrics and error as JSON values.
+
+    Raises:
+        InputError: the home or the dataset can't be used.
+    """
+    import torch
+
+    torch.set_num_threads(1)  # as in a sweep, so that the bits are the same
+    home = open_home(home_url)
+    store = Store(home)
+    data = open_image_file(ensure_dataset(data_folder(home), config.dataset.name, on_build))
+    check_data(config, data)
+    keys = keys_of(config, data.fingerprint)
+    asked_by = {"sweep": None, "number": None, "run": None, "git_commit": git_commit(Path.cwd())}
+    cause = None
+    if not read_row(store, 0, config, keys, None, live=False).final:
+        for event in attempt_trial(store, [config], data, asked_by):
+            on_line(_line(event))
+            cause = event.get("cause")
+    row = read_row(store, 0, config, keys, None, live=False)
+    return {
+        "training_key": keys.training,
+        "evaluation_key": keys.evaluation,
+        "state": row.state if row.state == "completed" else "failed",
+        **row.metrics,
+        "error": row.error or cause,
+    }
+
+
+def _line(event: Event) -> str:
+    if event["kind"] == "validated":
+        heads = ", ".join(f"{head} {value:.1%}" for head, value in event["validation_accuracy"].items())
+        return f"{event['iteration']}/{event['iterations']}: loss {event['train_loss']:.3f}, validation {heads}"
+    if event["kind"] == "tested":
+        return f"tested: {event['test_accuracy']:.1%}"
+    return f"failed: {event['cause']}"

@@ -1,0 +1,198 @@
+"""Trainings and evaluations by key: the record of what is done. What is in it is never run again.
+
+trainings/<key>/config.json              canonical and resolved config
+trainings/<key>/attempts/<id>/           one execution: progress, snapshots, attempt.json
+trainings/<key>/manifest.json            put last: names the files of the complete training, with their sha256
+trainings/<key>/failure.json             the training fails, and would again
+trainings/<key>/evaluations/<key>.arrow  accuracy of every episode, in order
+
+Outside its own attempt a writer puts only config, manifest, failure and evaluations, each in one atomic operation.
+Readers follow manifests. An evaluation names the sha256 of its weights and counts only beside a manifest that names
+the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from orchestrator.home import Home, to_json
+from trainers.canonical import evaluation_identity, evaluation_key, training_identity, training_key
+from trainers.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Where a config's results are in a store."""
+
+    training: str
+    evaluation: str
+
+    @property
+    def digest(self) -> str:
+        """What all lengths of the training share."""
+        return self.training.rpartition("-")[0]
+
+
+def keys_of(config: TrialConfig, fingerprint: str) -> Keys:
+    """The keys of a config on data of this fingerprint."""
+    return Keys(training_key(config, fingerprint), evaluation_key(config, fingerprint))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A complete training."""
+
+    attempt: str
+    """Id of the attempt that completed it."""
+    files: dict[str, str]
+    """Path below the training's folder -> sha256."""
+    final: int
+    """Iterations."""
+    best: dict[str, dict[str, float]]
+    """By head: ``{"iteration", "validation_accuracy"}`` of the best validation."""
+    train_flops: int
+    """Counted floating-point operations of the whole training."""
+
+    def snapshot(self, step: int) -> str:
+        """Path of the weights after ``step`` iterations, below the training's folder."""
+        return f"attempts/{self.attempt}/snapshots/{step}.safetensors"
+
+    def weights(self, config: TrialConfig) -> str:
+        """Path of the weights that a config's evaluation asks for."""
+        if config.evaluation.weights == "final":
+            return self.snapshot(self.final)
+        return self.snapshot(int(self.best[config.algorithm_entry.head]["iteration"]))
+
+    def validation_accuracy(self, config: TrialConfig) -> float:
+        """Best validation accuracy, by the head that the config's algorithm predicts with."""
+        return self.best[config.algorithm_entry.head]["validation_accuracy"]
+
+
+class Store:
+    """Trainings and evaluations in a home."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    def manifest(self, key: str) -> Manifest | None:
+        """The complete training, or None."""
+        record = self.home.read_json(f"trainings/{key}/manifest.json")
+        return None if record is None else Manifest(**record)
+
+    def failure(self, key: str) -> str | None:
+        """Why this training fails every time, or None."""
+        record = self.home.read_json(f"trainings/{key}/failure.json")
+        return None if record is None else str(record["cause"])
+
+    def accuracies(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> npt.NDArray[np.float64] | None:
+        """Accuracy of every test episode, in order, of the training that the manifest names; None if not evaluated."""
+        data = self.home.read(_evaluation_path(keys))
+        if data is None:
+            return None
+        try:
+            table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+            header = json.loads(table.schema.metadata[b"metasweep"])
+        except (pa.ArrowInvalid, TypeError, KeyError, ValueError):
+            return None  # not a whole record: done again
+        if header["weights_sha256"] != manifest.files.get(manifest.weights(config)):
+            return None
+        values: npt.NDArray[np.float64] = table["accuracy"].to_numpy()
+        return values
+
+    def put_config(self, config: TrialConfig, keys: Keys, fingerprint: str) -> None:
+        """Records what the training's key means."""
+        path = f"trainings/{keys.training}/config.json"
+        if not self.home.exists(path):
+            record = {
+                "canonical": training_identity(config),
+                "dataset_fingerprint": fingerprint,
+                "resolved": config.model_dump(mode="json", exclude={"evaluation"}),
+            }
+            self.home.put_first(path, to_json(record))
+
+    def put_manifest(self, key: str, manifest: Manifest) -> Manifest:
+        """Commits a complete training. The first manifest wins and is returned."""
+        self.home.put_first(f"trainings/{key}/manifest.json", to_json(vars(manifest)))
+        committed = self.manifest(key)
+        assert committed is not None
+        return committed
+
+    def put_failure(self, key: str, attempt: str, cause: str) -> None:
+        """Records that the training fails and would fail again."""
+        self.home.put_first(f"trainings/{key}/failure.json", to_json({"attempt": attempt, "cause": cause}))
+
+    def put_accuracies(
+        self, config: TrialConfig, keys: Keys, manifest: Manifest, accuracies: npt.NDArray[np.float64]
+    ) -> None:
+        """Records an evaluation, in one put."""
+        header = {
+            "canonical": evaluation_identity(config),
+            "evaluation_key": keys.evaluation,
+            "training_key": keys.training,
+            "weights_sha256": manifest.files[manifest.weights(config)],
+        }
+        table = pa.table(
+            {"episode": pa.array(range(len(accuracies)), pa.int32()), "accuracy": pa.array(accuracies, pa.float64())}
+        ).replace_schema_metadata({"metasweep": json.dumps(header, sort_keys=True)})
+        sink = io.BytesIO()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        self.home.put(_evaluation_path(keys), sink.getvalue())
+
+    def put_attempt(self, key: str, attempt: str, record: dict[str, Any]) -> None:
+        """Records what is known of an attempt so far."""
+        self.home.put_json(f"trainings/{key}/attempts/{attempt}/attempt.json", record)
+
+    def attempt(self, key: str, attempt: str) -> dict[str, Any]:
+        """What is known of an attempt; empty where nothing is."""
+        return dict(self.home.read_json(f"trainings/{key}/attempts/{attempt}/attempt.json") or {})
+
+    def attempts(self, key: str) -> list[dict[str, Any]]:
+        """The attempts at a training, oldest first."""
+        folder = f"trainings/{key}/attempts"
+        records = [self.home.read_json(f"{folder}/{name}/attempt.json") for name in self.home.names(folder)]
+        return sorted((record for record in records if record), key=lambda record: int(record["started_ms"]))
+
+    def put_file(self, key: str, attempt: str, name: str, data: bytes) -> tuple[str, str]:
+        """Puts a file of an attempt; gives its path below the training's folder and its sha256."""
+        path = f"attempts/{attempt}/{name}"
+        self.home.put(f"trainings/{key}/{path}", data)
+        return path, hashlib.sha256(data).hexdigest()
+
+    def read_file(self, key: str, path: str, sha256: str) -> bytes | None:
+        """A file that a manifest names; None where it is gone or its content is another."""
+        data = self.home.read(f"trainings/{key}/{path}")
+        return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
+
+    def progress_files(self, digest: str, iterations: int) -> Iterator[tuple[str, str, bytes]]:
+        """(key, attempt, progress) of all attempts at this training, or at shorter ones of the same digest."""
+        for key in self.home.names("trainings"):
+            its_digest, _, length = key.rpartition("-")
+            if its_digest == digest and int(length) <= iterations:
+                for attempt in self.home.names(f"trainings/{key}/attempts"):
+                    data = self.home.read(f"trainings/{key}/attempts/{attempt}/progress.safetensors")
+                    if data is not None:
+                        yield key, attempt, data
+
+    def curve(self, key: str, attempt: str) -> list[dict[str, Any]]:
+        """The validations of an attempt so far, oldest first, read from the header of its progress alone."""
+        data = self.home.read(f"trainings/{key}/attempts/{attempt}/progress.safetensors")
+        if data is None:
+            return []
+        length = int.from_bytes(data[:8], "little")
+        wrapper = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["metasweep"])
+        points: list[dict[str, Any]] = json.loads(wrapper["header"])["curve"]
+        return points
+
+
+def _evaluation_path(keys: Keys) -> str:
+    return f"trainings/{keys.training}/evaluations/{keys.evaluation}.arrow"

@@ -1,0 +1,90 @@
+"""What commands print for people: the end of a sweep, its status, the datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.data import DatasetRow
+from orchestrator.home import open_home
+from orchestrator.labels import label
+from orchestrator.rows import Row, best_row, find_sweep, load_rows
+from orchestrator.store import Store
+from orchestrator.sweep import data_folder
+from trainers.baselines import nearest_neighbour_accuracy
+from trainers.datasets.image_file import open_image_file
+
+SHOWN = 5
+
+
+def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
+    """The end of a sweep: the best trials, the floors beside them, where the record is and how to look at it."""
+    home = open_home(home_url, create=False)
+    record, spec = find_sweep(home, name)
+    rows = load_rows(Store(home), record, spec)
+    ranked = sorted(
+        (row for row in rows if row.state == "completed"),
+        key=lambda row: (-row.metrics["validation_accuracy"], row.number),
+    )
+    lines = [status_text(status)]
+    if ranked:
+        lines += ["", "trial  validation  test              config"]
+        lines += [_result(row) + "  " + label(row.config, spec) for row in ranked[:SHOWN]]
+    best = best_row(rows)
+    if best is not None:
+        dataset = best.config.dataset.name
+        table = open_image_file(data_folder(home) / "datasets" / f"{dataset}-{record.fingerprints[dataset]}.arrow")
+        floor = nearest_neighbour_accuracy(best.config, table)
+        lines += [
+            "",
+            f"best trial by validation: {best.number}, test {_percent(best)}",
+            f"1-nearest-neighbour on pixels of the same test episodes: {100 * floor:.1f} %",
+            f"chance: {100 / best.config.episodes.ways:.1f} %",
+        ]
+    failed = [row for row in rows if row.state == "failed"]
+    lines += [f"failed: trial {row.number}: {row.error}" for row in failed[:SHOWN]]
+    if len(failed) > SHOWN:
+        lines.append(f"failed: {len(failed) - SHOWN} more; `orchestrate export {name}` has them all")
+    at = "" if home_url == "./runs" else f" --home {home_url}"
+    lines += [
+        "",
+        f"record: {home.url}",
+        f"rows:   orchestrate export {name}{at}",
+        f"curves: orchestrate dashboard{at}",
+    ]
+    return "\n".join(lines)
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """A sweep in a line."""
+    trials = status["trials"]
+    parts = [f"{trials[state]} {state}" for state in ("completed", "pruned", "failed", "running") if trials[state]]
+    parts += [f"{trials['cached']} of them from the record"] if trials["cached"] else []
+    line = f"{status['name']}: {status['state']}, {trials['planned']} planned"
+    return ", ".join([line, *parts])
+
+
+def datasets_text(rows: list[DatasetRow]) -> str:
+    """One line a dataset."""
+    lines = []
+    for row in rows:
+        if row.fingerprint is None or row.images is None:
+            lines.append(f"{row.name}: {row.title}\n  {row.note}")
+        else:
+            lines.append(
+                f"{row.name}: {row.images} images, {row.classes} classes, {'x'.join(map(str, row.shape or ()))}, "
+                f"{(row.size_bytes or 0) / 2**20:.1f} MiB\n  {row.path}"
+            )
+    return "\n".join(lines)
+
+
+def dataset_json(row: DatasetRow) -> dict[str, Any]:
+    """A dataset as JSON values."""
+    return {**vars(row), "path": None if row.path is None else str(row.path)}
+
+
+def _result(row: Row) -> str:
+    return f"{row.number:5d}  {100 * row.metrics['validation_accuracy']:8.1f} %  {_percent(row)}"
+
+
+def _percent(row: Row) -> str:
+    return f"{100 * row.metrics['test_accuracy']:5.1f} ± {100 * row.metrics['test_ci95']:.1f} %"

@@ -1,0 +1,100 @@
+"""Rows of a sweep as the runs that MLflow shows: a view of the store, made the same way live and afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.labels import label, varying_first
+from orchestrator.rows import Row
+from orchestrator.spec import SweepSpec
+from orchestrator.store import Store
+from orchestrator.tracking import Point, TrialView
+from trainers.canonical import digest
+from trainers.datasets.image_file import ImageTable
+
+
+def live_view(row: Row, spec: SweepSpec, data: ImageTable, tags: dict[str, str], points: Sequence[Point]) -> TrialView:
+    """The view of a trial that runs, with the points that it has reported so far."""
+    return _view(row, spec, data, tags, points, points[0].timestamp_ms if points else None, None)
+
+
+def stored_view(row: Row, spec: SweepSpec, data: ImageTable, store: Store) -> TrialView:
+    """The view of a trial that has ended, from the store alone."""
+    attempts = store.attempts(row.keys.training)
+    times = {step: at for attempt in attempts for step, at in attempt["validated_ms"].items()}
+    manifest = store.manifest(row.keys.training)
+    last = manifest.attempt if manifest else attempts[-1]["attempt"] if attempts else None
+    started = attempts[0]["started_ms"] if attempts else None
+    ended = attempts[-1]["ended_ms"] or attempts[-1]["started_ms"] if attempts else None
+    points: list[Point] = []
+    for validation in store.curve(row.keys.training, last) if last else []:
+        at = times.get(str(validation["iteration"]), started or 0)
+        points += curve_points(row, validation, at)
+    return _view(row, spec, data, _made_by(attempts, last), points, started, ended)
+
+
+def _made_by(attempts: list[dict[str, Any]], last: str | None) -> dict[str, str]:
+    """Tags that say with what, from what and where a training was made."""
+    its = next((attempt for attempt in attempts if attempt["attempt"] == last), None)
+    if its is None:
+        return {}
+    return attempt_tags(its["versions"], its["asked_by"].get("git_commit")) | {"node": its["node"]}
+
+
+def attempt_tags(versions: dict[str, str], git_commit: str | None) -> dict[str, str]:
+    """Versions and commit as tags."""
+    tags = {f"version.{package}": version for package, version in versions.items()}
+    return tags | ({"git_commit": git_commit} if git_commit else {})
+
+
+def curve_points(row: Row, validation: dict[str, Any], timestamp_ms: int) -> list[Point]:
+    """The metrics of one validation; ``validation_accuracy`` is by the head that the trial predicts with."""
+    step = int(validation["iteration"])
+    by_head = validation["validation_accuracy"]
+    values = {
+        "train_loss": validation["train_loss"],
+        "train_accuracy": validation["train_accuracy"],
+        "validation_loss": validation["validation_loss"],
+        "validation_accuracy": by_head[row.config.algorithm_entry.head],
+        **{f"validation_accuracy_{head}": value for head, value in by_head.items() if len(by_head) > 1},
+    }
+    return [Point(key, step, value, timestamp_ms) for key, value in values.items() if math.isfinite(value)]
+
+
+def _view(
+    row: Row,
+    spec: SweepSpec,
+    data: ImageTable,
+    tags: dict[str, str],
+    points: Sequence[Point],
+    started_ms: int | None,
+    ended_ms: int | None,
+) -> TrialView:
+    identity = {
+        "training_key": row.keys.training,
+        "evaluation_key": row.keys.evaluation,
+        "algorithm": row.config.algorithm.name,
+        "dataset": row.config.dataset.name,
+        "dataset_fingerprint": data.fingerprint,
+        "state": row.state,
+    }
+    if row.error:
+        identity["error"] = row.error
+    words = label(row.config, spec)
+    # The best validation is a metric of its own name: the curve's last point would hide it.
+    renamed = {"validation_accuracy": "best_validation_accuracy"}
+    return TrialView(
+        number=row.number,
+        name=f"{row.number:03d} {words}" if spec.search is not None else words,
+        state=row.state if row.state in ("completed", "failed") else "running",
+        params=varying_first(row.config, spec),
+        tags=tags | identity,
+        points=tuple(points),
+        metrics={renamed.get(name, name): value for name, value in row.metrics.items()},
+        dataset=(data.name, data.fingerprint, f"datasets/{data.name}-{data.fingerprint}.arrow"),
+        started_ms=started_ms,
+        ended_ms=ended_ms,
+        trial="" if spec.search is not None else digest(row.config.model_dump(mode="json")),
+    )

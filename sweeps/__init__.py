@@ -1,0 +1,1 @@
+"""Sweep files, found by name: ``orchestrate sweep quickstart``."""

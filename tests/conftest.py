@@ -1,0 +1,104 @@
+"""Fixtures that several test files share: real data, and datasets made once per test session."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from orchestrator.data import find_dataset, make_dataset
+from trainers.datasets.image_file import ImageTable, open_image_file
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def no_progress(done: int, total: int) -> None:
+    """Where a test does not look at progress."""
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real data (its README says what lies there); it may be absent."""
+    return Path(os.environ.get("METASWEEP_DATA", ROOT / ".." / "shared" / "data")).resolve()
+
+
+@pytest.fixture(scope="session")
+def omniglot_source(real_data: Path) -> Path:
+    """Folder with Omniglot's two archives."""
+    folder = real_data / "omniglot"
+    for name in ("images_background.zip", "images_evaluation.zip"):
+        if not (folder / name).is_file():
+            pytest.skip(f"{folder / name} is absent (METASWEEP_DATA names the folder of the real data)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all xdist workers of this test session share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "session"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _made_once(folder: Path, name: str, source: Path | None) -> Path:
+    """The dataset's file in ``folder``, made by whichever worker comes first."""
+    with _locked(folder / f"{name}.lock"):
+        return find_dataset(folder, name) or make_dataset(folder, name, source, no_progress)
+
+
+@pytest.fixture(scope="session")
+def glyphs_file(session_folder: Path) -> Path:
+    """The embedded dataset as a file. Never write to it."""
+    return _made_once(session_folder, "glyphs", None)
+
+
+@pytest.fixture(scope="session")
+def glyphs(glyphs_file: Path) -> ImageTable:
+    """The embedded dataset, mapped."""
+    return open_image_file(glyphs_file)
+
+
+@pytest.fixture(scope="session")
+def glyphs_home(glyphs_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that holds the embedded dataset, shared by the tests of this worker."""
+    return _home_with(tmp_path_factory.mktemp("glyphs-home"), glyphs_file)
+
+
+@pytest.fixture
+def fresh_glyphs_home(glyphs_file: Path, tmp_path: Path) -> Path:
+    """A home that holds the embedded dataset and that only this test sees."""
+    return _home_with(tmp_path / "home", glyphs_file)
+
+
+def _home_with(home: Path, file: Path) -> Path:
+    (home / "datasets").mkdir(parents=True)
+    try:
+        os.link(file, home / "datasets" / file.name)
+    except OSError:  # another filesystem, or one without hard links
+        shutil.copyfile(file, home / "datasets" / file.name)
+    return home
+
+
+@pytest.fixture(scope="session")
+def omniglot_file(session_folder: Path, omniglot_source: Path) -> Path:
+    """All of Omniglot as a file, imported once. Never write to it."""
+    return _made_once(session_folder, "omniglot", omniglot_source)
+
+
+@pytest.fixture(scope="session")
+def omniglot(omniglot_file: Path) -> ImageTable:
+    """All of Omniglot, mapped."""
+    return open_image_file(omniglot_file)

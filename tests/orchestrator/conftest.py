@@ -1,0 +1,35 @@
+"""Sweeps small enough to be run many times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+TINY_TRIAL: dict[str, Any] = {
+    "dataset": {"name": "glyphs"},
+    "episodes": {"ways": 3, "shots": 1, "queries": 2},
+    "backbone": {"width": 4, "pooling": "stride"},
+    "training": {"iterations": 8, "validate_every": 4, "meta_batch": 1, "validation_episodes": 4},
+    "evaluation": {"episodes": 6},
+}
+
+
+@pytest.fixture
+def tiny_trial() -> dict[str, Any]:
+    """A trial that takes well under a second."""
+    return {section: dict(values) for section, values in TINY_TRIAL.items()}
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Any:
+    """Writes a sweep file: ``spec_file(search=…)`` or ``spec_file(grid=…)``; gives its path."""
+
+    def write(name: str = "tiny", **sections: Any) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({"trial": TINY_TRIAL, **sections}, sort_keys=False))
+        return path
+
+    return write

@@ -1,0 +1,236 @@
+"""Attempts: run what the store lacks, record it once, leave whole records whatever happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from orchestrator import attempt as attempt_module
+from orchestrator.attempt import attempt_trial
+from orchestrator.home import open_home
+from orchestrator.rows import read_row
+from orchestrator.store import Store, keys_of
+from trainers.config import TrialConfig
+from trainers.datasets.image_file import ImageTable
+
+ASKED_BY = {"sweep": "s", "number": 0, "run": "r", "git_commit": None}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(open_home(str(tmp_path / "home")))
+
+
+def config(tiny: dict[str, Any], **sections: dict[str, Any]) -> TrialConfig:
+    return TrialConfig.model_validate({**tiny, **{name: {**tiny.get(name, {}), **sections[name]} for name in sections}})
+
+
+def run(store: Store, data: ImageTable, *configs: TrialConfig) -> list[dict[str, Any]]:
+    return list(attempt_trial(store, configs, data, ASKED_BY))
+
+
+def files(store: Store) -> dict[str, bytes]:
+    root = store.home.local
+    assert root is not None
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["kind"] for event in events]
+
+
+def test_a_trial_is_recorded_once(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
+    asked = config(tiny_trial)
+    assert kinds(run(store, glyphs, asked)) == ["validated", "validated", "tested"]
+    before = files(store)
+    assert kinds(run(store, glyphs, asked)) == ["tested"]
+    assert files(store) == before
+    row = read_row(store, 0, asked, keys_of(asked, glyphs.fingerprint), "r", live=False)
+    assert (row.state, row.final, row.cached) == ("completed", True, False)
+    assert row.metrics["iterations"] == 8
+    assert row.metrics["test_episodes"] == 6
+    assert row.metrics["train_flops"] > 0
+    assert row.metrics["train_seconds"] > 0
+
+
+def test_the_record_says_what_the_design_says(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
+    asked = config(tiny_trial)
+    run(store, glyphs, asked)
+    keys = keys_of(asked, glyphs.fingerprint)
+    manifest = store.manifest(keys.training)
+    assert manifest is not None
+    for path, sha256 in manifest.files.items():
+        assert store.read_file(keys.training, path, sha256) is not None
+    assert manifest.weights(asked) in manifest.files
+    attempt = store.attempt(keys.training, manifest.attempt)
+    assert (attempt["state"], attempt["cause"], attempt["resumed_at"]) == ("complete", None, 0)
+    assert attempt["environment"]["threads"] == 1
+    assert set(attempt["environment"]) == {"device", "instruction_set", "torch", "threads"}
+    assert sorted(attempt["validated_ms"]) == ["4", "8"]
+    assert [point["iteration"] for point in store.curve(keys.training, manifest.attempt)] == [4, 8]
+    written = json.loads(files(store)[f"trainings/{keys.training}/config.json"])
+    assert written["dataset_fingerprint"] == glyphs.fingerprint
+    assert written["resolved"]["training"]["meta_batch"] == 1
+
+
+def test_the_same_training_has_the_same_bits_in_another_home(
+    tmp_path: Path, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    asked = config(tiny_trial)
+    key = keys_of(asked, glyphs.fingerprint)
+    manifests = []
+    for name in ("one", "two"):
+        store = Store(open_home(str(tmp_path / name)))
+        run(store, glyphs, asked)
+        manifest = store.manifest(key.training)
+        assert manifest is not None
+        manifests.append(manifest)
+    one, two = ([*sorted(manifest.files.values())] for manifest in manifests)
+    assert one == two
+
+
+@pytest.mark.parametrize("validations", [1, 2])
+def test_an_attempt_that_dies_is_continued_bit_for_bit(
+    tmp_path: Path, glyphs: ImageTable, tiny_trial: dict[str, Any], validations: int
+) -> None:
+    asked = config(tiny_trial)
+    keys = keys_of(asked, glyphs.fingerprint)
+    whole, broken = (Store(open_home(str(tmp_path / name))) for name in ("whole", "broken"))
+    run(whole, glyphs, asked)
+    events = attempt_trial(broken, [asked], glyphs, ASKED_BY)
+    for _ in range(validations):
+        next(events)
+    events.close()  # as if the process had gone
+    assert broken.manifest(keys.training) is None
+    assert kinds(run(broken, glyphs, asked)) == ["validated"] * (2 - validations) + ["tested"]
+    one, two = whole.manifest(keys.training), broken.manifest(keys.training)
+    assert one is not None
+    assert two is not None
+    assert sorted(one.files.values()) == sorted(two.files.values())
+    np.testing.assert_array_equal(whole.accuracies(asked, keys, one), broken.accuracies(asked, keys, two))
+
+
+def test_a_longer_training_starts_from_a_shorter_one(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    short, long = config(tiny_trial), config(tiny_trial, training={"iterations": 16})
+    run(store, glyphs, short)
+    events = run(store, glyphs, long)
+    assert [event["iteration"] for event in events if event["kind"] == "validated"] == [12, 16]
+    keys = keys_of(long, glyphs.fingerprint)
+    manifest = store.manifest(keys.training)
+    assert manifest is not None
+    assert [point["iteration"] for point in store.curve(keys.training, manifest.attempt)] == [4, 8, 12, 16]
+    short_keys = keys_of(short, glyphs.fingerprint)
+    seconds = [store.attempts(key.training)[0]["train_seconds"] for key in (short_keys, keys)]
+    assert seconds[1] > seconds[0]  # what the shorter one took is in it
+    # and never the other way round
+    other = config(tiny_trial, training={"iterations": 4})
+    assert kinds(run(store, glyphs, other)) == ["validated", "tested"]
+
+
+def test_anil_and_nil_share_a_training(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
+    anil, nil = (config(tiny_trial, algorithm={"name": name}) for name in ("anil", "nil"))
+    events = run(store, glyphs, anil, nil)
+    assert kinds(events) == ["validated", "validated", "tested", "tested"]
+    assert len(store.home.names("trainings")) == 1
+    assert set(events[0]["validation_accuracy"]) == {"linear", "nil"}
+    tested = config(tiny_trial, algorithm={"name": "anil"}, evaluation={"head": "nil", "weights": "final"})
+    assert kinds(run(store, glyphs, tested)) == ["tested"]
+
+
+def test_a_diverged_training_is_a_failure_for_good(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    asked = config(tiny_trial, algorithm={"inner_lr": 1e30, "inner_steps": 5})
+    events = run(store, glyphs, asked)
+    assert kinds(events)[-1] == "failed"
+    assert "loss is nan" in events[-1]["cause"]
+    keys = keys_of(asked, glyphs.fingerprint)
+    row = read_row(store, 0, asked, keys, "r", live=False)
+    assert (row.state, row.final, row.error) == ("failed", True, events[-1]["cause"])
+    assert store.attempts(keys.training)[0]["state"] == "failed"
+
+
+def test_an_exception_is_a_failure_that_is_tried_again(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(tiny_trial)
+    keys = keys_of(asked, glyphs.fingerprint)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a bug\nin two lines")
+
+    monkeypatch.setattr(attempt_module, "evaluate", broken)
+    events = run(store, glyphs, asked)
+    assert kinds(events) == ["validated", "validated", "failed"]
+    assert events[-1]["cause"].startswith("RuntimeError: a bug in two lines (test_attempt.py:")
+    row = read_row(store, 0, asked, keys, "r", live=False)
+    assert (row.state, row.final) == ("failed", False)
+    monkeypatch.undo()
+    assert kinds(run(store, glyphs, asked)) == ["tested"]  # the training was kept
+    assert read_row(store, 0, asked, keys, "r", live=False).state == "completed"
+
+
+def test_damaged_records_are_not_believed(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
+    asked = config(tiny_trial)
+    run(store, glyphs, asked)
+    keys = keys_of(asked, glyphs.fingerprint)
+    manifest = store.manifest(keys.training)
+    assert manifest is not None
+    assert store.home.local is not None
+    evaluation = store.home.local / "trainings" / keys.training / "evaluations" / f"{keys.evaluation}.arrow"
+    whole = evaluation.read_bytes()
+    evaluation.write_bytes(whole[: len(whole) // 2])
+    assert store.accuracies(asked, keys, manifest) is None
+    assert kinds(run(store, glyphs, asked)) == ["tested"]
+    assert evaluation.read_bytes() == whole
+    # weights that changed are not tested
+    evaluation.unlink()
+    weights = store.home.local / "trainings" / keys.training / manifest.weights(asked)
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    events = run(store, glyphs, asked)
+    assert kinds(events) == ["failed"]
+    assert "gone or damaged" in events[0]["cause"]
+
+
+def test_an_evaluation_counts_only_beside_the_weights_it_tested(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    asked = config(tiny_trial)
+    run(store, glyphs, asked)
+    keys = keys_of(asked, glyphs.fingerprint)
+    path = f"trainings/{keys.training}/manifest.json"
+    record = store.home.read_json(path)
+    record["files"] = {name: "0" * 64 for name in record["files"]}
+    store.home.put_json(path, record)
+    manifest = store.manifest(keys.training)
+    assert manifest is not None
+    assert store.accuracies(asked, keys, manifest) is None
+
+
+def test_progress_that_is_damaged_is_passed_over(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
+    asked = config(tiny_trial)
+    events = attempt_trial(store, [asked], glyphs, ASKED_BY)
+    next(events)
+    events.close()
+    assert store.home.local is not None
+    (progress,) = store.home.local.rglob("progress.safetensors")
+    progress.write_bytes(progress.read_bytes()[:-1])
+    assert kinds(run(store, glyphs, asked)) == ["validated", "validated", "tested"]

@@ -1,0 +1,122 @@
+"""The home: whole objects, first puts, and refusals in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import AbsentHome, HomeError
+from orchestrator.home import Home, open_home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return open_home(str(tmp_path / "home"))
+
+
+def test_put_and_read(home: Home) -> None:
+    assert home.read("a/b.json") is None
+    home.put("a/b.json", b"one")
+    home.put("a/b.json", b"two")
+    assert home.read("a/b.json") == b"two"
+    assert home.names("a") == ["b.json"]
+    assert home.names("nothing") == []
+
+
+def test_the_first_put_wins(home: Home) -> None:
+    assert home.put_first("a/m.json", b"first")
+    assert not home.put_first("a/m.json", b"second")
+    assert home.read("a/m.json") == b"first"
+    assert os.listdir(home.local / "a") == ["m.json"]  # no temporary file stays
+
+
+def test_the_first_of_many_racing_puts_wins_for_all(home: Home) -> None:
+    wins: list[bytes] = []
+
+    def put(value: bytes) -> None:
+        if home.put_first("race", value):
+            wins.append(value)
+
+    threads = [threading.Thread(target=put, args=(str(number).encode(),)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(wins) == 1
+    assert home.read("race") == wins[0]
+
+
+def test_a_failed_put_leaves_the_old_object_and_no_temporary(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.put("a/x", b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        home.put("a/x", b"new")
+    monkeypatch.undo()
+    assert home.read("a/x") == b"old"
+    assert os.listdir(home.local / "a") == ["x"]
+
+
+def test_an_unfinished_temporary_is_not_an_object(home: Home) -> None:
+    home.put("a/x", b"whole")
+    (home.local / "a" / ".y.0123").write_bytes(b"part")
+    assert home.names("a") == ["x"]
+
+
+def test_the_id_stays(home: Home) -> None:
+    assert open_home(home.url).id == home.id
+    assert len(home.id) == 32
+
+
+def test_absent_home_is_not_made_by_readers(tmp_path: Path) -> None:
+    with pytest.raises(AbsentHome, match="orchestrate sweep"):
+        open_home(str(tmp_path / "none"), create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content", ['{"schema": 2, "id": "x"}', '{"schema": 1}', "[]", "{not json"], ids=["later", "no id", "list", "torn"]
+)
+def test_another_schema_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "home.json").write_text(content)
+    with pytest.raises(HomeError) as caught:
+        open_home(str(tmp_path))
+    assert "home.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "home.json").read_text() == content
+
+
+@pytest.mark.parametrize("url", ["", "nope://x/y", "s3://"])
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(HomeError) as caught:
+        open_home(url)
+    assert "--home" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HomeError, match="can't be used"):
+        open_home(str(tmp_path / "file" / "home"))
+
+
+def test_other_filesystems_hold_the_same_objects(tmp_path: Path) -> None:
+    """The path that object stores take, on a filesystem that has no links and no rename of ours."""
+    from pyarrow import fs
+
+    remote = Home(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "bucket", "memory://bucket")
+    (tmp_path / "bucket" / "a").mkdir(parents=True)
+    assert remote.local is None
+    remote.put("a/x", b"1")
+    assert not remote.put_first("a/x", b"2")
+    assert remote.put_first("a/y", b"3")
+    assert (remote.read("a/x"), remote.names("a")) == (b"1", ["x", "y"])
+    remote.put_json("a/z", {"b": 1})
+    assert json.loads((tmp_path / "bucket" / "a" / "z").read_text()) == remote.read_json("a/z") == {"b": 1}

@@ -1,0 +1,639 @@
+"""What a sweep file may say, what is refused and in which words, and what may grow."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator.errors import SpecError
+from orchestrator.search import SAMPLERS
+from orchestrator.spec import SearchSpec, SweepSpec, differences, load_spec, spec_to_yaml, with_values
+from orchestrator.yaml_file import parse_yaml, yaml_text
+from trainers.config import TrialConfig
+
+SEARCH = """\
+question: Does the body need the inner loop?
+trial:
+  algorithm: {name: maml, inner_lr: 0.4}
+  training:
+    iterations: 500
+search:
+  trials: 40
+  space:
+    algorithm.name: {choice: [maml, anil, nil]}
+    algorithm.inner_lr: {loguniform: [1e-2, 1.0]}
+    algorithm.frozen_layers:
+      int: [0, 4]
+      when: {algorithm.name: maml}
+    training.clip: {choice: [null, 1, 10.0]}
+  start: [{algorithm.inner_lr: 0.4}]
+"""
+GRID = """\
+trial:
+  training: {seed: 7}
+grid:
+  train: {episodes.shots: [1, 5], algorithm.frozen_layers: [0, [conv1, head]]}
+  seeds: 3
+"""
+SPACE = "search:\n  trials: 4\n  space:\n"
+
+
+def load(tmp_path: Path, text: str, overrides: tuple[str, ...] = (), plan: bool = True) -> SweepSpec:
+    (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
+    return load_spec(tmp_path / "s.yaml", overrides, require_plan=plan)
+
+
+def problems(tmp_path: Path, text: str, overrides: tuple[str, ...] = (), plan: bool = True) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path, text, overrides, plan)
+    lines = list(caught.value.problems)
+    assert all("\n" not in line for line in lines)
+    assert str(caught.value) == "\n".join(lines)
+    return [line.replace(f"{tmp_path}/", "") for line in lines]
+
+
+def test_a_search_file_becomes_objects(tmp_path: Path) -> None:
+    spec = load(tmp_path, SEARCH)
+    assert (spec.name, spec.question) == ("s", "Does the body need the inner loop?")
+    assert spec.trial == with_values(TrialConfig(), {"algorithm.inner_lr": 0.4, "training.iterations": 500})
+    assert spec.search is not None
+    assert (spec.search.seed, spec.search.window, spec.search.sampler, spec.search.trials) == (0, None, "tpe", 40)
+    assert spec.search.objective.maximize == "validation_accuracy"
+    assert list(spec.search.space) == [
+        "algorithm.name",
+        "algorithm.inner_lr",
+        "algorithm.frozen_layers",
+        "training.clip",
+    ]
+    assert spec.search.space["algorithm.inner_lr"].domain == (0.01, 1.0)
+    assert spec.search.space["algorithm.frozen_layers"].when == {"algorithm.name": ("maml",)}
+    assert spec.search.start == ({"algorithm.inner_lr": 0.4},)
+    assert (spec.resources.cpu, spec.resources.gpu, spec.resources.max_concurrent) == (1.0, 0.0, None)
+
+
+# (text, the exact line); overrides and files without a plan have tables of their own
+BAD = {
+    "unknown key at the top": ("nmae: x\n" + SEARCH, "s.yaml:1: nmae: unknown key 'nmae'; did you mean 'name'?"),
+    "not built yet": (
+        GRID + "budget: {hours: 2}\n",
+        "s.yaml:6: budget: unknown key 'budget'; known: grid, name, question, resources, search, trial",
+    ),
+    "not built yet in search": (
+        SEARCH + "  early_stopping: {name: asha}\n",
+        "s.yaml:16: search.early_stopping: unknown key 'early_stopping'; "
+        "known: objective, sampler, seed, space, start, trials, window",
+    ),
+    "not built yet in grid": (GRID + "  test: {}\n", "s.yaml:6: grid.test: unknown key 'test'; known: seeds, train"),
+    "name": (
+        "name: a b\n" + GRID,
+        "s.yaml:1: name: must be 1 to 100 letters, digits and ._- and begin with a letter or digit, got 'a b'; "
+        "give the sweep another name:",
+    ),
+    "name is a number": ("name: 5\n" + GRID, "s.yaml:1: name: must be text, got 5"),
+    "plan absent": ("trial: {}\n", "s.yaml:1: search: is missing; add search: or grid: to say what the sweep tries"),
+    "two plans": (
+        SPACE + "    algorithm.inner_lr: {uniform: [0, 1]}\ngrid: {}\n",
+        "s.yaml:5: grid: stands beside search:, and a sweep is one of the two; remove one",
+    ),
+    "trials absent": (
+        "search:\n  space: {algorithm.first_order: {choice: [true]}}\n",
+        "s.yaml:1: search.trials: is missing; add it below search:",
+    ),
+    "trials": (SEARCH.replace("40", "0"), "s.yaml:7: search.trials: must be at least 1, got 0"),
+    "trials is a bool": (SEARCH.replace("40", "true"), "s.yaml:7: search.trials: must be a whole number, got true"),
+    "window": (SEARCH + "  window: 0\n", "s.yaml:16: search.window: must be at least 1, got 0"),
+    "sampler": (SEARCH + "  sampler: tep\n", "s.yaml:16: search.sampler: must be 'tpe' or 'random', got 'tep'"),
+    "objective": (
+        SEARCH + "  objective: {maximize: loss}\n",
+        "s.yaml:16: search.objective.maximize: must be 'validation_accuracy', got 'loss'",
+    ),
+    "yes is text": (
+        "trial:\n  algorithm:\n    first_order: yes\n" + GRID.partition("grid")[1] + ": {}\n",
+        "s.yaml:3: trial.algorithm.first_order: must be true or false, got 'yes'",
+    ),
+    "int as text": (
+        "trial:\n  training:\n    iterations: '100'\ngrid: {}\n",
+        "s.yaml:3: trial.training.iterations: must be a whole number, got '100'",
+    ),
+    "infinite": (
+        "trial:\n  training:\n    clip: .inf\ngrid: {}\n",
+        "s.yaml:3: trial.training.clip: must be a finite number, got inf",
+    ),
+    "not a mapping": ("trial: 3\ngrid: {}\n", "s.yaml:1: trial: must be a mapping (lines of key: value), got 3"),
+    "one of a union": (
+        "trial: {algorithm: {frozen_layers: 1.5}}\ngrid: {}\n",
+        "s.yaml:1: trial.algorithm.frozen_layers: must be a whole number or a list, got 1.5",
+    ),
+    "inside a union": (
+        "trial:\n  algorithm:\n    frozen_layers:\n    - conv1\n    - 2\ngrid: {}\n",
+        "s.yaml:5: trial.algorithm.frozen_layers[1]: must be text, got 2",
+    ),
+    "layer": (
+        "trial:\n  algorithm:\n    frozen_layers: [conv9]\ngrid: {}\n",
+        "s.yaml:3: trial.algorithm.frozen_layers: unknown layer 'conv9'; did you mean 'conv4'?",
+    ),
+    "between two values": (
+        "trial:\n  training:\n    validate_every: 100\n    iterations: 150\ngrid: {}\n",
+        "s.yaml:4: trial.training.iterations: iterations must be a multiple of validate_every, got 150 and 100",
+    ),
+    "algorithm": (
+        "trial:\n  algorithm:\n    name: mmal\ngrid: {}\n",
+        "s.yaml:3: trial.algorithm.name: unknown algorithm 'mmal'; did you mean 'maml'?",
+    ),
+    "dataset": (
+        "trial:\n  dataset:\n    name: omniglt\ngrid: {}\n",
+        "s.yaml:3: trial.dataset.name: unknown dataset 'omniglt'; did you mean 'omniglot'?",
+    ),
+    "path": (
+        SPACE + "    algorithm.iner_lr: {uniform: [0, 1]}\n",
+        "s.yaml:4: search.space.algorithm.iner_lr: unknown path 'algorithm.iner_lr'; "
+        "did you mean 'algorithm.inner_lr'?",
+    ),
+    "path with trial": (
+        SPACE + "    trial.training.meta_lr: {uniform: [0, 1]}\n",
+        "s.yaml:4: search.space.trial.training.meta_lr: unknown path 'trial.training.meta_lr'; "
+        "did you mean 'training.meta_lr'?",
+    ),
+    "no parameters": (
+        "search: {trials: 1, space: {}}\n",
+        "s.yaml:1: search.space: must hold at least 1, got {}",
+    ),
+    "kind": (
+        SPACE + "    algorithm.inner_lr: {}\n",
+        "s.yaml:4: search.space.algorithm.inner_lr: must have exactly one of choice, int, uniform, loguniform, "
+        "got none of them",
+    ),
+    "two kinds": (
+        SPACE + "    algorithm.inner_steps: {int: [1, 2], choice: [1]}\n",
+        "s.yaml:4: search.space.algorithm.inner_steps: must have exactly one of choice, int, uniform, loguniform, "
+        "got choice and int",
+    ),
+    "range": (
+        SPACE + "    algorithm.inner_lr:\n      uniform: [1, 0.1]\n",
+        "s.yaml:5: search.space.algorithm.inner_lr.uniform: low must be at most high, got [1, 0.1]; swap them",
+    ),
+    "range of three": (
+        SPACE + "    algorithm.inner_lr: {uniform: [1, 2, 3]}\n",
+        "s.yaml:4: search.space.algorithm.inner_lr.uniform: must be two numbers [low, high], got [1, 2, 3]",
+    ),
+    "bools are no ints": (
+        SPACE + "    algorithm.inner_steps: {int: [true, 5]}\n",
+        "s.yaml:4: search.space.algorithm.inner_steps.int: must be two whole numbers [low, high], got [true, 5]",
+    ),
+    "infinite range": (
+        SPACE + "    algorithm.inner_lr: {uniform: [0, .inf]}\n",
+        "s.yaml:4: search.space.algorithm.inner_lr.uniform: must be finite, got [0, inf]",
+    ),
+    "log of zero": (
+        SPACE + "    algorithm.inner_lr: {loguniform: [0, 1]}\n",
+        "s.yaml:4: search.space.algorithm.inner_lr.loguniform: low must be greater than 0, got [0, 1]; "
+        "use uniform, or a small low like 1e-6",
+    ),
+    "no choices": (
+        SPACE + "    algorithm.name: {choice: []}\n",
+        "s.yaml:4: search.space.algorithm.name.choice: must be a list of at least one value, got []",
+    ),
+    "repeated choice": (
+        SPACE + "    algorithm.inner_lr: {choice: [1, 1.0]}\n",
+        "s.yaml:4: search.space.algorithm.inner_lr.choice: holds 1.0 twice, got [1, 1.0]; keep one of them",
+    ),
+    "true is not 1": (
+        SPACE + "    algorithm.first_order: {choice: [true, 1]}\n",
+        "s.yaml:4: search.space.algorithm.first_order: can propose {algorithm.first_order: 1}: "
+        "must be true or false, got 1; narrow it, use choice, or add a when",
+    ),
+    "condition on a later one": (
+        SPACE + "    algorithm.inner_lr: {uniform: [0.1, 1], when: {algorithm.name: maml}}\n"
+        "    algorithm.name: {choice: [maml, anil]}\n",
+        "s.yaml:4: search.space.algorithm.inner_lr.when.algorithm.name: algorithm.name must stand earlier in the "
+        "space; move it above algorithm.inner_lr",
+    ),
+    "condition that never holds": (
+        SPACE + "    algorithm.name: {choice: [maml, anil]}\n"
+        "    algorithm.inner_lr: {uniform: [0.1, 1], when: {algorithm.name: [anil, nil]}}\n",
+        "s.yaml:5: search.space.algorithm.inner_lr.when.algorithm.name: algorithm.name never is 'nil'; "
+        "did you mean 'anil'?",
+    ),
+    "condition on a fixed value": (
+        SPACE + "    algorithm.inner_lr: {uniform: [0.1, 1], when: {algorithm.name: mmal}}\n"
+        "    algorithm.inner_steps: {int: [1, 5]}\n",
+        "s.yaml:4: search.space.algorithm.inner_lr.when.algorithm.name: unknown algorithm 'mmal'; did you mean 'maml'?",
+    ),
+    "nothing active": (
+        SPACE + "    algorithm.inner_lr: {uniform: [0.1, 1], when: {algorithm.name: anil}}\n",
+        "s.yaml:3: search.space: no parameter is ever active; change a when, or the value it asks for in trial:",
+    ),
+    "invalid end": (
+        SPACE + "    algorithm.inner_lr: {uniform: [0.1, 1]}\n    algorithm.frozen_layers: {int: [0, 9]}\n",
+        "s.yaml:5: search.space.algorithm.frozen_layers: can propose {algorithm.frozen_layers: 9}: "
+        "conv4 has 4 body layers, got 9; narrow it, use choice, or add a when",
+    ),
+    "invalid between the ends": (
+        SPACE + "    training.iterations: {int: [100, 500]}\n",
+        "s.yaml:4: search.space.training.iterations: can propose {training.iterations: 101}: "
+        "iterations must be a multiple of validate_every, got 101 and 100; narrow it, use choice, or add a when",
+    ),
+    "invalid together": (
+        SPACE
+        + "    training.iterations: {choice: [100, 300]}\n    training.validate_every: {choice: [50, 100, 150]}\n",
+        "s.yaml:4: search.space.training.iterations: can propose "
+        "{training.iterations: 100, training.validate_every: 150}: iterations must be a multiple of "
+        "validate_every, got 100 and 150; narrow it, use choice, or add a when",
+    ),
+    "start outside": (
+        SEARCH.replace("start: [{algorithm.inner_lr: 0.4}]", "start:\n  - {algorithm.inner_lr: 3}"),
+        "s.yaml:16: search.start[0].algorithm.inner_lr: must lie in {loguniform: [0.01, 1.0]}, got 3",
+    ),
+    "start unknown": (
+        SEARCH.replace("{algorithm.inner_lr: 0.4}]", "{algorithm.inner_steps: 1}]"),
+        "s.yaml:15: search.start[0].algorithm.inner_steps: unknown parameter 'algorithm.inner_steps' of the space; "
+        "did you mean 'algorithm.inner_lr'?",
+    ),
+    "start inactive": (
+        SEARCH.replace("{algorithm.inner_lr: 0.4}]", "{algorithm.name: nil, algorithm.frozen_layers: 1}]"),
+        "s.yaml:15: search.start[0].algorithm.frozen_layers: does not act where algorithm.name is 'nil'; "
+        "leave it out of this point",
+    ),
+    "start invalid": (
+        "trial: {training: {iterations: 6, validate_every: 6}}\nsearch:\n  trials: 1\n"
+        "  space: {training.validate_every: {int: [1, 6]}}\n  start:\n  - training.validate_every: 4\n",
+        "s.yaml:6: search.start[0].training.validate_every: leads to {training.validate_every: 4}: "
+        "iterations must be a multiple of validate_every, got 6 and 4; change it",
+    ),
+    "float for a whole number": (
+        SPACE + "    algorithm.inner_steps: {uniform: [1, 5]}\n",
+        "s.yaml:4: search.space.algorithm.inner_steps: can propose {algorithm.inner_steps: 1.0}: "
+        "must be a whole number, got 1.0; narrow it, use choice, or add a when",
+    ),
+    "grid level": (
+        "grid:\n  train:\n    episodes.ways: [5, 1]\n",
+        "s.yaml:3: grid.train.episodes.ways: holds {episodes.ways: 1}: must be at least 2, got 1; leave that out",
+    ),
+    "grid over evaluations": (
+        "grid:\n  train:\n    evaluation.head: [nil]\n",
+        "s.yaml:3: grid.train.evaluation.head: evaluation.head is no factor of training, and a grid varies training "
+        "only for now; set it once in trial:",
+    ),
+    "grid over seeds": (
+        "grid:\n  train:\n    training.seed: [0, 1]\n  seeds: 2\n",
+        "s.yaml:3: grid.train.training.seed: stands beside grid.seeds, which sets it too; keep one of the two",
+    ),
+    "seeds": (
+        "grid: {seeds: [1, 1]}\n",
+        "s.yaml:1: grid.seeds: must be how many (1 to 100,000), or a list of different seeds of at least 0, got [1, 1]",
+    ),
+    "too many cells": (
+        "grid: {train: {episodes.shots: [1, 5]}, seeds: 50001}\n",
+        "s.yaml:1: grid: has 100,002 cells, more than 100,000; leave out levels, factors or seeds",
+    ),
+    "cpu": (GRID + "resources: {cpu: 0}\n", "s.yaml:6: resources.cpu: must be greater than 0.0, got 0"),
+    "gpu": (
+        GRID + "resources: {gpu: 1.5}\n",
+        "s.yaml:6: resources.gpu: gpu must be a part of one (like 0.5) or a whole number, got 1.5",
+    ),
+    "repeated key": (
+        "grid: {}\nname: a\nname: b\n",
+        "s.yaml:2: name: stands twice, on lines 2 and 3; keep one of them",
+    ),
+    "top is a list": ("- a\n", "s.yaml:1: must be a mapping (lines of key: value) at the top"),
+    "empty": ("", "s.yaml: is empty; a sweep file says trial: and search: or grid:"),
+    "comments only": ("# nothing\n", "s.yaml: is empty; a sweep file says trial: and search: or grid:"),
+    "two documents": ("a: 1\n---\nb: 2\n", "s.yaml:2: more than one YAML document; keep one, and remove the line ---"),
+    "tag": (
+        "a: !!python/name:os.system x\n",
+        "s.yaml:1: tags like 'tag:yaml.org,2002:python/name:os.system' are not read; remove it",
+    ),
+    "control character": ("grid:\n  a: \x07\n", "s.yaml:2: character '\\x07' is not allowed in YAML; remove it"),
+    "deep": ("a: " + "[" * 100_000, "s.yaml:1: nested more than 40 levels deep; a sweep file needs fewer than ten"),
+    "alias inside itself": (
+        "a: &a [*a]\n",
+        "s.yaml:1: alias *a stands before or inside what it names; write the value",
+    ),
+    "bomb": (
+        "a: &a [" + "1, " * 99 + "1]\nb: &b [" + "*a, " * 99 + "*a]\nc: [" + "*b, " * 99 + "*b]\n",
+        "s.yaml:3: alias *b makes the file too large; write fewer values",
+    ),
+    "list as key": ("? [a]\n: 1\n", "s.yaml:1: a key must be plain text, got a list or mapping"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_file_gets_one_line_with_place_and_value(tmp_path: Path, case: str) -> None:
+    text, line = BAD[case]
+    assert problems(tmp_path, text) == [line]
+
+
+@pytest.mark.parametrize("text", ["a: [1\n", "a:\n\tb: 1\n", "a: 'x\n", "a: b: c\n", "a: }\n"])
+def test_text_that_is_no_yaml_gets_one_line(tmp_path: Path, text: str) -> None:
+    (line,) = problems(tmp_path, text)
+    assert re.match(r"s\.yaml:\d: not valid YAML: \w", line)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("search.trials=x", "search.trials: must be a whole number, got 'x'"),
+        ("trial.training.meta_lr=-1", "trial.training.meta_lr: must be greater than 0.0, got -1"),
+        (
+            "training.validate_every=70",
+            "trial.training.validate_every: iterations must be a multiple of validate_every, got 500 and 70",
+        ),
+        ("trainig.clip=1", "unknown path 'trainig.clip'; did you mean 'training.clip'?"),
+        ("seed=3", "unknown path 'seed'; did you mean 'training.seed'?"),
+        ("search.trials", "must be path=value, like search.trials=5 (null for nothing)"),
+        ("search.trials=", "must be path=value, like search.trials=5 (null for nothing)"),
+        ("search.trials.x=3", "search.trials is not a mapping, so nothing can be set inside it"),
+        ("algorithm={inner_lr: -1}", "trial.algorithm.inner_lr: must be greater than 0.0, got -1"),
+        ("search=null", "search: is missing; add search: or grid: to say what the sweep tries"),
+        (
+            "search.space.algorithm.inner_lr.loguniform=[1, 0.1]",
+            "search.space.algorithm.inner_lr.loguniform: low must be at most high, got [1, 0.1]; swap them",
+        ),
+        ("grid={a: 1, a: 2}", "a: stands twice, on lines 1 and 1; keep one of them"),
+        ("algorithm.name=", "must be path=value, like search.trials=5 (null for nothing)"),
+        ("training.iterations" + ".x" * 60 + "=1", None),
+    ],
+)
+def test_bad_override_is_named(tmp_path: Path, override: str, line: str | None) -> None:
+    found = problems(tmp_path, SEARCH, (override,))
+    assert len(found) == 1
+    assert found[0].startswith(f"--set {override}: ")
+    assert line is None or found[0] == f"--set {override}: {line}"
+
+
+def test_overrides_reach_every_part(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        SEARCH,
+        (
+            "search.trials=5",
+            "trial.training.iterations=100",
+            "algorithm.inner_lr=1e-3",
+            "training.clip=null",
+            "search.space.algorithm.inner_lr={uniform: [0.1, 0.5]}",
+            "search.space.algorithm.frozen_layers.int=[1, 2]",
+            "search.space.algorithm.frozen_layers.when.algorithm.name=[maml, anil]",
+            "resources.max_concurrent=2",
+            "name=other",
+        ),
+    )
+    assert spec.search is not None
+    assert (spec.name, spec.search.trials, spec.resources.max_concurrent) == ("other", 5, 2)
+    assert (spec.trial.training.iterations, spec.trial.training.clip, spec.trial.algorithm.inner_lr) == (
+        100,
+        None,
+        1e-3,
+    )
+    assert spec.search.space["algorithm.inner_lr"].plain() == {"uniform": [0.1, 0.5]}
+    assert spec.search.space["algorithm.frozen_layers"].plain() == {
+        "int": [1, 2],
+        "when": {"algorithm.name": ["maml", "anil"]},
+    }
+
+
+def test_all_problems_come_at_once_in_file_order(tmp_path: Path) -> None:
+    text = (
+        "trial:\n  training: {sed: 3}\n  algorithm: {inner_lr: -1}\n"
+        "search:\n  trials: 0\n  space:\n    algorithm.lr: {uniform: [2, 1]}\n"
+        "  trials: 1\nresources: {gpu: -1}\n"
+    )
+    found = problems(tmp_path, text, ("episodes.ways=1", "nope=1"))
+    assert [line.partition(": ")[0] for line in found] == [
+        "s.yaml:2",
+        "s.yaml:3",
+        "s.yaml:5",
+        "s.yaml:5",
+        "s.yaml:7",
+        "s.yaml:7",
+        "s.yaml:9",
+        "--set episodes.ways=1",
+        "--set nope=1",
+    ]
+
+
+def test_no_word_of_pydantic_is_left(tmp_path: Path) -> None:
+    for text, _ in BAD.values():
+        for line in problems(tmp_path, text):
+            assert not re.search(r"Input should|Value error|https?:|pydantic|Extra inputs", line)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"a: 1\nb: \xff\n")
+    (tmp_path / "large.yaml").write_bytes(b"#" * 1_000_001)
+    expected = {
+        "absent.yaml": "absent.yaml: no such file; check the path",
+        "": ": is a folder; name a YAML file in it",
+        "latin.yaml": "latin.yaml:2: not UTF-8 text (byte 0xff); save it as UTF-8",
+        "large.yaml": "large.yaml: larger than 1,000,000 bytes; a sweep file is a few kilobytes",
+    }
+    for name, line in expected.items():
+        with pytest.raises(SpecError) as caught:
+            load_spec(tmp_path / name)
+        assert len(caught.value.problems) == 1
+        assert caught.value.problems[0].removeprefix(str(tmp_path)).removeprefix("/") == line
+
+
+@pytest.mark.parametrize("text", ["trial: {algorithm: {name: anil}}\n", "algorithm: {name: anil}\n"])
+def test_without_plan_a_trial_part_is_enough(tmp_path: Path, text: str) -> None:
+    spec = load(tmp_path, text, ("training.iterations=100",), plan=False)
+    assert (spec.search, spec.grid) == (None, None)
+    assert spec.trial == with_values(TrialConfig(), {"algorithm.name": "anil", "training.iterations": 100})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("-1E+4", -1e4),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("1_000", 1000),
+        ("-3", -3),
+        ("010", "010"),
+        ("0x10", "0x10"),
+        ("1:30", "1:30"),
+        ("2024-01-01", "2024-01-01"),
+        ("yes", "yes"),
+        ("True", True),
+        ("~", None),
+        ("-.inf", float("-inf")),
+        ("'1'", "1"),
+        ("e4", "e4"),
+        ("1e", "1e"),
+        ("1" * 60, "1" * 60),
+    ],
+)
+def test_plain_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    read = parse_yaml(text, "x").value
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+def test_both_parsers_of_pyyaml_read_the_same(monkeypatch: pytest.MonkeyPatch, loader: str) -> None:
+    monkeypatch.setattr(yaml, "CSafeLoader", getattr(yaml, loader))
+    document = parse_yaml(SEARCH, "x")
+    assert document.value["search"]["space"]["algorithm.frozen_layers"] == {
+        "int": [0, 4],
+        "when": {"algorithm.name": "maml"},
+    }
+    assert document.origin(("search", "space", "algorithm.frozen_layers", "when", "algorithm.name")) == 13
+    with pytest.raises(SpecError, match="40 levels"):
+        parse_yaml("[" * 5000, "x")
+
+
+def test_dumped_text_is_read_back_as_it_was() -> None:
+    tricky = [
+        "1e-4",
+        "1",
+        "1.",
+        "yes",
+        "null",
+        "~",
+        "",
+        " a",
+        "a: b",
+        "#",
+        "true",
+        "0x1",
+        "é",
+        "a\nb",
+        "[",
+        "*a",
+        "-",
+        "😀",
+    ]
+    values = {
+        "text": tricky,
+        "numbers": [1e-5, 1e22, 0.1, -0.0, 3, -7, 10**20, True, None],
+        **dict.fromkeys(tricky, 1),
+    }
+    document = parse_yaml(yaml_text(values), "x")
+    assert document.problems == []
+    assert repr(document.value) == repr(values)
+
+
+@pytest.mark.parametrize("text", [SEARCH, GRID, GRID.replace("seeds: 3", "seeds: [3, 1]"), "grid: {}\nname: '1e-4'\n"])
+def test_a_stored_spec_is_the_spec(tmp_path: Path, text: str) -> None:
+    spec = load(tmp_path, text)
+    (tmp_path / "stored.yaml").write_text(spec_to_yaml(spec), encoding="utf-8")
+    stored = load_spec(tmp_path / "stored.yaml")
+    assert stored == spec
+    assert spec_to_yaml(stored) == spec_to_yaml(spec)
+    assert differences(spec, stored) == []
+    if spec.search and stored.search:
+        assert list(stored.search.space) == list(spec.search.space)
+
+
+CHANGES: list[tuple[str, str, str, list[str]]] = [
+    (SEARCH, "trials: 40", "trials: 50", []),
+    (SEARCH, "trials: 40", "trials: 4", []),
+    (SEARCH, "question: Does", "question: Did", []),
+    (SEARCH, "search:", "resources: {cpu: 2, max_concurrent: 3}\nsearch:", []),
+    (SEARCH, "trials: 40", "trials: 40\n  window: 9", ["search.window: null -> 9"]),
+    (SEARCH, "trials: 40", "trials: 40\n  seed: 1", ["search.seed: 0 -> 1"]),
+    (SEARCH, "trials: 40", "trials: 40\n  sampler: random", ["search.sampler: 'tpe' -> 'random'"]),
+    (SEARCH, "iterations: 500", "iterations: 600", ["trial.training.iterations: 500 -> 600"]),
+    (
+        SEARCH,
+        "[1e-2, 1.0]",
+        "[1e-1, 1.0]",
+        ["search.space.algorithm.inner_lr: {loguniform: [0.01, 1.0]} -> {loguniform: [0.1, 1.0]}"],
+    ),
+    (
+        SEARCH,
+        "    training.clip: {choice: [null, 1, 10.0]}\n",
+        "",
+        ["search.space.training.clip: {choice: [null, 1, 10.0]} -> absent"],
+    ),
+    (
+        SEARCH,
+        "[{algorithm.inner_lr: 0.4}]",
+        "[]",
+        ["search.start: [{algorithm.inner_lr: 0.4}] -> []"],
+    ),
+    (
+        "search:\n  trials: 1\n  space:\n    episodes.ways: {int: [2, 5]}\n    episodes.shots: {int: [1, 5]}\n",
+        "    episodes.ways: {int: [2, 5]}\n    episodes.shots: {int: [1, 5]}\n",
+        "    episodes.shots: {int: [1, 5]}\n    episodes.ways: {int: [2, 5]}\n",
+        ["search.space: [episodes.ways, episodes.shots] -> [episodes.shots, episodes.ways]"],
+    ),
+    (SEARCH, SEARCH, "question: Does the body need the inner loop?\ntrial: {}\ngrid: {}\n", ["search -> grid"]),
+    (GRID, "seeds: 3", "seeds: 5", []),
+    (GRID, "seeds: 3", "seeds: [9, 8, 7]", []),
+    (GRID, "[1, 5]", "[10, 5, 1]", []),
+    (GRID, "seeds: 3", "seeds: 2", ["grid.seeds: 3 -> 2"]),
+    (GRID, "seeds: 3", "seeds: [7, 8]", ["grid.seeds: 3 -> [7, 8]"]),
+    (GRID, "[1, 5]", "[1]", ["grid.train.episodes.shots: [1, 5] -> [1]"]),
+    (GRID, "episodes.shots: [1, 5], ", "", ["grid.train.episodes.shots: [1, 5] -> absent"]),
+    (GRID, "train: {", "train: {episodes.ways: [5], ", ["grid.train.episodes.ways: absent -> [5]"]),
+    (GRID, "seed: 7", "seed: 8", ["trial.training.seed: 7 -> 8"]),
+]
+
+
+@pytest.mark.parametrize(("text", "old", "new", "lines"), CHANGES)
+def test_a_sweep_may_grow_and_nothing_else(tmp_path: Path, text: str, old: str, new: str, lines: list[str]) -> None:
+    assert old in text
+    before, after = load(tmp_path, text), load(tmp_path, text.replace(old, new))
+    assert differences(before, after) == lines
+    assert differences(before, before) == []
+
+
+def test_a_window_left_out_stays(tmp_path: Path) -> None:
+    stored, again = load(tmp_path, SEARCH, ("search.window=8",)), load(tmp_path, SEARCH)
+    assert differences(stored, again) == []
+    assert differences(stored, load(tmp_path, SEARCH, ("search.window=9",))) == ["search.window: 8 -> 9"]
+
+
+def test_big_spaces_are_checked_in_pairs(tmp_path: Path) -> None:
+    paths = ("episodes.ways", "episodes.shots", "episodes.queries", "algorithm.inner_steps", "training.meta_batch")
+    text = SPACE + "".join(f"    {path}: {{choice: {list(range(2, 12))}}}\n" for path in paths)
+    started = time.perf_counter()
+    load(tmp_path, text)
+    hidden = (
+        "    algorithm.name: {choice: [anil, maml]}\n"
+        "    training.validate_every: {choice: [100, 60], when: {algorithm.name: maml}}\n"
+        "    training.iterations: {choice: [600, 300, 200], when: {algorithm.name: maml}}\n"
+    )
+    (line,) = problems(tmp_path, text + hidden)
+    assert "can propose {training.validate_every: 60, training.iterations: 200}" in line
+    assert time.perf_counter() - started < 5
+
+
+def test_with_values_sets_and_refuses() -> None:
+    base = TrialConfig()
+    changed = with_values(base, {"algorithm.frozen_layers": ("conv1",), "training.meta_lr": 1, "problem": "few_shot"})
+    assert changed.algorithm.frozen_layers == ("conv1",)
+    assert changed.training.meta_lr == 1.0
+    assert base == TrialConfig()
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"inner_lr": 1}, "unknown path 'inner_lr'; did you mean 'algorithm.inner_lr'?"),
+        ({"training.iterations": True}, "training.iterations: must be a whole number, got true"),
+        ({"training.seed": 2**63}, f"training.seed: must be less than {2**63}, got {2**63}"),
+    ]
+    for values, line in wrong:
+        with pytest.raises(SpecError) as caught:
+            with_values(base, values)
+        assert caught.value.problems == (line,)
+
+
+def test_sampler_names_are_those_of_the_table() -> None:
+    for name in SAMPLERS:
+        SearchSpec.model_validate({"trials": 1, "sampler": name, "space": {"episodes.shots": {"int": [1, 2]}}})
+    annotation = SearchSpec.model_fields["sampler"].annotation
+    assert set(getattr(annotation, "__args__", ())) == set(SAMPLERS)
+
+
+def test_importing_the_spec_brings_no_heavy_package() -> None:
+    code = (
+        "import sys, orchestrator.spec, orchestrator.grid, orchestrator.search;"
+        "print(sorted({'torch', 'ray', 'optuna', 'mlflow'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,0 +1,536 @@
+"""MLflow as a view: what goes in comes out once, whatever breaks on the way."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import TrackingError
+from orchestrator.tracking import Point, SweepView, Tracker, TrialView, check_uri, default_uri, reachable
+
+SWEEP = SweepView("anil-or-maml", "home-1", "Does it?", "name: anil-or-maml\n", {"metasweep.version": "0.1.0"})
+LIMIT_S = 60
+
+
+def trial(number: int, state: str = "completed", steps: int = 5, **changes) -> TrialView:
+    points = [
+        Point(key, 100 * step, number + step / 10 + shift, 1_700_000_000_000 + 1000 * step)
+        for step in range(1, steps + 1)
+        for key, shift in (("validation", 0.0), ("train_loss", 0.5))
+    ]
+    view = TrialView(
+        number=number,
+        name=f"{number} maml inner_lr=0.4",
+        state=state,
+        params={"algorithm.inner_lr": 0.4 + number, "algorithm.name": "maml", "training.seed": number},
+        tags={"training_key": f"abc-{number}", "git_commit": "f00"},
+        points=points,
+        metrics={"validation_accuracy": 0.9, "test_accuracy": 0.875, "test_ci95": 0.01},
+        dataset=("glyphs", "0123456789abcdef0123", "datasets/glyphs.arrow"),
+        started_ms=1_700_000_000_000,
+        ended_ms=None if state == "running" else 1_700_000_009_000,
+    )
+    return replace(view, **changes)
+
+
+def tracked(uri: str, *views: TrialView, end: str = "FINISHED", sweep: SweepView = SWEEP, limit_s: float = LIMIT_S):
+    tracker = Tracker(uri, "metasweep", sweep)
+    for view in views:
+        tracker.record(view)
+    assert tracker.finish(end, limit_s), tracker.problem
+    return tracker
+
+
+def until(condition, limit_s: float = 30.0) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "took too long"
+        time.sleep(0.02)
+
+
+class Read:
+    """Everything in a store's experiment, by MLflow's own client."""
+
+    def __init__(self, uri: str, experiment: str = "metasweep") -> None:
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(tracking_uri=uri)
+        self.experiment = self.client.get_experiment_by_name(experiment)
+        runs = list(self.client.search_runs([self.experiment.experiment_id]))
+        self.parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        self.children = sorted(
+            (run for run in runs if "mlflow.parentRunId" in run.data.tags),
+            key=lambda run: int(run.data.tags["metasweep.number"]),
+        )
+
+    def points(self, run) -> list[Point]:
+        history = [m for key in run.data.metrics for m in self.client.get_metric_history(run.info.run_id, key)]
+        return sorted(Point(m.key, m.step, m.value, m.timestamp) for m in history)
+
+
+def assert_same(uri: str, *views: TrialView) -> Read:
+    """One parent, one child a view, and in each exactly what the view says."""
+    read = Read(uri)
+    assert len(read.parents) == 1
+    assert [int(run.data.tags["metasweep.number"]) for run in read.children] == [view.number for view in views]
+    for run, view in zip(read.children, views, strict=True):
+        assert run.data.tags["mlflow.parentRunId"] == read.parents[0].info.run_id
+        assert run.info.run_name == view.name
+        assert run.data.params == {key: str(value) for key, value in view.params.items()}
+        assert view.tags.items() <= run.data.tags.items()
+        assert read.points(run) == sorted(view.all_points())
+        assert run.info.start_time == view.started_ms
+        if view.state == "running":
+            assert (run.info.status, run.data.tags["metasweep.state"]) == ("KILLED", "interrupted")
+        else:
+            assert run.info.status == ("FAILED" if view.state == "failed" else "FINISHED")
+            assert (run.info.end_time, run.data.tags["metasweep.state"]) == (view.ended_ms, view.state)
+        (data,) = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == view.dataset[:2]
+    return read
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory) -> Path:
+    """MLflow's tables, made once: it takes a second each time."""
+    folder = tmp_path_factory.mktemp("empty")
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=default_uri(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def uri(tmp_path, empty_database) -> str:
+    """An empty store in ``tmp_path``."""
+    shutil.copy(empty_database, tmp_path)
+    return default_uri(tmp_path)
+
+
+# --- what is written
+
+
+def test_a_sweep_is_one_parent_with_one_child_a_trial(tmp_path, uri):
+    failed = trial(2, "failed", tags={"error": "loss is not finite"}, metrics={})
+    views = [trial(0), trial(1, "pruned", steps=2), failed]
+    tracked(uri, *views)
+    read = assert_same(uri, *views)
+    (parent,) = read.parents
+    assert (parent.info.run_name, parent.info.status) == ("anil-or-maml", "FINISHED")
+    assert parent.data.tags["metasweep.sweep"] == "anil-or-maml"
+    assert parent.data.tags["metasweep.home"] == "home-1"
+    assert parent.data.tags["mlflow.note.content"] == "Does it?"
+    assert (tmp_path / "mlartifacts" / parent.info.run_id / "artifacts" / "spec.yaml").read_text() == SWEEP.spec_yaml
+
+
+def test_final_metrics_wait_for_the_end_and_sit_at_the_last_step(uri):
+    assert {p.step for p in trial(0).all_points() if p.key == "test_accuracy"} == {500}
+    assert "test_accuracy" not in {p.key for p in trial(0, "running").all_points()}
+    both = trial(0, metrics={"validation": 0.5})  # a final figure equal to its curve's last point is that point
+    tracked(uri, replace(both, metrics={"validation": both.points[-2].value}))
+    read = Read(uri)
+    assert len(read.points(read.children[0])) == len(both.points)
+
+
+def test_values_that_mlflow_can_not_show(uri):
+    curve = [Point("loss", 1, 0.5, 5), Point("loss", 2, float("nan"), 6), Point("loss", 3, float("inf"), 7)]
+    long = {"a": "x" * 9000, "b": [1, 2], "c": None, **{f"p{i}": i for i in range(150)}}
+    tracked(uri, trial(0, points=curve, params=long, metrics={}, tags={"error": "e" * 9000}))
+    read = Read(uri)
+    (child,) = read.children
+    assert read.points(child) == curve[:1]
+    assert child.data.tags["metasweep.not_finite"] == "2 points; first loss at step 2"
+    assert len(child.data.params) == 153
+    assert (len(child.data.params["a"]), child.data.params["b"], len(child.data.tags["error"])) == (
+        6000,
+        "[1, 2]",
+        5000,
+    )
+
+
+def test_a_curve_longer_than_one_batch(uri):
+    curve = [Point("loss", step, step / 7, step) for step in range(2500)]
+    view = trial(0, points=curve)
+    tracked(uri, view)
+    assert_same(uri, view)
+
+
+@pytest.mark.parametrize("name", ["with space", "100%", "a#b", "what?", "é'x"])
+def test_a_home_with_any_name(tmp_path, name):
+    home = tmp_path / name
+    home.mkdir()
+    check_uri(default_uri(home))
+    assert reachable(default_uri(home)) is None
+    from orchestrator.tracking_uri import sqlite_path
+
+    assert sqlite_path(default_uri(home)) == home / "mlflow.db"
+
+
+# --- once, whatever happens
+
+
+def test_written_again_changes_nothing(uri, monkeypatch):
+    views = [trial(0), trial(1, "failed")]
+    first = tracked(uri, *views)
+    from mlflow import MlflowClient
+
+    batches = []
+    log_batch = MlflowClient.log_batch
+    monkeypatch.setattr(MlflowClient, "log_batch", lambda *a, **k: (batches.append(k), log_batch(*a, **k))[1])
+    second = tracked(uri, *views)
+    assert (first.run_id, first.experiment_id) == (second.run_id, second.experiment_id)
+    assert_same(uri, *views)
+    assert not [batch for batch in batches if batch.get("metrics")], "no point was sent again"
+
+
+def test_views_that_grow_are_written_piece_by_piece(uri):
+    tracker = Tracker(uri, "metasweep", SWEEP)
+    for steps in range(1, 6):
+        tracker.record(trial(0, "running", steps))
+        until(lambda: not tracker._pending)
+    tracker.record(trial(0))
+    assert tracker.finish("FINISHED", LIMIT_S)
+    assert_same(uri, trial(0))
+
+
+def test_a_killed_driver_leaves_no_zombie_and_no_duplicate(uri):
+    program = (
+        "import sys, time\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_tracking import *\n"
+        f"tracker = Tracker({uri!r}, 'metasweep', SWEEP)\n"
+        "for view in (trial(0), trial(1, 'running', 2), trial(2, 'running', 1)): tracker.record(view)\n"
+        "until(lambda: tracker.run_id and not tracker._pending)\n"
+        "time.sleep(0.5); print('written', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout.readline() == "written\n"
+        driver.kill()
+    before = Read(uri)
+    assert [run.info.status for run in before.children] == ["FINISHED", "RUNNING", "RUNNING"]
+    tracked(uri, trial(1), end="KILLED")  # trial 2 does not come back
+    read = assert_same(uri, trial(0), trial(1), trial(2, "running", 1))
+    assert read.parents[0].info.status == "KILLED"
+    tracked(uri, trial(2))
+    read = assert_same(uri, trial(0), trial(1), trial(2))
+    assert read.parents[0].info.status == "FINISHED"
+    assert [run.info.run_id for run in read.children] == [run.info.run_id for run in before.children]
+
+
+def test_points_with_other_times_are_the_same_points(uri):
+    """MLflow itself would keep both: a resumed trial must not depend on having the very timestamps."""
+    tracked(uri, trial(0, "running", 3), end="KILLED")
+    later = [point._replace(timestamp_ms=point.timestamp_ms + 1) for point in trial(0).points]
+    tracked(uri, trial(0, points=later))
+    read = Read(uri)
+    found = [point[:3] for point in read.points(read.children[0])]
+    assert found == sorted(point[:3] for point in trial(0).all_points())
+
+
+def test_a_retried_failure_loses_its_error(uri):
+    tracked(uri, trial(0, "failed", 2, tags={"error": "out of memory"}, metrics={}))
+    tracked(uri, trial(0))
+    assert "error" not in assert_same(uri, trial(0)).children[0].data.tags
+
+
+def test_a_point_that_came_out_differently_is_shown(uri):
+    old, new = trial(0), trial(0, points=[Point("validation", 100, 0.123, 1)])
+    tracked(uri, old)
+    tracked(uri, new)
+    tracked(uri, new)
+    read = Read(uri)
+    assert sum(point.value == 0.123 for point in read.points(read.children[0])) == 1
+
+
+def test_another_trial_under_the_same_number_gets_a_run_of_its_own(uri):
+    tracked(uri, trial(0))
+    afresh = trial(0, params={"algorithm.name": "anil"})
+    tracked(uri, afresh)
+    tracked(uri, afresh)
+    read = Read(uri)
+    current = [run for run in read.children if "metasweep.superseded" not in run.data.tags]
+    assert [run.data.params for run in current] == [{"algorithm.name": "anil"}]
+    assert len(read.children) == 2
+
+
+def test_what_the_user_has_is_left_alone(uri, tmp_path):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    mine = client.create_experiment("mine", artifact_location=(tmp_path / "mine").as_uri())
+    shared = client.create_experiment("metasweep", (tmp_path / "shared").as_uri(), {"owner": "me"})
+    run = client.create_run(shared, run_name="anil-or-maml", tags={"note": "hands off"})
+    before = [(e.name, e.tags, e.artifact_location, e.last_update_time) for e in client.search_experiments()]
+    tracked(uri, trial(0))
+    tracked(uri, trial(0), sweep=replace(SWEEP, home_id="home-2"))
+    assert [(e.name, e.tags, e.artifact_location, e.last_update_time) for e in client.search_experiments()] == before
+    assert client.search_runs([mine]) == []
+    after = client.get_run(run.info.run_id)
+    assert (after.data.tags, after.info.status) == (run.data.tags, "RUNNING")
+    assert len(Read(uri).parents) == 3, "mine, and one for each of two homes"
+
+
+def test_a_deleted_experiment_and_a_deleted_run(uri):
+    tracker = Tracker(uri, "metasweep", SWEEP)
+    tracker.record(trial(0, "running", 1))
+    until(lambda: tracker.run_id and not tracker._pending)
+    time.sleep(0.2)
+    read = Read(uri)
+    read.client.delete_run(read.children[0].info.run_id)
+    tracker.record(trial(0))
+    assert tracker.finish("FINISHED", LIMIT_S), tracker.problem
+    read = assert_same(uri, trial(0))
+    read.client.delete_experiment(read.experiment.experiment_id)
+    tracker = Tracker(uri, "metasweep", SWEEP)
+    assert not tracker.finish("FINISHED", 2)
+    assert "was deleted; restore it" in tracker.problem
+
+
+def test_stdout_and_stderr_stay_clean(tmp_path):
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_tracking import *\n"
+        "assert 'mlflow' not in sys.modules, 'imported too early'\n"
+        f"tracked({default_uri(tmp_path)!r}, trial(0))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlartifacts", "mlflow.db-wal", "mlflow.db-shm"}
+
+
+# --- a server, present, gone and mute
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A real ``mlflow server`` on 127.0.0.1, in a process group of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", default_uri(self.folder)]
+        command += ["--artifacts-destination", str(self.folder / "a"), "--workers", "1", "--port", str(self.port)]
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
+            )
+        until(self._up, 60)
+
+    def _up(self) -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
+            return answer.status == 200
+        return False
+
+    def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, empty_database):
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder)
+    server = Server(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def mute():
+    """A server that accepts connections and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.slow
+def test_the_same_over_rest(server, capfd):
+    assert reachable(server.uri) is None
+    views = [trial(0), trial(1, "pruned", 2), trial(2, "failed", metrics={}), trial(3, "running", 2)]
+    tracker = tracked(server.uri, *views)
+    assert tracker.run_url == f"{server.uri}/#/experiments/{tracker.experiment_id}/runs/{tracker.run_id}"
+    tracked(server.uri, *views)
+    read = assert_same(server.uri, *views)
+    assert [file.path for file in read.client.list_artifacts(tracker.run_id)] == ["spec.yaml"]
+    assert read.experiment.artifact_location.startswith("mlflow-artifacts:")
+    assert capfd.readouterr().out == "", "MLflow prints a line for each run that ends, if one lets it"
+
+
+@pytest.mark.slow
+def test_trackers_that_start_together_share_one_experiment(server):
+    trackers = [Tracker(server.uri, "together", replace(SWEEP, name=f"sweep-{i}")) for i in range(4)]
+    assert all(tracker.finish("FINISHED", LIMIT_S) for tracker in trackers)
+    assert len(Read(server.uri, "together").parents) == 4
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_and_comes_back(server, capfd):
+    tracker = Tracker(server.uri, "outage", SWEEP)
+    gone = Tracker(server.uri, "outage", replace(SWEEP, name="gone"))
+    for each in (tracker, gone):
+        each.record(trial(0, "running", 2))
+        until(lambda each=each: each.run_id and not each._pending)
+    server.stop()
+    for number in range(50):
+        tracker.record(trial(number))
+        gone.record(trial(number))
+    until(lambda: tracker.problem and gone.problem)
+    begin = time.monotonic()
+    assert not gone.finish("FINISHED", 2)
+    assert time.monotonic() - begin < 4
+    server.start()
+    assert tracker.finish("FINISHED", LIMIT_S), tracker.problem
+    assert tracker.problem is None
+    read = Read(server.uri, "outage")
+    mine = [run for run in read.children if run.data.tags["mlflow.parentRunId"] == tracker.run_id]
+    assert [read.points(run) for run in mine] == [sorted(trial(number).all_points()) for number in range(50)]
+    assert capfd.readouterr() == ("", ""), "an outage is told by `problem`, once"
+
+
+def test_record_waits_for_nothing(mute):
+    """The thread hangs in a request all the while; a second thread proves that record needs no lock it holds."""
+    tracker = Tracker(mute, "metasweep", SWEEP)
+    caller = threading.Thread(target=lambda: [tracker.record(trial(n % 10)) for n in range(1000)], daemon=True)
+    caller.start()
+    caller.join(10)
+    assert not caller.is_alive()
+    assert len(tracker._pending) <= 10, "only the latest view of a trial is kept"
+    begin = time.monotonic()
+    assert not tracker.finish("FINISHED", 1)
+    assert time.monotonic() - begin < 3
+    assert tracker.run_url is None
+
+
+def test_nobody_at_the_address():
+    uri = f"http://127.0.0.1:{free_port()}"
+    assert "refused" in reachable(uri)
+    tracker = Tracker(uri, "metasweep", SWEEP)
+    tracker.record(trial(0))
+    until(lambda: tracker.problem)
+    assert "\n" not in tracker.problem
+    assert not tracker.finish("FINISHED", 1)
+
+
+def test_reachable_is_bounded(mute):
+    begin = time.monotonic()
+    assert reachable(mute, 1) == "no answer within 1 s"
+    assert time.monotonic() - begin < 3
+
+
+def test_reachable_of_something_else(tmp_path):
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(tmp_path), "0"]
+    with subprocess.Popen(
+        [command[0], "-u", *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as other:
+        uri = f"http://127.0.0.1:{other.stdout.readline().split('port ')[1].split()[0]}"
+        assert "404: no MLflow server" in reachable(uri)
+        (tmp_path / "health").write_text("fine")
+        assert "no MLflow server" in reachable(uri)
+        other.terminate()
+    (tmp_path / "mlflow.db").write_text("not a database at all")
+    assert "no SQLite database" in reachable(default_uri(tmp_path))
+
+
+# --- URIs
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        ("localhost:5000", "give http://localhost:5000"),
+        ("127.0.0.1:5000", "give http://127.0.0.1:5000"),
+        ("http://", "no host"),
+        ("http:///mlflow", "no host"),
+        ("http:localhost", "no // after"),
+        ("http://host:99999", "port"),
+        ("http://host:abc", "port"),
+        ("http://host:0", "port 0"),
+        ("http://[::1", "give http"),
+        ("http://ho st:5000", "no host name"),
+        ("http://host:5000/#/experiments/1", "no ? or # part"),
+        ("http://host\n:5000", "control characters"),
+        (" http://host", "blanks"),
+        ("ftp://host", "unknown scheme 'ftp'"),
+        ("databricks", "no scheme"),
+        ("databricks://profile", "unknown scheme"),
+        ("uc://profile", "unknown scheme"),
+        ("file:///tmp/mlruns", "plain folders"),
+        ("/tmp/mlruns", "plain folders"),
+        ("./mlruns", "plain folders"),
+        ("mlruns", "no scheme"),
+        ("sqlite://", "four slashes"),
+        ("sqlite://host/x.db", "four slashes"),
+        ("sqlite:x.db", "four slashes"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:////no/such/folder/mlflow.db", "does not exist"),
+        ("sqlite:////", "is a folder"),
+        ("postgresql:host", "no // after"),
+        ("postgresql://host:x/db", "port"),
+    ],
+)
+def test_a_uri_that_can_not_work_is_refused_in_one_line(uri, says):
+    with pytest.raises(TrackingError) as caught:
+        check_uri(uri)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://localhost:5000",
+        "https://me:secret@mlflow.example.org/base/",
+        "http://[::1]:5000",
+        "http://mlflow_server:5000",
+        "postgresql+psycopg2://me:p%40ss@db/mlflow",
+        "mysql+pymysql://db:3306/mlflow",
+        "mssql+pyodbc://db/mlflow?driver=x",
+        "postgresql:///local",
+        "sqlite:///mlflow.db",
+    ],
+)
+def test_a_good_uri_passes(uri):
+    check_uri(uri)
+
+
+def test_secrets_are_masked():
+    for uri in ("ftp://me:s3cret@host", "http://me:s3cret@host:0", "http://host/?token=s3cret"):
+        with pytest.raises(TrackingError) as caught:
+            check_uri(uri)
+        assert "s3cret" not in str(caught.value)
+        assert "***" in str(caught.value)
+
+
+def test_the_address_of_the_page_has_no_credentials():
+    tracker = Tracker(f"http://me:s3cret@127.0.0.1:{free_port()}", None, SWEEP)
+    tracker.experiment_id, tracker.run_id = "1", "abc"
+    assert tracker.run_url.startswith("http://127.0.0.1:")
+    until(lambda: tracker.problem)
+    assert "s3cret" not in tracker.problem
+    tracker.finish("KILLED", 0)

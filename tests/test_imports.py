@@ -1,0 +1,162 @@
+"""Which part of the code may know which other, read from the sources: imports inside functions count too."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from trainers.algorithms import ALGORITHMS
+from trainers.datasets import DATASETS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Lowest first. A module imports only from layers below its own, and from ``trainers``. A new module joins the lowest
+# layer that is above everything it imports. ``cluster`` is one unit.
+LAYERS = (
+    {"errors"},
+    # parts that know nothing of sweeps
+    {"data", "environment", "export", "home", "status", "tracking_uri", "tracking_views", "yaml_file"},
+    {"dashboard", "live", "store", "tracking", "wording"},
+    {"attempt_record", "config_paths", "growth"},
+    {"attempt", "space"},
+    # what a sweep is, what it tries, what came of it
+    {"spec"},
+    {"cluster", "grid", "labels", "search"},
+    {"record"},
+    {"rows"},
+    {"plan", "tracking_rows"},
+    {"board"},
+    # what a user can do
+    {"sweep"},
+    {"preview", "single", "summary"},
+    {"cli", "__init__"},
+)
+
+# The one place of each heavy library of the orchestrator.
+ONLY_IN = {"ray": "orchestrator.cluster", "optuna": "orchestrator.search", "mlflow": "orchestrator.tracking"}
+
+TRAINERS_NEED = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "PIL", "HersheyFonts"}
+
+# Files that the leaves of a family share.
+SHARED = {
+    "trainers.algorithms": {"trainers.algorithms.algorithm"},
+    "trainers.datasets": {"trainers.datasets.recipe", "trainers.datasets.image_file"},
+}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def sources(package: str) -> dict[str, Path]:
+    return {module_name(path): path for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+@cache
+def imported_by(path: Path) -> frozenset[str]:
+    """Full names of the modules, and of the names in them, that a file imports anywhere; relative ones resolved."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            base = ".".join((*above, *filter(None, [node.module])))
+            found |= {base, *(f"{base}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            found |= {value.value for value in node.args if isinstance(value, ast.Constant)}
+    return frozenset(found)
+
+
+def inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def unit(module: str) -> str:
+    """``home`` of ``orchestrator.home.Home``; ``__init__`` of ``orchestrator`` itself."""
+    return (module.split(".")[1:] or ["__init__"])[0]
+
+
+EVERY_FILE = {**sources("orchestrator"), **sources("trainers")}
+ORCHESTRATOR = {name: path for name, path in EVERY_FILE.items() if inside(name, "orchestrator")}
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY_FILE if inside(name, "trainers")])
+def test_trainers_know_only_what_a_trial_needs(name: str) -> None:
+    packages = {module.split(".")[0] for module in imported_by(EVERY_FILE[name])}
+    assert packages - TRAINERS_NEED - {"trainers"} - set(sys.stdlib_module_names) == set()
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_heavy_library_has_one_importer(library: str) -> None:
+    importers = {
+        name for name, path in EVERY_FILE.items() if any(inside(module, library) for module in imported_by(path))
+    }
+    assert importers, f"nothing imports {library}: is the rule out of date?"
+    assert {name for name in importers if not inside(name, ONLY_IN[library])} == set()
+
+
+@pytest.mark.parametrize("name", ORCHESTRATOR)
+def test_imports_point_down(name: str) -> None:
+    height = {member: number for number, layer in enumerate(LAYERS) for member in layer}
+    own = unit(name)
+    assert own in height, f"{name} has no layer; give it one in LAYERS"
+    known = {unit(module) for module in imported_by(ORCHESTRATOR[name]) if inside(module, "orchestrator")}
+    upward = {member for member in known - {own} if height.get(member, len(LAYERS)) >= height[own]}
+    assert upward == set(), f"{name} (layer {height[own]}) imports what is beside or above it"
+
+
+def test_layers_name_each_module_once() -> None:
+    named = [member for layer in LAYERS for member in layer]
+    assert sorted(named) == sorted({unit(name) for name in ORCHESTRATOR})
+
+
+def leaves(family: str) -> dict[str, Path]:
+    """The files of a family that are its members."""
+    files = sources(family.replace(".", "/"))
+    return {name: path for name, path in files.items() if name not in {f"{family}.__init__", *SHARED[family]}}
+
+
+@pytest.mark.parametrize(("family", "name"), [(family, name) for family in SHARED for name in leaves(family)])
+def test_leaves_do_not_know_each_other(family: str, name: str) -> None:
+    others = leaves(family).keys() - {name}
+    assert {module for module in imported_by(EVERY_FILE[name]) if any(inside(module, one) for one in others)} == set()
+
+
+@pytest.mark.parametrize(("family", "table"), [("trainers.algorithms", ALGORITHMS), ("trainers.datasets", DATASETS)])
+def test_each_leaf_is_in_the_list_of_its_family(family: str, table: dict[str, str]) -> None:
+    assert {place.partition(":")[0] for place in table.values()} == leaves(family).keys()
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level names of the modules in a fresh Python process after it ran some code."""
+    report = "import sys\n" + code + "\nprint('\\n'.join({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", report], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "ray", "optuna", "mlflow"}
+
+
+@pytest.mark.parametrize("module", ["trainers.config", "trainers.canonical", "orchestrator.spec"])
+def test_a_config_is_checked_without_heavy_libraries(module: str) -> None:
+    assert module.split(".")[0] in loaded_by(f"import {module}")
+    assert loaded_by(f"import {module}") & HEAVY == set()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    ask = (
+        "from contextlib import suppress, redirect_stdout\n"
+        "import io\n"
+        "from orchestrator.cli import cli\n"
+        "out = io.StringIO()\n"
+        "with suppress(SystemExit), redirect_stdout(out):\n"
+        "    cli(['--help'])\n"
+        "assert 'Usage:' in out.getvalue()"
+    )
+    assert loaded_by(ask) & (HEAVY | {"numpy", "pyarrow", "pydantic", "rich"}) == set()

@@ -1,0 +1,29 @@
+"""A dataset small enough that whole trainings run in a test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainers.datasets.image_file import ImageClass, ImageTable
+
+
+@pytest.fixture(scope="session")
+def strokes() -> ImageTable:
+    """Thirty classes of twelve 16×16 images, each class a few bright bars with noise; ten classes a part."""
+    rng = np.random.default_rng(11)
+    images = []
+    for _ in range(30):
+        bars = rng.random((16, 16)) < 0.12
+        bars |= np.roll(bars, 1, axis=rng.integers(2))
+        images.append(np.where(bars, 220.0, 20.0) + rng.normal(0, 30, (12, 16, 16)))
+    pixels = np.clip(np.concatenate(images), 0, 255).astype(np.uint8)[..., None]
+    classes = [ImageClass(f"class{index:02d}", "bars", 12 * index, 12) for index in range(30)]
+    parts = {"train": range(10), "validation": range(10, 20), "test": range(20, 30)}
+    return ImageTable.build(
+        "strokes",
+        pixels,
+        np.tile(np.arange(12, dtype=np.int32), 30),
+        classes,
+        {"scripts": {part: tuple(indices) for part, indices in parts.items()}},
+    )

@@ -1,0 +1,173 @@
+"""Configs that mean the same share keys; configs that do not, don't. Keys of released versions never move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainers.canonical import evaluation_key, training_digest, training_key
+from trainers.config import TrialConfig, flatten
+
+DATA = "f" * 20
+
+
+def config(**changes: Any) -> TrialConfig:
+    sections: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        section, _, name = path.partition("__")
+        sections.setdefault(section, {})[name] = value
+    return TrialConfig.model_validate(sections)
+
+
+def training(**changes: Any) -> str:
+    return training_key(config(**changes), DATA)
+
+
+def evaluation(**changes: Any) -> str:
+    return evaluation_key(config(**changes), DATA)
+
+
+def test_keys_are_pinned() -> None:
+    """Stored results rest on them: if this fails, old records are orphaned."""
+    assert training() == PINNED_TRAINING
+    assert evaluation() == PINNED_EVALUATION
+
+
+PINNED_TRAINING = "9530b0bb90293e66dd1e-500"
+PINNED_EVALUATION = "fdffc88b177c0647c40c"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"algorithm__name": "maml", "algorithm__frozen_layers": 4}, {"algorithm__name": "anil"}),
+        ({"algorithm__name": "nil"}, {"algorithm__name": "anil"}),
+        ({"algorithm__name": "anil", "algorithm__frozen_layers": 2}, {"algorithm__name": "anil"}),
+        ({"algorithm__frozen_layers": 2}, {"algorithm__frozen_layers": ("conv2", "conv1")}),
+        ({"dataset__split": "scripts"}, {}),
+        ({"dataset__rotations": False}, {}),
+        ({"algorithm__inner_lr": 0.4, "training__seed": 0}, {}),
+        ({"evaluation__episodes": 7, "evaluation__inner_steps": 3, "evaluation__head": "nil"}, {}),
+        (
+            {"algorithm__frozen_layers": ("conv1", "conv2", "conv3", "conv4", "head"), "algorithm__inner_lr": 0.1},
+            {"algorithm__frozen_layers": ("conv1", "conv2", "conv3", "conv4", "head"), "algorithm__inner_steps": 3},
+        ),
+    ],
+    ids=str,
+)
+def test_same_training(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert training(**one) == training(**other)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algorithm__name": "anil"},
+        {"algorithm__frozen_layers": 1},
+        {"algorithm__inner_lr": 0.41},
+        {"algorithm__inner_steps": 2},
+        {"algorithm__first_order": True},
+        {"episodes__ways": 6},
+        {"episodes__shots": 2},
+        {"episodes__queries": 6},
+        {"backbone__width": 33},
+        {"backbone__pooling": "stride"},
+        {"dataset__rotations": True},
+        {"training__meta_batch": 8},
+        {"training__meta_lr": 0.002},
+        {"training__clip": None},
+        {"training__validate_every": 50},
+        {"training__validation_episodes": 99},
+        {"training__seed": 1},
+    ],
+    ids=str,
+)
+def test_other_training(changes: dict[str, Any]) -> None:
+    assert training(**changes).split("-")[0] != training().split("-")[0]
+
+
+def test_length_is_outside_the_digest() -> None:
+    short, long = config(training__iterations=100), config(training__iterations=900)
+    assert training_digest(short, DATA) == training_digest(long, DATA)
+    assert training_key(long, DATA) == training_digest(long, DATA) + "-900"
+
+
+def test_other_data_other_keys() -> None:
+    assert training_key(TrialConfig(), "0" * 20) != training()
+    assert evaluation_key(TrialConfig(), "0" * 20) != evaluation()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"evaluation__queries": 5}, {}),
+        ({"evaluation__inner_steps": 1}, {}),
+        ({"evaluation__frozen_layers": 0}, {}),
+        ({"evaluation__head": "linear"}, {}),
+        # without a head there is no inner loop
+        ({"evaluation__head": "nil", "evaluation__inner_steps": 9}, {"evaluation__head": "nil"}),
+        ({"evaluation__head": "nil", "evaluation__frozen_layers": 2}, {"evaluation__head": "nil"}),
+        # without steps it does not matter which layers would adapt
+        (
+            {"evaluation__inner_steps": 0, "evaluation__frozen_layers": 2},
+            {"evaluation__inner_steps": 0},
+        ),
+    ],
+    ids=str,
+)
+def test_same_evaluation(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert evaluation(**one) == evaluation(**other)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"evaluation__episodes": 601},
+        {"evaluation__queries": 6},
+        {"evaluation__inner_steps": 2},
+        {"evaluation__frozen_layers": 1},
+        {"evaluation__head": "nil"},
+        {"evaluation__weights": "final"},
+        {"algorithm__name": "nil"},
+    ],
+    ids=str,
+)
+def test_other_evaluation(changes: dict[str, Any]) -> None:
+    assert evaluation(**changes) != evaluation()
+
+
+def test_nil_selects_its_weights_by_its_own_head() -> None:
+    """A NIL trial and an ANIL trial tested without head share a training, but not the choice of the best weights."""
+    nil, anil = {"algorithm__name": "nil"}, {"algorithm__name": "anil", "evaluation__head": "nil"}
+    assert training(**nil) == training(**anil)
+    assert evaluation(**nil) != evaluation(**anil)
+    final = {"evaluation__weights": "final"}
+    assert evaluation(**nil, **final) == evaluation(**anil, **final)
+
+
+def test_flatten_has_every_leaf_as_asked() -> None:
+    leaves = flatten(config(algorithm__frozen_layers=("conv1",)))
+    assert leaves["algorithm.frozen_layers"] == ["conv1"]
+    assert leaves["dataset.split"] is None
+    assert leaves["problem"] == "few_shot"
+    assert len(leaves) == 28
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"training__iterations": 150}, "multiple of validate_every"),
+        ({"algorithm__frozen_layers": 5}, "4 body layers"),
+        ({"algorithm__frozen_layers": ("conv9",)}, "did you mean 'conv"),
+        ({"algorithm__name": "mamal"}, "did you mean 'maml'"),
+        ({"dataset__name": "omniglott"}, "did you mean 'omniglot'"),
+        ({"dataset__split": "script"}, "did you mean 'scripts'"),
+        ({"algorithm__inner_lr": float("nan")}, "inner_lr"),
+        ({"training__meta_batch": True}, "meta_batch"),
+    ],
+    ids=str,
+)
+def test_bad_configs(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        config(**changes)

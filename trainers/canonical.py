@@ -1,0 +1,92 @@
+"""What two configs must share to mean the same training, or the same evaluation of one.
+
+Configs that mean the same are one: layers that adapt are held by name (so MAML with its whole body frozen is ANIL),
+values that equal their default or cannot act are left out. Keys of stored results are digests of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from trainers.config import EvaluationConfig, Frozen, TrialConfig
+
+TRAINER_VERSION = 1
+"""Raised when the numbers of a training move; a golden trial in the tests says when."""
+
+EVALUATION_VERSION = 1
+"""Raised when the numbers of an evaluation move."""
+
+KEY_DIGITS = 20
+
+
+def _changed(section: Frozen, *leave_out: str) -> dict[str, Any]:
+    """The values of a section that differ from their defaults."""
+    return section.model_dump(mode="json", exclude_defaults=True, exclude=set(leave_out))
+
+
+def training_identity(config: TrialConfig) -> dict[str, Any]:
+    """What decides a training, without its length, seed and dataset: JSON values, defaults left out."""
+    split, rotations = config.dataset.resolved()
+    algorithm = _changed(config.algorithm, "name", "frozen_layers")
+    adapted = config.adapted_layers
+    if not adapted:  # no inner loop: its settings can't act
+        algorithm = {}
+    if adapted != config.layers:
+        algorithm["adapted_layers"] = sorted(adapted)
+    sections = {
+        "dataset": {"split": split, "rotations": rotations},
+        "episodes": _changed(config.episodes),
+        "backbone": _changed(config.backbone),
+        "algorithm": algorithm,
+        "training": _changed(config.training, "iterations", "seed"),
+    }
+    identity: dict[str, Any] = {name: values for name, values in sections.items() if values}
+    if config.problem != "few_shot":
+        identity["problem"] = config.problem
+    return identity
+
+
+def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
+    """What decides an evaluation beside its training and dataset: JSON values, "as trained" resolved."""
+    weights: Any = config.evaluation.weights
+    if weights == "best":
+        weights = ["best", config.algorithm_entry.head]
+    identity: dict[str, Any] = {"weights": weights, "queries": config.test_queries}
+    if config.test_head != "linear":
+        identity["head"] = config.test_head
+    if config.test_inner_steps:
+        identity["inner_steps"] = config.test_inner_steps
+        identity["adapted_layers"] = sorted(config.test_adapted_layers)
+    if config.evaluation.episodes != EvaluationConfig().episodes:
+        identity["episodes"] = config.evaluation.episodes
+    return identity
+
+
+def digest(value: Any) -> str:
+    """First 20 hex digits of the SHA-256 of the sorted-key JSON of a value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+def training_digest(config: TrialConfig, fingerprint: str) -> str:
+    """The part of the training key that all lengths of the same training share."""
+    return digest(
+        {
+            "training": training_identity(config),
+            "seed": config.training.seed,
+            "dataset": fingerprint,
+            "trainer": TRAINER_VERSION,
+        }
+    )
+
+
+def training_key(config: TrialConfig, fingerprint: str) -> str:
+    """``<digest>-<iterations>``: the same for every config that means this training on this data."""
+    return f"{training_digest(config, fingerprint)}-{config.training.iterations}"
+
+
+def evaluation_key(config: TrialConfig, fingerprint: str) -> str:
+    """The same for every config that tests a training in this way."""
+    return digest({"evaluation": evaluation_identity(config), "dataset": fingerprint, "evaluator": EVALUATION_VERSION})

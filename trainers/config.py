@@ -1,0 +1,219 @@
+"""TrialConfig: everything that decides the result of one trial, and the only config a worker sees.
+
+Imports no torch: a sweep file is checked in milliseconds. Defaults are the paper's where it states them for Omniglot
+5-way 1-shot in our terms (mean cross-entropy), and never change once released: keys of stored results rest on them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from trainers.algorithms import ALGORITHMS
+from trainers.algorithms.algorithm import HEAD_LAYER, Algorithm, Head
+from trainers.datasets import DATASETS
+from trainers.errors import ConfigError
+from trainers.registry import lookup, nearest
+
+PositiveInt = Annotated[int, Field(ge=1, le=10**9)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Layers = Annotated[int, Field(ge=0)] | Annotated[tuple[str, ...], Field(strict=False)]
+"""The first n body layers, or layers by name."""
+
+
+class Frozen(BaseModel):
+    """Base of every config object: immutable, no unknown keys, no silent conversions between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DatasetConfig(Frozen):
+    """Which images, and how they are parted into training, validation and test classes."""
+
+    name: str = "glyphs"
+    split: str | None = None
+    """Name of a split table; the dataset's usual one where left out."""
+    rotations: bool | None = None
+    """Rotate each class of each episode by a random quarter turn; as usual for the dataset where left out."""
+
+    @model_validator(mode="after")
+    def _known(self) -> DatasetConfig:
+        recipe = lookup("dataset", DATASETS, self.name)
+        if self.split is not None and self.split not in recipe.splits:
+            raise ConfigError(f"unknown split {self.split!r} of {self.name}; {nearest(self.split, recipe.splits)}")
+        return self
+
+    def resolved(self) -> tuple[str, bool]:
+        """(split, rotations) with the dataset's usual values filled in."""
+        recipe = lookup("dataset", DATASETS, self.name)
+        rotations = recipe.rotations if self.rotations is None else self.rotations
+        return self.split or recipe.splits[0], rotations
+
+
+class EpisodesConfig(Frozen):
+    """Size of an episode in training and validation."""
+
+    ways: int = Field(5, ge=2)
+    shots: int = Field(1, ge=1)
+    queries: int = Field(5, ge=1)
+    """Query images a class."""
+
+
+class BackboneConfig(Frozen):
+    """The body: four blocks of 3×3 convolution, batch norm, ReLU, and pooling (or stride 2 in the convolution)."""
+
+    name: Literal["conv4"] = "conv4"
+    width: int = Field(32, ge=1, le=1024)
+    pooling: Literal["max", "stride"] = "max"
+    """``max``: 2×2 max-pool after each block, features flattened. ``stride``: stride-2 convolutions, spatial mean."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the body's layers, input first."""
+        return ("conv1", "conv2", "conv3", "conv4")
+
+
+class AlgorithmConfig(Frozen):
+    """The inner loop in training."""
+
+    name: str = "maml"
+    inner_lr: PositiveFloat = 0.4
+    """On the *mean* cross-entropy of the support set (the original code sums over ways)."""
+    inner_steps: int = Field(1, ge=1, le=1000)
+    frozen_layers: Layers = 0
+    """Layers without inner update in training: the first n body layers, or names. ANIL and NIL ignore it."""
+    first_order: bool = False
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        lookup("algorithm", ALGORITHMS, name)
+        return name
+
+
+class TrainingConfig(Frozen):
+    """The outer loop."""
+
+    iterations: PositiveInt = 500
+    meta_batch: PositiveInt = 16
+    """Episodes an iteration."""
+    meta_lr: PositiveFloat = 0.001
+    """Adam's."""
+    clip: PositiveFloat | None = 10.0
+    """Meta-gradients are clipped elementwise to ±clip; null does not clip."""
+    validate_every: PositiveInt = 100
+    """Iterations between validations; ``iterations`` is a multiple of it."""
+    validation_episodes: PositiveInt = 100
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Of initialisation and training episodes. Validation and test episodes have seeds of their own."""
+
+    @model_validator(mode="after")
+    def _whole_periods(self) -> TrainingConfig:
+        if self.iterations % self.validate_every:
+            raise ConfigError(
+                f"iterations must be a multiple of validate_every, got {self.iterations} and {self.validate_every}"
+            )
+        return self
+
+
+class EvaluationConfig(Frozen):
+    """The test. Values left out are as in training."""
+
+    episodes: int = Field(600, ge=2, le=10**6)
+    queries: PositiveInt | None = None
+    inner_steps: int | None = Field(None, ge=0, le=1000)
+    frozen_layers: Layers | None = None
+    """Absolute: 0 adapts all layers, even those of a model trained by ANIL."""
+    head: Head | None = None
+    """``linear``: the trained head, adapted. ``nil``: no head; cosine similarity to the support, no inner loop."""
+    weights: Literal["best", "final"] = "best"
+
+
+class TrialConfig(Frozen):
+    """One training and one evaluation of it."""
+
+    problem: Literal["few_shot"] = "few_shot"
+    dataset: DatasetConfig = DatasetConfig()
+    episodes: EpisodesConfig = EpisodesConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    algorithm: AlgorithmConfig = AlgorithmConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> TrialConfig:
+        for place, layers in (
+            ("algorithm.frozen_layers", self.algorithm.frozen_layers),
+            ("evaluation.frozen_layers", self.evaluation.frozen_layers),
+        ):
+            body = self.backbone.layers
+            if isinstance(layers, int) and layers > len(body):
+                raise ConfigError(f"{place}: {self.backbone.name} has {len(body)} body layers, got {layers}")
+            for layer in layers if isinstance(layers, tuple) else ():
+                if layer not in (*body, HEAD_LAYER):
+                    raise ConfigError(f"{place}: unknown layer {layer!r}; {nearest(layer, (*body, HEAD_LAYER))}")
+        return self
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layers that can adapt, input first."""
+        return (*self.backbone.layers, HEAD_LAYER)
+
+    @property
+    def algorithm_entry(self) -> Algorithm:
+        """What the chosen algorithm says of layers and heads."""
+        entry: Algorithm = lookup("algorithm", ALGORITHMS, self.algorithm.name)
+        return entry
+
+    def _named(self, frozen: int | tuple[str, ...]) -> frozenset[str]:
+        return frozenset(self.backbone.layers[:frozen] if isinstance(frozen, int) else frozen)
+
+    @property
+    def adapted_layers(self) -> tuple[str, ...]:
+        """Layers that the inner loop updates in training and validation, input first."""
+        return self.algorithm_entry.adapted_layers(self.backbone.layers, self._named(self.algorithm.frozen_layers))
+
+    @property
+    def validation_heads(self) -> tuple[Head, ...]:
+        """Heads that every validation tries. Only a body that never adapts is trained for a test without head."""
+        return ("linear", "nil") if self.adapted_layers == (HEAD_LAYER,) else ("linear",)
+
+    @property
+    def test_head(self) -> Head:
+        """The head that predicts in the test."""
+        return self.evaluation.head or self.algorithm_entry.head
+
+    @property
+    def test_adapted_layers(self) -> tuple[str, ...]:
+        """Layers that the inner loop updates in the test; none where the NIL head predicts."""
+        if self.test_head == "nil":
+            return ()
+        if self.evaluation.frozen_layers is None:
+            return self.adapted_layers
+        frozen = self._named(self.evaluation.frozen_layers)
+        return tuple(layer for layer in self.layers if layer not in frozen)
+
+    @property
+    def test_inner_steps(self) -> int:
+        """Inner steps in the test; 0 where nothing adapts."""
+        if not self.test_adapted_layers:
+            return 0
+        asked = self.evaluation.inner_steps
+        return self.algorithm.inner_steps if asked is None else asked
+
+    @property
+    def test_queries(self) -> int:
+        """Query images a class in the test."""
+        return self.evaluation.queries or self.episodes.queries
+
+
+def flatten(config: TrialConfig) -> dict[str, Any]:
+    """Every leaf of the config as asked, under its dotted path: ``{"algorithm.inner_lr": 0.4, …}``."""
+    leaves: dict[str, Any] = {}
+    for section, value in config.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            leaves.update({f"{section}.{key}": leaf for key, leaf in value.items()})
+        else:
+            leaves[section] = value
+    return leaves

@@ -1,0 +1,126 @@
+"""Addressed episodes: episode i of a part of a dataset is a pure function of (data, split, part, seed, i).
+
+There is no sampler state, so any step can be repeated or resumed. The bits come from the counter-based generator Philox
+(Salmon et al. 2011) and are turned into orders by sorting, which no version of numpy changes. The order of classes
+and of the images of a class depends neither on ways nor on shots nor on queries: an episode takes the first N classes,
+the support from the front of a class's images and the queries from the back. So results of different shots are paired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trainers.config import TrialConfig
+from trainers.datasets.image_file import ImageTable
+
+VALIDATION_SEED = 1_000_003
+"""Seed of the validation episodes of every trial."""
+
+TEST_SEED = 1_000_033
+"""Seed of the test episodes of every trial."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One few-shot task. Label of a class = its position in the first axis."""
+
+    support: Pixels
+    """[ways, shots, height, width, channels]"""
+    query: Pixels
+    """[ways, queries, height, width, channels]"""
+
+
+@dataclass(frozen=True)
+class EpisodeSampler:
+    """Addresses the episodes of one part ("train", "validation", "test") of a split under a seed."""
+
+    data: ImageTable
+    split: str
+    part: str
+    rotations: bool
+    ways: int
+    shots: int
+    queries: int
+    seed: int
+
+    def rows(self, index: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows of episode ``index``: support [ways, shots], query [ways, queries]; quarter turns [ways]."""
+        candidates = self.data.splits[self.split][self.part]
+        stream = self._stream(index)
+        order = np.argsort(stream.random_raw(len(candidates)), kind="stable")[: self.ways]
+        turns = (stream.random_raw(len(candidates)) >> np.uint64(62)).astype(np.int64)[order]
+        support = np.empty((self.ways, self.shots), np.int64)
+        query = np.empty((self.ways, self.queries), np.int64)
+        for label, candidate in enumerate(order):
+            images = self.data.classes[candidates[candidate]]
+            shuffled = images.first + np.argsort(stream.random_raw(images.count), kind="stable")
+            support[label] = shuffled[: self.shots]
+            query[label] = shuffled[::-1][: self.queries]
+        return support, query, turns if self.rotations else np.zeros_like(turns)
+
+    def episode(self, index: int) -> Episode:
+        """Episode ``index``, gathered from the table."""
+        support, query, turns = self.rows(index)
+        return Episode(self._gather(support, turns), self._gather(query, turns))
+
+    def episodes(self, indices: Iterable[int]) -> list[Episode]:
+        """Several episodes, in the order asked."""
+        return [self.episode(index) for index in indices]
+
+    def _stream(self, index: int) -> np.random.Philox:
+        address = f"{self.data.fingerprint}/{self.split}/{self.part}/{self.seed}"
+        key = int.from_bytes(hashlib.sha256(address.encode()).digest()[:16], "little")
+        return np.random.Philox(key=key, counter=index << 64)  # 2**64 blocks of its own for every episode
+
+    def _gather(self, rows: npt.NDArray[np.int64], turns: npt.NDArray[np.int64]) -> Pixels:
+        images = self.data.pixels[rows]
+        for label in np.flatnonzero(turns):
+            images[label] = np.rot90(images[label], turns[label], axes=(1, 2))
+        return images
+
+
+def training_sampler(config: TrialConfig, data: ImageTable) -> EpisodeSampler:
+    """Training episodes; iteration j of a meta-batch of B uses episodes j·B … j·B + B − 1."""
+    return _sampler(config, data, "train", config.episodes.queries, config.training.seed)
+
+
+def validation_sampler(config: TrialConfig, data: ImageTable) -> EpisodeSampler:
+    """Validation episodes, the same for every trial on this data."""
+    return _sampler(config, data, "validation", config.episodes.queries, VALIDATION_SEED)
+
+
+def test_sampler(config: TrialConfig, data: ImageTable) -> EpisodeSampler:
+    """Test episodes, the same for every trial on this data."""
+    return _sampler(config, data, "test", config.test_queries, TEST_SEED)
+
+
+def check_data(config: TrialConfig, data: ImageTable) -> None:
+    """Refuses data that can't fill the episodes of a config.
+
+    Raises:
+        DatasetError: a part has fewer classes than ways, or a class fewer images than shots + queries.
+    """
+    split, _ = config.dataset.resolved()
+    queries = max(config.episodes.queries, config.test_queries)
+    data.check_episodes(split, config.episodes.ways, config.episodes.shots + queries)
+
+
+def _sampler(config: TrialConfig, data: ImageTable, part: str, queries: int, seed: int) -> EpisodeSampler:
+    split, rotations = config.dataset.resolved()
+    return EpisodeSampler(
+        data=data,
+        split=split,
+        part=part,
+        rotations=rotations,
+        ways=config.episodes.ways,
+        shots=config.episodes.shots,
+        queries=queries,
+        seed=seed,
+    )

@@ -1,0 +1,34 @@
+"""Errors that a trial can raise.
+
+MetaSweepError            the root of the whole project's tree (the rest of it: ``orchestrator.errors``)
+├── InputError            bad input: exit code 2
+│   ├── ConfigError           a trial config that makes no sense
+│   └── DatasetError          a dataset that is absent, damaged or too small
+└── TrainingDiverged      a loss that is not a number: the same config will fail again
+"""
+
+from __future__ import annotations
+
+
+class MetaSweepError(Exception):
+    """Root of every error raised on purpose. ``exit_code`` is what the command line ends with."""
+
+    exit_code = 2
+
+
+class InputError(MetaSweepError):
+    """Bad input; nothing was started."""
+
+
+class ConfigError(InputError, ValueError):
+    """A trial config that makes no sense. A ValueError too, so that pydantic reports its place."""
+
+
+class DatasetError(InputError):
+    """A dataset is absent, damaged, or too small for the episodes asked of it."""
+
+
+class TrainingDiverged(MetaSweepError):
+    """The training loss is not finite. Deterministic: the same config fails in the same way again."""
+
+    exit_code = 1
