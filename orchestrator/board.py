@@ -40,10 +40,9 @@ class Board:
         self._ended = 0
 
     def known(self, unit: Unit) -> None:
-        """The store has the unit: nothing is run."""
+        """The store has the unit: nothing is run. Shown with the next change, since there may be thousands."""
         for row in unit.rows:
             self._show_end(row)
-        self._changed()
 
     def started(self, unit: Unit) -> None:
         """A unit was handed to the cluster."""
@@ -55,7 +54,7 @@ class Board:
                 row.number, "running", label(row.config, self._spec), iterations=iterations
             )
             self._track_live(row.number)
-        self._changed()
+        self.show()
 
     def validated(self, unit: Unit, event: Mapping[str, Any]) -> None:
         """A trial has reached a validation."""
@@ -71,14 +70,14 @@ class Board:
             points = self._points.setdefault(row.number, [])
             points += curve_points(row, dict(event), event["timestamp_ms"])
             self._track_live(row.number)
-        self._changed()
+        self.show()
 
     def ended(self, rows: tuple[Row, ...]) -> None:
         """A unit has ended; ``rows`` are as the store has them now."""
         self._ended += 1
         for row in rows:
             self._show_end(row)
-        self._changed()
+        self.show()
 
     def status(self, state: str = "running") -> SweepStatus:
         """All of it, now."""
@@ -139,5 +138,6 @@ class Board:
             data = self._data[row.config.dataset.name]
             self._tracker.record(live_view(row, self._spec, data, self._tags, tuple(self._points.get(number, ()))))
 
-    def _changed(self) -> None:
+    def show(self) -> None:
+        """Says how things stand."""
         self._on_change(self.status())

@@ -50,13 +50,13 @@ def cli() -> None:
 @home_option
 @click.option("--name", help="Name of the sweep; the file's where left out.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value of the file; repeatable.")
-@click.option("--trials", type=int, help="Trials of a search (search.trials).")
-@click.option("--seeds", type=int, help="Seeds of a grid (grid.seeds).")
-@click.option("--max-concurrent", type=int, help="Trials at once (resources.max_concurrent).")
+@click.option("--trials", type=click.IntRange(min=1), help="Trials of a search (search.trials).")
+@click.option("--seeds", type=click.IntRange(min=1), help="Seeds of a grid (grid.seeds).")
+@click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at once (resources.max_concurrent).")
 @click.option("--address", metavar="HOST:PORT", help="A standing Ray cluster; this machine where left out.")
 @click.option("--tracking-uri", help="MLflow's; MLFLOW_TRACKING_URI or SQLite in the home where left out.")
 @click.option("--require-tracking", is_flag=True, help="Refuse to start while MLflow can't be reached.")
-@click.option("--dry-run", is_flag=True, help="Check everything and print what would run; start nothing.")
+@click.option("--dry-run", is_flag=True, help="Check file, home and servers, print what would run; start nothing.")
 @json_option
 def sweep(
     spec: str,
@@ -77,26 +77,31 @@ def sweep(
     The same command again runs only what is not recorded yet: after Ctrl-C, a crash, or with more trials or seeds.
     SPEC may be the name of a sweep that comes with the package, such as quickstart.
     """
+    from orchestrator.errors import InterruptedSweep, SpecError
+    from orchestrator.inputs import Where
     from orchestrator.spec import load_spec
-    from orchestrator.sweep import Where
 
     flags = {
-        "name": None if name is None else json.dumps(name),
-        "search.trials": trials,
-        "grid.seeds": seeds,
-        "resources.max_concurrent": max_concurrent,
+        "name": ("--name", name),
+        "search.trials": ("--trials", trials),
+        "grid.seeds": ("--seeds", seeds),
+        "resources.max_concurrent": ("--max-concurrent", max_concurrent),
     }
-    given = [f"{path}={value}" for path, value in flags.items() if value is not None]
-    loaded = load_spec(find_spec(spec), [*overrides, *given])
+    typed = {
+        f"{path}={json.dumps(value)}": f"{flag} {value}" for path, (flag, value) in flags.items() if value is not None
+    }
+    try:
+        loaded = load_spec(find_spec(spec), [*overrides, *typed])
+    except SpecError as error:  # what was typed as a flag is named as that flag
+        raise SpecError(*(_named_as_typed(line, typed) for line in error.problems)) from None
     where = Where(home, address, tracking_uri, require_tracking)
     if dry_run:
         from orchestrator.preview import preview
 
-        plan = preview(loaded, where)
+        plan = preview(loaded, where, warn)
         click.echo(json.dumps(plan) if as_json else "\n".join(f"{key}: {value}" for key, value in plan.items()))
         return
 
-    from orchestrator.errors import InterruptedSweep
     from orchestrator.live import open_display
     from orchestrator.summary import summary
     from orchestrator.sweep import run_sweep
@@ -117,10 +122,12 @@ def sweep(
 @json_option
 def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Run one trial in this process, without Ray: CONFIG is a sweep file or its trial: part."""
-    from orchestrator.single import run_single
     from orchestrator.spec import load_spec
 
     spec = load_spec(find_spec(config), overrides, require_plan=False)
+
+    from orchestrator.single import run_single
+
     with build_bar() as on_build:
         row = run_single(spec.trial, home, on_build, lambda line: click.echo(line, err=True))
     if as_json:
@@ -205,12 +212,12 @@ def data() -> None:
 @json_option
 def data_list(home: str, as_json: bool) -> None:
     """Show the datasets that are there, and how to get the others."""
-    from orchestrator.data import list_datasets
-    from orchestrator.home import open_home
+    from orchestrator.data import data_folder, list_datasets
+    from orchestrator.home import existing_home
     from orchestrator.summary import dataset_json, datasets_text
-    from orchestrator.sweep import data_folder
 
-    rows = list_datasets(data_folder(open_home(home)))
+    existing_home(home)
+    rows = list_datasets(data_folder(home))
     click.echo(json.dumps({"datasets": [dataset_json(row) for row in rows]}) if as_json else datasets_text(rows))
 
 
@@ -220,24 +227,38 @@ def data_list(home: str, as_json: bool) -> None:
 @click.option("--source", type=click.Path(path_type=Path), help="Folder or zip of the original files.")
 def data_import(name: str, home: str, source: Path | None) -> None:
     """Read the dataset NAME from its original files into the home."""
-    from orchestrator.data import make_dataset
-    from orchestrator.home import open_home
-    from orchestrator.sweep import data_folder
+    from orchestrator.data import data_folder, make_dataset
+    from orchestrator.home import existing_home, open_home
 
-    folder = data_folder(open_home(home))
+    existing_home(home)
     with build_bar(f"importing {name}") as on_build:
-        path = make_dataset(folder, name, source, on_build)
+        path = make_dataset(data_folder(home), name, source, on_build)
+    open_home(home)
     click.echo(f"{name}: {path}")
 
 
 def find_spec(spec: str) -> Path:
-    """The file of that path, or the one of that name among the sweeps that come with the package."""
+    """The file of that path, or the one of that name among the sweeps that come with the package.
+
+    Raises:
+        SpecError: neither is there; the nearest name is given.
+    """
+    from orchestrator.errors import SpecError
+    from trainers.registry import nearest
+
     path = Path(spec)
-    if not path.exists() and not path.suffix:
-        packaged = Path(__file__).parent.parent / "sweeps" / f"{spec}.yaml"
-        if packaged.is_file():
-            return packaged
-    return path
+    if path.exists() or path.suffix or len(path.parts) != 1:
+        return path
+    packaged = {file.stem: file for file in (Path(__file__).parent.parent / "sweeps").glob("*.yaml")}
+    if spec not in packaged:
+        raise SpecError(f"{spec}: no such file, nor a sweep that comes with the package; {nearest(spec, packaged)}")
+    return packaged[spec]
+
+
+def _named_as_typed(line: str, typed: dict[str, str]) -> str:
+    for override, flag in typed.items():
+        line = line.replace(f"--set {override}", flag)
+    return line
 
 
 @contextmanager
@@ -263,7 +284,8 @@ def build_bar(what: str = "building the dataset") -> Iterator[Callable[[int, int
     try:
         yield on_build
     finally:
-        bar.stop()
+        if bar.live.is_started:  # stopping one that never began prints a blank line
+            bar.stop()
 
 
 def warn(line: str) -> None:
@@ -277,9 +299,6 @@ def main() -> None:
 
     try:
         cli.main(standalone_mode=False)
-    except click.Abort:
-        warn("interrupted; what was recorded is kept")
-        raise SystemExit(EXIT_INTERRUPTED) from None
     except click.ClickException as error:
         error.show()
         raise SystemExit(error.exit_code) from None
@@ -287,7 +306,7 @@ def main() -> None:
         for line in str(error).splitlines():
             warn(f"error: {line}")
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):  # click makes the second of the first
         warn("interrupted; everything recorded is kept, the same command goes on from there")
         raise SystemExit(EXIT_INTERRUPTED) from None
     except BrokenPipeError:

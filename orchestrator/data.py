@@ -80,6 +80,25 @@ def find_dataset(home: Path, name: str, fingerprint: str | None = None) -> Path 
     return max(files, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
+def data_folder(home_url: str) -> Path:
+    """The folder whose ``datasets/`` this machine maps: the home, or a cache where the home is not a local disk."""
+    if "://" in home_url:
+        return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "metasweep"
+    return Path(home_url).expanduser().absolute()
+
+
+def check_present(home: Path, name: str) -> None:
+    """Refuses a dataset that only an import can bring, where the home lacks it.
+
+    Raises:
+        ConfigError: no dataset of that name.
+        DatasetError: absent; one line with the command.
+    """
+    recipe = _recipe(name)
+    if not recipe.embedded and find_dataset(home, name) is None:
+        raise DatasetError(f"{name} is not in {home}; {_way_in(home, recipe)}")
+
+
 def ensure_dataset(home: Path, name: str, progress: Progress) -> Path:
     """The dataset's file in the home; an embedded dataset is made where it is absent or damaged.
 
@@ -88,12 +107,10 @@ def ensure_dataset(home: Path, name: str, progress: Progress) -> Path:
         DatasetError: absent, and only an import can bring it; one line with the command.
         HomeError: the home can't be written.
     """
-    recipe = _recipe(name)
+    check_present(home, name)
     path = find_dataset(home, name)
-    if path is not None and not (recipe.embedded and _problem(path)):
+    if path is not None and not (_recipe(name).embedded and _problem(path)):
         return path
-    if not recipe.embedded:
-        raise DatasetError(f"{name} is not in {home}; {_way_in(home, recipe)}")
     return make_dataset(home, name, None, progress)
 
 

@@ -163,6 +163,24 @@ def open_home(url: str, create: bool = True) -> Home:
     return home
 
 
+def existing_home(url: str) -> Home | None:
+    """The home, or None where there is none yet and one can be made. Writes nothing.
+
+    Raises:
+        HomeError: as ``open_home``; what can be seen of a folder that can't be made, too.
+    """
+    try:
+        return open_home(url, create=False)
+    except AbsentHome:
+        filesystem, root = _filesystem(url)
+        if isinstance(filesystem, fs.LocalFileSystem):
+            above = next(folder for folder in (Path(root), *Path(root).parents) if folder.exists())
+            if not above.is_dir() or not os.access(above, os.W_OK):
+                what = "can't be written" if above.is_dir() else "is not a folder"
+                raise HomeError(f"--home {url}: {above} {what}; name a folder that you can write") from None
+        return None
+
+
 def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
     if "://" not in url:
         if not url:

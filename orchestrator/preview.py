@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from orchestrator.errors import AbsentHome
 from orchestrator.grid import expand, group_by_training
-from orchestrator.home import open_home
-from orchestrator.record import SweepRecord
+from orchestrator.inputs import Where, check_inputs
 from orchestrator.spec import SweepSpec
-from orchestrator.sweep import Where, check_inputs
 from trainers.canonical import training_key
 
 
-def preview(spec: SweepSpec, where: Where) -> dict[str, Any]:
+def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None]) -> dict[str, Any]:
     """Name, kind and size of a sweep, after the same checks of its inputs as for a run.
 
     Raises:
         InputError: what ``run_sweep`` would refuse before it looks at data.
     """
-    check_inputs(spec, where, _record(spec, where))
+    spec = check_inputs(spec, where, on_warning, need_data=False).spec
     found: dict[str, Any] = {"name": spec.name, "home": where.home}
     if spec.search is not None:
         return found | {"kind": "search", "trials": spec.search.trials, "parameters": list(spec.search.space)}
@@ -27,11 +25,3 @@ def preview(spec: SweepSpec, where: Where) -> dict[str, Any]:
     # Without data there is no fingerprint; within one preview the dataset's name tells the same apart.
     trainings = group_by_training(cells, lambda config: training_key(config, config.dataset.name))
     return found | {"kind": "grid", "cells": len(cells), "trainings": len(trainings)}
-
-
-def _record(spec: SweepSpec, where: Where) -> SweepRecord | None:
-    """The sweep's record, where there is a home; none is made."""
-    try:
-        return SweepRecord(open_home(where.home, create=False), spec.name)
-    except AbsentHome:
-        return None

@@ -13,7 +13,7 @@ from orchestrator.errors import InputError
 from orchestrator.grid import expand
 from orchestrator.home import Home, open_home
 from orchestrator.record import SweepRecord, sweep_names
-from orchestrator.spec import SweepSpec
+from orchestrator.spec import NAME, SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from trainers.config import TrialConfig, flatten
 from trainers.registry import nearest
@@ -56,7 +56,7 @@ def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
         InputError: the home has none of that name; the nearest is named.
     """
     record = SweepRecord(home, name)
-    spec = record.spec
+    spec = record.spec if NAME.match(name) else None
     if spec is None:
         names = sweep_names(home)
         way_out = nearest(name, names) if names else "there is none yet; `orchestrate sweep SPEC` runs one"

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.attempt import Event, attempt_trial
-from orchestrator.data import ensure_dataset
+from orchestrator.data import check_present, data_folder, ensure_dataset
 from orchestrator.environment import git_commit
-from orchestrator.home import open_home
+from orchestrator.home import existing_home, open_home
 from orchestrator.rows import read_row
 from orchestrator.store import Store, keys_of
-from orchestrator.sweep import data_folder
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import open_image_file
 from trainers.episodes import check_data
@@ -26,12 +24,17 @@ def run_single(
     Raises:
         InputError: the home or the dataset can't be used.
     """
+    existing_home(home_url)
+    check_present(data_folder(home_url), config.dataset.name)
+
     import torch
+
+    from orchestrator.attempt import attempt_trial
 
     torch.set_num_threads(1)  # as in a sweep, so that the bits are the same
     home = open_home(home_url)
     store = Store(home)
-    data = open_image_file(ensure_dataset(data_folder(home), config.dataset.name, on_build))
+    data = open_image_file(ensure_dataset(data_folder(home_url), config.dataset.name, on_build))
     check_data(config, data)
     keys = keys_of(config, data.fingerprint)
     asked_by = {"sweep": None, "number": None, "run": None, "git_commit": git_commit(Path.cwd())}
@@ -50,7 +53,7 @@ def run_single(
     }
 
 
-def _line(event: Event) -> str:
+def _line(event: dict[str, Any]) -> str:
     if event["kind"] == "validated":
         heads = ", ".join(f"{head} {value:.1%}" for head, value in event["validation_accuracy"].items())
         return f"{event['iteration']}/{event['iterations']}: loss {event['train_loss']:.3f}, validation {heads}"

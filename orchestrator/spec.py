@@ -47,14 +47,14 @@ __all__ = [
 
 MAX_CELLS = 100_000
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
 
 def _name(text: str) -> str:
-    if not _NAME.match(text):
+    if not NAME.match(text):
         raise ConfigError(
             f"must be 1 to 100 letters, digits and ._- and begin with a letter or digit, got {shown(text)}; "
-            "give the sweep another name:"
+            "give the sweep another name"
         )
     return text
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.data import DatasetRow
+from orchestrator.data import DatasetRow, data_folder
 from orchestrator.home import open_home
 from orchestrator.labels import label
 from orchestrator.rows import Row, best_row, find_sweep, load_rows
 from orchestrator.store import Store
-from orchestrator.sweep import data_folder
 from trainers.baselines import nearest_neighbour_accuracy
 from trainers.datasets.image_file import open_image_file
 
@@ -32,7 +31,7 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
     best = best_row(rows)
     if best is not None:
         dataset = best.config.dataset.name
-        table = open_image_file(data_folder(home) / "datasets" / f"{dataset}-{record.fingerprints[dataset]}.arrow")
+        table = open_image_file(data_folder(home_url) / "datasets" / f"{dataset}-{record.fingerprints[dataset]}.arrow")
         floor = nearest_neighbour_accuracy(best.config, table)
         lines += [
             "",

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from orchestrator.attempt_record import record_failed_attempt
 from orchestrator.board import Board
-from orchestrator.cluster.connect import check_address, cluster
+from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.execute import Event, Request, execute
-from orchestrator.config_paths import leaves, with_values
-from orchestrator.data import ensure_dataset, find_dataset
+from orchestrator.data import data_folder, ensure_dataset, find_dataset
 from orchestrator.environment import git_commit, versions
-from orchestrator.errors import ClusterError, InputError, SpecError, TrackingError
+from orchestrator.errors import ClusterError, InputError
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import Home, open_home
+from orchestrator.inputs import HERE, Where, check_inputs, configs_of, continued, datasets_of
+from orchestrator.interrupt import interruptible
 from orchestrator.plan import GridPlan, Plan, SearchPlan, Unit
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row, read_row, status
 from orchestrator.search import default_window
-from orchestrator.space import MAX_CHECKED, assignments
-from orchestrator.spec import Resources, SweepSpec, differences, spec_to_yaml
+from orchestrator.spec import Resources, SweepSpec, spec_to_yaml
 from orchestrator.status import SweepStatus
 from orchestrator.store import Store, keys_of
-from orchestrator.tracking import Tracker
+from orchestrator.tracking import End, Tracker
 from orchestrator.tracking_rows import attempt_tags
-from orchestrator.tracking_uri import check_uri, default_uri, experiment_name, masked, reachable
+from orchestrator.tracking_uri import default_uri, experiment_name, masked
 from orchestrator.tracking_views import SweepView
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable, open_image_file
@@ -40,25 +38,13 @@ TRACKING_END_TIMEOUT_S = 60.0
 """How long the end of a sweep waits for a healthy tracking server to take what is left."""
 
 
-@dataclass(frozen=True)
-class Where:
-    """Where a sweep runs and is shown; none of it can change a result."""
-
-    home: str = "./runs"
-    address: str | None = None
-    """``HOST:PORT`` of a Ray cluster; None starts one on this machine."""
-    tracking_uri: str | None = None
-    """MLflow's; None is SQLite in the home."""
-    require_tracking: bool = False
-
-
 def _ignore(*_: object) -> None:
     """Where a caller does not listen."""
 
 
 def run_sweep(
     spec: SweepSpec,
-    where: Where = Where(),
+    where: Where = HERE,
     on_change: Callable[[SweepStatus], None] = _ignore,
     on_build: Callable[[int, int], None] = _ignore,
     on_warning: Callable[[str], None] = _ignore,
@@ -76,89 +62,52 @@ def run_sweep(
         InputError: bad input, found before anything is started or recorded.
         KeyboardInterrupt: interrupted; every validation that was reported is kept.
     """
-    home = open_home(where.home)
-    record = SweepRecord(home, spec.name)
+    checked = check_inputs(spec, where, on_warning)
     with ExitStack() as stack:
+        stack.enter_context(interruptible())
+        home = open_home(where.home)
+        record = SweepRecord(home, spec.name)
         stack.enter_context(record.lock())
-        spec = check_inputs(spec, where, record)
-        uri = _tracking_uri(home, where, on_warning)
-        data = open_data(home, spec, record.fingerprints, on_build)
-        for config in _configs(spec):
-            check_data(config, data[config.dataset.name])
+        spec = continued(checked.spec, record.spec)  # again, now that nobody else can change it
+        data = open_data(where.home, spec, record.fingerprints, on_build)
         capacity = stack.enter_context(cluster(where.address)) if where.address else local_capacity()
-        slots = _slots(spec.resources, capacity)
+        slots = concurrency(spec.resources, capacity)
         if spec.search is not None and spec.search.window is None:
             search = spec.search.model_copy(update={"window": default_window(slots)})
             spec = spec.model_copy(update={"search": search})
 
         record.put_spec(spec, {name: table.fingerprint for name, table in data.items()})
         run = record.begin_run()
+        uri = checked.tracking_uri or (default_uri(home.local) if home.local and checked.tracked else None)
         tracker = _tracker(spec, home, uri)
         tags = attempt_tags(versions(), git_commit(Path.cwd()))
         board = Board(spec, Store(home), data, tracker, tags, on_change)
-        end = "KILLED"
+        end: End = "KILLED"
         try:
             _run(spec, record, run, board, data, where, slots, stack)
             end = "FINISHED"
         finally:
-            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S)  # type: ignore[arg-type]
+            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S)
+            shown_uri = masked(uri) if uri else None
             if tracker is not None and not synced:
-                place = masked(uri or "")
-                on_warning(f"tracking: {place} does not have everything ({tracker.problem}); results are in {home.url}")
-            home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": masked(uri) if uri else None, "synced": synced})
+                lost = f"does not have everything ({tracker.problem}); results are in {home.url}"
+                on_warning(f"tracking: {shown_uri} {lost}")
+            home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
     return status(home, spec.name)
 
 
-def check_inputs(spec: SweepSpec, where: Where, record: SweepRecord | None) -> SweepSpec:
-    """Checks what needs neither data nor a cluster; gives the spec to run.
-
-    Args:
-        spec: as asked.
-        where: cluster and tracking.
-        record: the sweep's, None where there is no home yet.
-
-    Raises:
-        InputError: another spec has that name, nothing listens at the address, the tracking URI is malformed.
-    """
-    spec = continued(spec, record.spec if record else None)
-    uri = where.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri is not None:
-        check_uri(uri)
-    if where.address is not None:
-        check_address(where.address)
-    return spec
-
-
-def continued(spec: SweepSpec, stored: SweepSpec | None) -> SweepSpec:
-    """The spec to run, given the one that its name already stands for: it may have grown, and keeps its window.
-
-    Raises:
-        SpecError: it asks for something else; says what differs.
-    """
-    if stored is None:
-        return spec
-    changed = differences(stored, spec)
-    if changed:
-        raise SpecError(
-            f"sweep {spec.name!r} exists with another spec; choose another --name, or undo: {'; '.join(changed)}"
-        )
-    if spec.search is not None and stored.search is not None:
-        search = spec.search.model_copy(update={"window": stored.search.window})
-        return spec.model_copy(update={"search": search})
-    return spec
-
-
 def open_data(
-    home: Home, spec: SweepSpec, pinned: Mapping[str, str], on_build: Callable[[int, int], None]
+    home_url: str, spec: SweepSpec, pinned: Mapping[str, str], on_build: Callable[[int, int], None]
 ) -> dict[str, ImageTable]:
     """The datasets of a sweep, mapped: those it began with, or the newest; an embedded one is built where absent.
 
     Raises:
-        DatasetError: a dataset is absent or damaged; says how to get it.
+        DatasetError: a dataset is absent, damaged, or too small for the sweep's episodes.
+        InputError: the data that the sweep began with is gone.
     """
-    folder = data_folder(home)
+    folder = data_folder(home_url)
     tables = {}
-    for name in dict.fromkeys(config.dataset.name for config in _configs(spec)):
+    for name in datasets_of(spec):
         path = find_dataset(folder, name, pinned[name]) if name in pinned else None
         tables[name] = open_image_file(path or ensure_dataset(folder, name, on_build))
         if name in pinned and tables[name].fingerprint != pinned[name]:
@@ -166,12 +115,9 @@ def open_data(
                 f"dataset {name!r} has changed since sweep {spec.name!r} began ({pinned[name]} is gone, "
                 f"{tables[name].fingerprint} is there); import the old one again, or choose another --name"
             )
+    for config in configs_of(spec):
+        check_data(config, tables[config.dataset.name])
     return tables
-
-
-def data_folder(home: Home) -> Path:
-    """The folder whose ``datasets/`` this machine maps: the home, or a cache where the home is not a local disk."""
-    return home.local or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "metasweep"
 
 
 def local_capacity() -> dict[str, float]:
@@ -179,19 +125,7 @@ def local_capacity() -> dict[str, float]:
     return {"CPU": float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)}
 
 
-def _configs(spec: SweepSpec) -> Iterable[TrialConfig]:
-    """Configs with every kind of episode and dataset that a sweep can ask for."""
-    if spec.grid is not None:
-        return [cell.config for cell in expand(spec)]
-    assert spec.search is not None
-    space = spec.search.space
-    sizes = ("dataset.", "episodes.", "evaluation.")
-    candidates = {path: space[path].corners[: None if path.startswith(sizes) else 1] for path in space}
-    combinations = islice(assignments(space, leaves(spec.trial), candidates), MAX_CHECKED)
-    return [with_values(spec.trial, values) for values in combinations]
-
-
-def _slots(resources: Resources, capacity: Mapping[str, float]) -> int:
+def concurrency(resources: Resources, capacity: Mapping[str, float]) -> int:
     """How many trials run at once."""
     wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
     fits = [int(capacity.get(name, 0.0) // amount) for name, amount in wanted.items() if amount > 0]
@@ -202,29 +136,6 @@ def _slots(resources: Resources, capacity: Mapping[str, float]) -> int:
             f"there are {capacity.get('CPU', 0):g} and {capacity.get('GPU', 0):g}; ask for less"
         )
     return min(max(slots, 1), resources.max_concurrent or max(slots, 1))
-
-
-def _tracking_uri(home: Home, where: Where, on_warning: Callable[[str], None]) -> str | None:
-    """Where to track, or None where nothing answers.
-
-    Raises:
-        TrackingError: out of reach and required.
-    """
-    uri = where.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri is None:
-        if home.local is None:
-            on_warning(
-                "tracking: a home that is no folder has no tracking store of its own; name one by --tracking-uri"
-            )
-            return None
-        return default_uri(home.local)
-    reason = reachable(uri)
-    if reason is None:
-        return uri
-    if where.require_tracking:
-        raise TrackingError(f"--tracking-uri {masked(uri)}: {reason}; start it, or leave --require-tracking out")
-    on_warning(f"tracking: {masked(uri)} can't be reached ({reason}); the sweep runs without it")
-    return None
 
 
 def _tracker(spec: SweepSpec, home: Home, uri: str | None) -> Tracker | None:
@@ -246,7 +157,7 @@ def _run(
 ) -> None:
     """Runs what the store does not have; starts Ray only where there is something to run."""
     store = Store(record.home)
-    folder = data_folder(record.home)
+    folder = data_folder(record.home.url)
 
     def look(number: int, config: TrialConfig) -> Row:
         return read_row(store, number, config, keys_of(config, data[config.dataset.name].fingerprint), run, live=False)
@@ -259,6 +170,8 @@ def _run(
         ahead.append(plan.next())  # looks before Ray is started
     except StopIteration:
         return
+    finally:
+        board.show()
 
     def next_trial() -> Request | None:
         unit = ahead.pop() if ahead else plan.next()

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     {"errors"},
     # parts that know nothing of sweeps
-    {"data", "environment", "export", "home", "status", "tracking_uri", "tracking_views", "yaml_file"},
+    {"data", "environment", "export", "home", "interrupt", "status", "tracking_uri", "tracking_views", "yaml_file"},
     {"dashboard", "live", "store", "tracking", "wording"},
     {"attempt_record", "config_paths", "growth"},
     {"attempt", "space"},
@@ -29,7 +29,7 @@ LAYERS = (
     {"cluster", "grid", "labels", "search"},
     {"record"},
     {"rows"},
-    {"plan", "tracking_rows"},
+    {"inputs", "plan", "tracking_rows"},
     {"board"},
     # what a user can do
     {"sweep"},

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
@@ -41,6 +42,9 @@ def train(
         TrainingDiverged: a loss or a gradient that is not finite; names the iteration.
     """
     check_data(config, data)
+    if device.startswith("cuda"):  # the same bits each time, and float32 as on the CPU
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False
     settings = config.training
     network = Network(config, data.image_shape)
     done = start.iteration if start else 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.errors import ClusterError
 
-CONNECT_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S = 5.0
 
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are in our own store
@@ -24,6 +24,7 @@ _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",  # Ray gives 15: on a busy machine a trial would then wait for minutes
     "RAY_gcs_rpc_server_connect_timeout_s": "5",
 }
 
@@ -86,9 +87,27 @@ def check_address(address: str) -> None:
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ClusterError(f"--address {address}: not HOST:PORT; give the one that `ray start --head` printed")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S / 4).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S) as client:
+            secured = os.environ.get("RAY_USE_TLS", "0") not in ("0", "")
+            reason = None if secured or _speaks_http2(client) else "what listens there is not Ray"
     except OSError as error:
         reason = error.strerror or str(error)
+    if reason is not None:
         raise ClusterError(
             f"--address {address}: no Ray cluster answers there ({reason}); start one, or leave --address out"
-        ) from error
+        )
+
+
+def _speaks_http2(client: socket.socket) -> bool:
+    """Whether a server answers the opening of HTTP/2 as gRPC servers do; Ray itself would ask on and on.
+
+    RFC 9113, section 3.4: after the client's preface the server's first frame is SETTINGS (type 4).
+    """
+    client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+    header = b""
+    while len(header) < 9:
+        received = client.recv(9 - len(header))
+        if not received:
+            return False
+        header += received
+    return header[3] == 4

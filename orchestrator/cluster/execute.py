@@ -6,19 +6,16 @@ to another, and results are in the store.
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from orchestrator.errors import InterruptedSweep
 from orchestrator.home import open_home
+from orchestrator.interrupt import interruptible
 from orchestrator.spec import Resources
 from orchestrator.store import Store
 from trainers.config import TrialConfig
@@ -85,7 +82,7 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
                 failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
             ),
         )
-        with _interruptible():
+        with interruptible():  # Ray and Tune have set handlers of their own
             tuner.fit()
     except Exception as error:
         raise InterruptedSweep(
@@ -116,22 +113,3 @@ def run_request(request: Request) -> Iterator[Event]:
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGINT and SIGTERM raise KeyboardInterrupt here, whatever Ray made of them; a second signal ends the process."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(130))
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -218,7 +218,7 @@ def test_an_evaluation_counts_only_beside_the_weights_it_tested(
     keys = keys_of(asked, glyphs.fingerprint)
     path = f"trainings/{keys.training}/manifest.json"
     record = store.home.read_json(path)
-    record["files"] = {name: "0" * 64 for name in record["files"]}
+    record["files"] = dict.fromkeys(record["files"], "0" * 64)
     store.home.put_json(path, record)
     manifest = store.manifest(keys.training)
     assert manifest is not None

@@ -1,0 +1,124 @@
+"""All that can be refused before anything is started or written: names, addresses, servers, data that is not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from orchestrator.cluster.connect import check_address
+from orchestrator.config_paths import leaves, with_values
+from orchestrator.data import check_present, data_folder
+from orchestrator.errors import SpecError, TrackingError
+from orchestrator.grid import expand
+from orchestrator.home import existing_home
+from orchestrator.record import SweepRecord
+from orchestrator.space import MAX_CHECKED, assignments
+from orchestrator.spec import SweepSpec, differences
+from orchestrator.tracking_uri import check_uri, masked, reachable
+from trainers.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a sweep runs and is shown; none of it can change a result."""
+
+    home: str = "./runs"
+    address: str | None = None
+    """``HOST:PORT`` of a Ray cluster; None starts one on this machine."""
+    tracking_uri: str | None = None
+    """MLflow's; None is ``MLFLOW_TRACKING_URI``, or SQLite in the home."""
+    require_tracking: bool = False
+
+
+HERE = Where()
+"""This machine, and ``./runs``."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A sweep that can be started."""
+
+    spec: SweepSpec
+    """As asked; of a sweep that is continued, with its window."""
+    tracking_uri: str | None
+    """A server that answers; None for the home's own store."""
+    tracked: bool
+    """False where the server asked for does not answer."""
+
+
+def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None], need_data: bool = True) -> Checked:
+    """Checks everything that needs no cluster and no pixels; writes nothing.
+
+    Args:
+        spec: as asked.
+        where: home, cluster and tracking.
+        on_warning: gets a line where the tracking server is out of reach and not required.
+        need_data: refuse datasets that have to be imported first.
+
+    Raises:
+        InputError: the home can't be used; another spec has that name; nothing answers at the address; the tracking
+            URI is malformed, or out of reach and required; a dataset is absent.
+    """
+    home = existing_home(where.home)
+    spec = continued(spec, SweepRecord(home, spec.name).spec if home else None)
+    uri, tracked = _tracking(where, on_warning)
+    if where.address is not None:
+        check_address(where.address)
+    if need_data:
+        for name in datasets_of(spec):
+            check_present(data_folder(where.home), name)
+    return Checked(spec, uri, tracked)
+
+
+def continued(spec: SweepSpec, stored: SweepSpec | None) -> SweepSpec:
+    """The spec to run, given the one that its name already stands for: it may have grown, and keeps its window.
+
+    Raises:
+        SpecError: it asks for something else; says what differs.
+    """
+    if stored is None:
+        return spec
+    changed = differences(stored, spec)
+    if changed:
+        raise SpecError(
+            f"sweep {spec.name!r} exists with another spec; choose another --name, or undo: {'; '.join(changed)}"
+        )
+    if spec.search is not None and stored.search is not None:
+        search = spec.search.model_copy(update={"window": stored.search.window})
+        return spec.model_copy(update={"search": search})
+    return spec
+
+
+def configs_of(spec: SweepSpec) -> Iterable[TrialConfig]:
+    """Configs with every kind of episode and dataset that a sweep can ask for."""
+    if spec.grid is not None:
+        return [cell.config for cell in expand(spec)]
+    if spec.search is None:
+        return [spec.trial]
+    space = spec.search.space
+    sizes = ("dataset.", "episodes.", "evaluation.")
+    candidates = {path: space[path].corners[: None if path.startswith(sizes) else 1] for path in space}
+    combinations = islice(assignments(space, leaves(spec.trial), candidates), MAX_CHECKED)
+    return [with_values(spec.trial, values) for values in combinations]
+
+
+def datasets_of(spec: SweepSpec) -> list[str]:
+    """Names of the datasets that a sweep uses."""
+    return list(dict.fromkeys(config.dataset.name for config in configs_of(spec)))
+
+
+def _tracking(where: Where, on_warning: Callable[[str], None]) -> tuple[str | None, bool]:
+    """(server that answers, whether to track at all)."""
+    uri = where.tracking_uri if where.tracking_uri is not None else os.environ.get("MLFLOW_TRACKING_URI") or None
+    if uri is None:
+        return None, True
+    check_uri(uri)
+    reason = reachable(uri)
+    if reason is None:
+        return uri, True
+    if where.require_tracking:
+        raise TrackingError(f"--tracking-uri {masked(uri)}: {reason}; start it, or leave --require-tracking out")
+    on_warning(f"tracking: {masked(uri)} can't be reached ({reason}); the sweep runs without it")
+    return None, False
