@@ -48,8 +48,8 @@ def attempt_trial(
     """
     keys = [keys_of(config, data.fingerprint) for config in configs]
     attempt = AttemptRecord(store, keys[0].training, asked_by)
-    place = environment(device)
     try:
+        place = environment(device)
         manifest = store.manifest(attempt.key)
         if manifest is None:
             manifest = yield from _training(attempt, configs[0], keys[0], data, device, place)
@@ -66,7 +66,7 @@ def attempt_trial(
             words = " ".join(str(error).split())[:CAUSE_LENGTH]
             cause = f"{type(error).__name__}: {words} ({where.filename.rpartition('/')[2]}:{where.lineno})"
         if not attempt.begun:
-            attempt.begin(place)
+            attempt.begin(None)
         attempt.end("failed", cause)
         yield {"kind": "failed", "cause": cause}
 

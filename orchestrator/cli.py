@@ -14,7 +14,7 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 EXIT_FAILED_TRIALS = 1
-EXIT_INTERRUPTED = 130
+EXIT_NOT_FINISHED = 3
 
 
 def home_option(command: Command) -> Command:
@@ -295,6 +295,7 @@ def warn(line: str) -> None:
 
 def main() -> None:
     """Entry point: turns every error of ours into lines on stderr and an exit code."""
+    from orchestrator.interrupt import EXIT_CODE
     from trainers.errors import MetaSweepError
 
     try:
@@ -308,7 +309,10 @@ def main() -> None:
         raise SystemExit(error.exit_code) from None
     except (KeyboardInterrupt, click.Abort):  # click makes the second of the first
         warn("interrupted; everything recorded is kept, the same command goes on from there")
-        raise SystemExit(EXIT_INTERRUPTED) from None
-    except BrokenPipeError:
+        raise SystemExit(EXIT_CODE) from None
+    except BrokenPipeError:  # whoever read our output has left
         sys.stderr.close()
-        raise SystemExit(0) from None
+        raise SystemExit(EXIT_FAILED_TRIALS) from None
+    except OSError as error:  # a disk that is full or gone
+        warn(f"error: {error.filename or 'input or output'}: {error.strerror or error}; give the same command again")
+        raise SystemExit(EXIT_NOT_FINISHED) from None

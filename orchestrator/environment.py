@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import subprocess
@@ -11,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("metasweep", "torch", "numpy", "pyarrow", "ray", "optuna", "mlflow")
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

@@ -60,9 +60,17 @@ class Home:
         try:
             return json.loads(data)
         except ValueError as error:
-            raise HomeError(
-                f"{self.url}/{path}: damaged record ({error}); move it away to have it made again"
-            ) from error
+            raise damaged(self, path, error) from error
+
+    def read_json_header(self, path: str) -> Any:
+        """The JSON header of a safetensors object, without the tensors behind it; None where there is no object."""
+        try:
+            with self._fs.open_input_stream(self._full(path)) as stream:
+                return json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError as error:
+            raise damaged(self, path, error) from error
 
     def put(self, path: str, data: bytes) -> None:
         """Puts an object, over what is there."""
@@ -126,6 +134,11 @@ class Home:
         return temporary
 
 
+def damaged(home: Home, path: str, error: Exception) -> HomeError:
+    """What is said of a record that can't be read."""
+    return HomeError(f"{home.url}/{path}: damaged record ({error}); move it away to have it made again")
+
+
 def to_json(value: Any) -> bytes:
     """A JSON record as it stands in a home: sorted keys, indented for people."""
     return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
@@ -186,6 +199,8 @@ def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
         if not url:
             raise HomeError("--home: empty; name a folder or a URL")
         return fs.LocalFileSystem(), str(Path(url).expanduser().absolute())
+    if "@" in url:
+        raise HomeError("--home: a URL with credentials would end up in records and logs; give them by environment")
     try:
         filesystem, root = fs.FileSystem.from_uri(url)
     except (ValueError, OSError) as error:

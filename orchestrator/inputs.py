@@ -14,10 +14,13 @@ from orchestrator.errors import SpecError, TrackingError
 from orchestrator.grid import expand
 from orchestrator.home import existing_home
 from orchestrator.record import SweepRecord
-from orchestrator.space import MAX_CHECKED, assignments
+from orchestrator.space import MAX_CHECKED, assignments, candidates
 from orchestrator.spec import SweepSpec, differences
 from orchestrator.tracking_uri import check_uri, masked, reachable
 from trainers.config import TrialConfig
+from trainers.datasets import DATASETS
+from trainers.episodes import check_data
+from trainers.registry import lookup
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,17 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
 
     Raises:
         InputError: the home can't be used; another spec has that name; nothing answers at the address; the tracking
-            URI is malformed, or out of reach and required; a dataset is absent.
+            URI is malformed, or out of reach and required; a dataset is absent, or too small for the episodes.
     """
+    if spec.search is None and spec.grid is None:
+        raise SpecError(f"sweep {spec.name!r} has neither search: nor grid:; add one, or use `orchestrate trial`")
     home = existing_home(where.home)
     spec = continued(spec, SweepRecord(home, spec.name).spec if home else None)
     uri, tracked = _tracking(where, on_warning)
     if where.address is not None:
         check_address(where.address)
+    for config in configs_of(spec):
+        check_data(config, lookup("dataset", DATASETS, config.dataset.name))
     if need_data:
         for name in datasets_of(spec):
             check_present(data_folder(where.home), name)
@@ -95,12 +102,15 @@ def configs_of(spec: SweepSpec) -> Iterable[TrialConfig]:
     """Configs with every kind of episode and dataset that a sweep can ask for."""
     if spec.grid is not None:
         return [cell.config for cell in expand(spec)]
-    if spec.search is None:
-        return [spec.trial]
+    assert spec.search is not None  # check_inputs has seen to it
     space = spec.search.space
+    conditions = {path for parameter in space.values() for path in parameter.when or {}}
     sizes = ("dataset.", "episodes.", "evaluation.")
-    candidates = {path: space[path].corners[: None if path.startswith(sizes) else 1] for path in space}
-    combinations = islice(assignments(space, leaves(spec.trial), candidates), MAX_CHECKED)
+    chosen = {
+        path: values[: None if path.startswith(sizes) or path in conditions else 1]
+        for path, values in candidates(space).items()
+    }
+    combinations = islice(assignments(space, leaves(spec.trial), chosen), MAX_CHECKED)
     return [with_values(spec.trial, values) for values in combinations]
 
 
@@ -113,7 +123,12 @@ def _tracking(where: Where, on_warning: Callable[[str], None]) -> tuple[str | No
     """(server that answers, whether to track at all)."""
     uri = where.tracking_uri if where.tracking_uri is not None else os.environ.get("MLFLOW_TRACKING_URI") or None
     if uri is None:
-        return None, True
+        if "://" not in where.home:
+            return None, True
+        if where.require_tracking:
+            raise TrackingError(f"--home {where.home} has no tracking store of its own; name one by --tracking-uri")
+        on_warning(f"tracking: {where.home} has no tracking store of its own; name one by --tracking-uri to have it")
+        return None, False
     check_uri(uri)
     reason = reachable(uri)
     if reason is None:

@@ -10,31 +10,49 @@ from contextlib import contextmanager
 from types import FrameType
 
 EXIT_CODE = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _first(_number: int, _frame: FrameType | None) -> None:
+    for number in SIGNALS:
+        signal.signal(number, _second)
+    raise KeyboardInterrupt
+
+
+def _second(_number: int, _frame: FrameType | None) -> None:
+    os._exit(EXIT_CODE)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGINT and SIGTERM raise KeyboardInterrupt inside, whatever libraries made of them before.
+    """SIGINT and SIGTERM raise KeyboardInterrupt inside.
 
     Outside the main thread, where Python takes no signals, it changes nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def end_now(_number: int, _frame: FrameType | None) -> None:
-        os._exit(EXIT_CODE)
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in before:
-            signal.signal(number, end_now)
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, interrupt)
+    before = {number: signal.signal(number, _first) for number in SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Puts the handlers back that a library replaces inside; one of its that exits becomes KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    except SystemExit as error:
+        before = dict.fromkeys(SIGNALS, _second)
+        raise KeyboardInterrupt from error
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not _second:
+                signal.signal(number, handler)

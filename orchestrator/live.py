@@ -73,6 +73,7 @@ class LiveTable:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._entered = False
         self._status: SweepStatus | None = None
         self._ended: dict[int, None] = {}
         """Numbers in the order in which they were seen to have ended."""
@@ -81,7 +82,7 @@ class LiveTable:
         )
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._entered = True
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,6 +97,10 @@ class LiveTable:
             elif trial.state in _ENDED:
                 self._ended.setdefault(trial.number)
         self._status = status
+        if (
+            self._entered and not self._live.is_started
+        ):  # not before: a dataset may be built first, with a bar of its own
+            self._live.start()
 
     def _render(self) -> Group:
         status = self._status

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from orchestrator.grid import Cell
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
-from orchestrator.search import Outcome, Proposal, propose
+from orchestrator.search import Outcome, Proposal, known_before, propose
 from orchestrator.spec import SweepSpec
 from trainers.config import TrialConfig
 
@@ -138,11 +138,11 @@ class SearchPlan(Plan):
 
     def _propose(self, number: int) -> bool:
         """Makes proposal ``number`` and stores it, if all that it is told is known."""
-        told = range(number - self._window + 1)
+        told = known_before(number, self._window)
         if any(earlier not in self._outcomes for earlier in told):
             return False
         outcomes = [self._outcomes[earlier] for earlier in told]
         proposal = propose(self._search, self._base, number, self._proposals, outcomes, self._window)
-        self._record.put_proposal(proposal)
-        self._proposals.append(proposal)
+        proposal.config(self._base)  # can it be built? Once stored it is for good
+        self._proposals.append(self._record.put_proposal(proposal))
         return True

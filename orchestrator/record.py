@@ -59,7 +59,8 @@ class SweepRecord:
 
     def proposals(self) -> list[Proposal]:
         """All proposals so far, in number order."""
-        numbers = sorted(int(name.removesuffix(".json")) for name in self.home.names(f"{self._folder}/proposals"))
+        names = [name.removesuffix(".json") for name in self.home.names(f"{self._folder}/proposals")]
+        numbers = sorted(int(name) for name in names if name.isdecimal())
         return [Proposal.from_json(self.home.read_json(self._proposal(number))) for number in numbers]
 
     def put_spec(self, spec: SweepSpec, fingerprints: dict[str, str]) -> None:
@@ -67,9 +68,11 @@ class SweepRecord:
         self.home.put_json(f"{self._folder}/datasets.json", fingerprints)
         self.home.put(f"{self._folder}/spec.yaml", spec_to_yaml(spec).encode())
 
-    def put_proposal(self, proposal: Proposal) -> None:
-        """Stores a proposal, unless its number has one."""
-        self.home.put_first(self._proposal(proposal.number), to_json(proposal.to_json()))
+    def put_proposal(self, proposal: Proposal) -> Proposal:
+        """Stores a proposal, unless its number has one; gives the stored one."""
+        path = self._proposal(proposal.number)
+        self.home.put_first(path, to_json(proposal.to_json()))
+        return Proposal.from_json(self.home.read_json(path))
 
     def begin_run(self) -> str:
         """Stores that a run begins now, in this process; gives its id."""

@@ -77,7 +77,7 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     trained_by: set[str] = set()
     for number, config in asked:
         keys = keys_of(config, fingerprints[config.dataset.name])
-        row = read_row(store, number, config, keys, run.get("run"), live)
+        row = read_row(store, number, config, keys, record.name, run.get("run"), live)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
             row = replace(row, cached=True)
         trained_by.add(keys.training)
@@ -85,7 +85,9 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     return rows
 
 
-def read_row(store: Store, number: int, config: TrialConfig, keys: Keys, run: str | None, live: bool) -> Row:
+def read_row(
+    store: Store, number: int, config: TrialConfig, keys: Keys, sweep: str | None, run: str | None, live: bool
+) -> Row:
     """What the store knows of one trial.
 
     Args:
@@ -93,6 +95,7 @@ def read_row(store: Store, number: int, config: TrialConfig, keys: Keys, run: st
         number: the trial's.
         config: as asked.
         keys: of the config.
+        sweep: its name: failures of other sweeps that can pass are not its own.
         run: id of the sweep's last run: a training of an earlier one is cached.
         live: whether that run goes on now; otherwise an attempt that never ended is not running.
     """
@@ -113,7 +116,7 @@ def read_row(store: Store, number: int, config: TrialConfig, keys: Keys, run: st
             cached = its["asked_by"]["run"] != run
             return Row(number, config, keys, "completed", metrics, final=True, cached=cached)
     for_good = cause = store.failure(keys.training)
-    attempts = store.attempts(keys.training)
+    attempts = [one for one in store.attempts(keys.training) if one["asked_by"].get("sweep") == sweep]
     last = attempts[-1] if attempts else None
     if cause is None and last is not None and last["state"] == "failed":
         cause = last["cause"]

@@ -12,8 +12,10 @@ from orchestrator.home import existing_home, open_home
 from orchestrator.rows import read_row
 from orchestrator.store import Store, keys_of
 from trainers.config import TrialConfig
+from trainers.datasets import DATASETS
 from trainers.datasets.image_file import open_image_file
 from trainers.episodes import check_data
+from trainers.registry import lookup
 
 
 def run_single(
@@ -25,6 +27,7 @@ def run_single(
         InputError: the home or the dataset can't be used.
     """
     existing_home(home_url)
+    check_data(config, lookup("dataset", DATASETS, config.dataset.name))
     check_present(data_folder(home_url), config.dataset.name)
 
     import torch
@@ -39,11 +42,11 @@ def run_single(
     keys = keys_of(config, data.fingerprint)
     asked_by = {"sweep": None, "number": None, "run": None, "git_commit": git_commit(Path.cwd())}
     cause = None
-    if not read_row(store, 0, config, keys, None, live=False).final:
+    if not read_row(store, 0, config, keys, None, None, live=False).final:
         for event in attempt_trial(store, [config], data, asked_by):
             on_line(_line(event))
             cause = event.get("cause")
-    row = read_row(store, 0, config, keys, None, live=False)
+    row = read_row(store, 0, config, keys, None, None, live=False)
     return {
         "training_key": keys.training,
         "evaluation_key": keys.evaluation,

@@ -216,9 +216,9 @@ def point_problems(space: Space, point: Mapping[str, Any]) -> list[tuple[Place, 
 
 
 def assignments(
-    space: Space, fixed: Mapping[str, Any], candidates: Mapping[str, Sequence[Any]]
+    space: Space, fixed: Mapping[str, Any], values_of: Mapping[str, Sequence[Any]]
 ) -> Iterator[dict[str, Any]]:
-    """Every combination of the candidates of those parameters that are active in it, in the order of the space."""
+    """Every combination of the given values of those parameters that are active in it, in the order of the space."""
     paths = list(space)
 
     def extend(index: int, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -227,7 +227,7 @@ def assignments(
         elif not space[paths[index]].active(chosen, fixed):
             yield from extend(index + 1, chosen)
         else:
-            for value in candidates[paths[index]]:
+            for value in values_of[paths[index]]:
                 yield from extend(index + 1, {**chosen, paths[index]: value})
 
     return extend(0, {})
@@ -239,17 +239,28 @@ def _paired(space: Space, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for path, parameter in space.items():
         near = {condition for condition in parameter.when or {} if condition in space}
         ancestors[path] = near.union(*(ancestors[one] for one in near))
+    every = candidates(space)
     for one, other in itertools.combinations(space, 2):
         varied = {one, other} | ancestors[one] | ancestors[other]
-        candidates = {path: space[path].corners[: None if path in varied else 1] for path in space}
-        yield from assignments(space, fixed, candidates)
+        chosen = {path: values[: None if path in varied else 1] for path, values in every.items()}
+        yield from assignments(space, fixed, chosen)
+
+
+def candidates(space: Space) -> dict[str, tuple[Any, ...]]:
+    """For each parameter the values that stand for all: its corners, and what conditions of others ask of it."""
+    found = {path: list(parameter.corners) for path, parameter in space.items()}
+    for parameter in space.values():
+        for path, wanted in (parameter.when or {}).items():
+            for value in wanted if path in space else ():
+                if space[path].contains(value) and not any(same(value, one) for one in found[path]):
+                    found[path].append(value)
+    return {path: tuple(values) for path, values in found.items()}
 
 
 def space_problems(space: Space, base: TrialConfig) -> list[tuple[Place, str]]:
     """Invalid configs that the space can propose, at most one for each parameter to blame; places inside the space."""
     fixed = leaves(base)
-    corners = {path: parameter.corners for path, parameter in space.items()}
-    combinations = list(itertools.islice(assignments(space, fixed, corners), MAX_CHECKED + 1))
+    combinations = list(itertools.islice(assignments(space, fixed, candidates(space)), MAX_CHECKED + 1))
     if not any(combinations):
         return [((), "no parameter is ever active; change a when, or the value it asks for in trial:")]
     if len(combinations) > MAX_CHECKED:

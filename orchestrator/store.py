@@ -24,8 +24,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from orchestrator.home import Home, to_json
-from trainers.canonical import evaluation_identity, evaluation_key, training_identity, training_key
+from orchestrator.home import Home, damaged, to_json
+from trainers.canonical import (
+    evaluation_identity,
+    evaluation_key,
+    resolved_training,
+    training_identity,
+    training_key,
+)
 from trainers.config import TrialConfig
 
 
@@ -85,8 +91,12 @@ class Store:
 
     def manifest(self, key: str) -> Manifest | None:
         """The complete training, or None."""
-        record = self.home.read_json(f"trainings/{key}/manifest.json")
-        return None if record is None else Manifest(**record)
+        path = f"trainings/{key}/manifest.json"
+        record = self.home.read_json(path)
+        try:
+            return None if record is None else Manifest(**record)
+        except TypeError as error:
+            raise damaged(self.home, path, error) from error
 
     def failure(self, key: str) -> str | None:
         """Why this training fails every time, or None."""
@@ -100,10 +110,10 @@ class Store:
             return None
         try:
             table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
-            header = json.loads(table.schema.metadata[b"metasweep"])
+            tested = json.loads(table.schema.metadata[b"metasweep"])["weights_sha256"]
         except (pa.ArrowInvalid, TypeError, KeyError, ValueError):
             return None  # not a whole record: done again
-        if header["weights_sha256"] != manifest.files.get(manifest.weights(config)):
+        if tested != manifest.files.get(manifest.weights(config)):
             return None
         values: npt.NDArray[np.float64] = table["accuracy"].to_numpy()
         return values
@@ -115,7 +125,7 @@ class Store:
             record = {
                 "canonical": training_identity(config),
                 "dataset_fingerprint": fingerprint,
-                "resolved": config.model_dump(mode="json", exclude={"evaluation"}),
+                "resolved": resolved_training(config),
             }
             self.home.put_first(path, to_json(record))
 
@@ -185,12 +195,10 @@ class Store:
 
     def curve(self, key: str, attempt: str) -> list[dict[str, Any]]:
         """The validations of an attempt so far, oldest first, read from the header of its progress alone."""
-        data = self.home.read(f"trainings/{key}/attempts/{attempt}/progress.safetensors")
-        if data is None:
+        header = self.home.read_json_header(f"trainings/{key}/attempts/{attempt}/progress.safetensors")
+        if header is None:
             return []
-        length = int.from_bytes(data[:8], "little")
-        wrapper = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["metasweep"])
-        points: list[dict[str, Any]] = json.loads(wrapper["header"])["curve"]
+        points: list[dict[str, Any]] = json.loads(json.loads(header["__metadata__"]["metasweep"])["header"])["curve"]
         return points
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from orchestrator.data import DatasetRow, data_folder
@@ -9,6 +10,7 @@ from orchestrator.home import open_home
 from orchestrator.labels import label
 from orchestrator.rows import Row, best_row, find_sweep, load_rows
 from orchestrator.store import Store
+from orchestrator.tracking_uri import default_uri
 from trainers.baselines import nearest_neighbour_accuracy
 from trainers.datasets.image_file import open_image_file
 
@@ -43,13 +45,12 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
     lines += [f"failed: trial {row.number}: {row.error}" for row in failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"failed: {len(failed) - SHOWN} more; `orchestrate export {name}` has them all")
-    at = "" if home_url == "./runs" else f" --home {home_url}"
-    lines += [
-        "",
-        f"record: {home.url}",
-        f"rows:   orchestrate export {name}{at}",
-        f"curves: orchestrate dashboard{at}",
-    ]
+    at = "" if home_url == "./runs" else f" --home {shlex.quote(home_url)}"
+    lines += ["", f"record: {home.url}", f"rows:   orchestrate export {name}{at}"]
+    uri = status["tracking"]["uri"]
+    if uri is not None:
+        own = home.local is not None and uri == default_uri(home.local)
+        lines.append(f"curves: orchestrate dashboard{at}" if own else f"curves: {uri}")
     return "\n".join(lines)
 
 

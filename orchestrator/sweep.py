@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from orchestrator.board import Board
 from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.execute import Event, Request, execute
 from orchestrator.data import data_folder, ensure_dataset, find_dataset
-from orchestrator.environment import git_commit, versions
+from orchestrator.environment import cpu_count, git_commit, versions
 from orchestrator.errors import ClusterError, InputError
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import Home, open_home
@@ -70,8 +70,9 @@ def run_sweep(
         stack.enter_context(record.lock())
         spec = continued(checked.spec, record.spec)  # again, now that nobody else can change it
         data = open_data(where.home, spec, record.fingerprints, on_build)
-        capacity = stack.enter_context(cluster(where.address)) if where.address else local_capacity()
-        slots = concurrency(spec.resources, capacity)
+        started = where.address is not None or spec.resources.gpu > 0  # else Ray waits until there is work
+        nodes = stack.enter_context(cluster(where.address)) if started else [{"CPU": float(cpu_count())}]
+        slots = concurrency(spec.resources, nodes)
         if spec.search is not None and spec.search.window is None:
             search = spec.search.model_copy(update={"window": default_window(slots)})
             spec = spec.model_copy(update={"search": search})
@@ -84,7 +85,7 @@ def run_sweep(
         board = Board(spec, Store(home), data, tracker, tags, on_change)
         end: End = "KILLED"
         try:
-            _run(spec, record, run, board, data, where, slots, stack)
+            _run(spec, record, run, board, data, slots, None if started else stack)
             end = "FINISHED"
         finally:
             synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S)
@@ -92,7 +93,8 @@ def run_sweep(
             if tracker is not None and not synced:
                 lost = f"does not have everything ({tracker.problem}); results are in {home.url}"
                 on_warning(f"tracking: {shown_uri} {lost}")
-            home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
+            with suppress(OSError):  # a full disk is said by what met it first
+                home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
     return status(home, spec.name)
 
 
@@ -120,22 +122,27 @@ def open_data(
     return tables
 
 
-def local_capacity() -> dict[str, float]:
-    """Resources of this machine, by Ray's names, without asking Ray."""
-    return {"CPU": float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)}
+def concurrency(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
+    """How many trials run at once.
 
+    Args:
+        resources: what one trial takes.
+        nodes: what each machine has, by Ray's names.
 
-def concurrency(resources: Resources, capacity: Mapping[str, float]) -> int:
-    """How many trials run at once."""
+    Raises:
+        ClusterError: no machine can hold a trial.
+    """
     wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
-    fits = [int(capacity.get(name, 0.0) // amount) for name, amount in wanted.items() if amount > 0]
-    slots = min(fits, default=1)
-    if slots < 1 and not (resources.gpu and "GPU" not in capacity):
+    slots = sum(
+        min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount > 0) for node in nodes
+    )
+    if slots < 1:
+        largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in wanted}
         raise ClusterError(
-            f"resources: a trial asks for cpu={resources.cpu:g} gpu={resources.gpu:g}, "
-            f"there are {capacity.get('CPU', 0):g} and {capacity.get('GPU', 0):g}; ask for less"
+            f"resources: a trial asks for cpu={resources.cpu:g} gpu={resources.gpu:g}, but no machine here has more "
+            f"than {largest['CPU']:g} and {largest['GPU']:g}; ask for less"
         )
-    return min(max(slots, 1), resources.max_concurrent or max(slots, 1))
+    return min(slots, resources.max_concurrent or slots)
 
 
 def _tracker(spec: SweepSpec, home: Home, uri: str | None) -> Tracker | None:
@@ -151,16 +158,17 @@ def _run(
     run: str,
     board: Board,
     data: Mapping[str, ImageTable],
-    where: Where,
     slots: int,
-    stack: ExitStack,
+    stack: ExitStack | None,
 ) -> None:
-    """Runs what the store does not have; starts Ray only where there is something to run."""
+    """Runs what the store does not have. With a ``stack`` Ray is started on it, if there is something to run."""
     store = Store(record.home)
     folder = data_folder(record.home.url)
 
     def look(number: int, config: TrialConfig) -> Row:
-        return read_row(store, number, config, keys_of(config, data[config.dataset.name].fingerprint), run, live=False)
+        return read_row(
+            store, number, config, keys_of(config, data[config.dataset.name].fingerprint), spec.name, run, live=False
+        )
 
     plan = _plan(spec, record, look, board, data)
     asked_by = {"sweep": spec.name, "run": run, "git_commit": git_commit(Path.cwd())}
@@ -194,21 +202,22 @@ def _run(
         unit = running[number]
         if event["kind"] == "validated":
             board.validated(unit, event)
+        elif event["kind"] == "lost":  # nobody else could record it
+            record_failed_attempt(store, unit.training_key, {**asked_by, "number": number}, event["cause"])
         elif event["kind"] == "ended":
-            rows = tuple(look(row.number, row.config) for row in running.pop(number).rows)
-            if any(row.state not in ("completed", "failed") for row in rows):  # its worker could not say so
-                cause = failures.get(number, "ended without a result")
-                record_failed_attempt(store, unit.training_key, {**asked_by, "number": number}, cause)
-                rows = tuple(look(row.number, row.config) for row in rows)
+            rows = tuple(look(row.number, row.config) for row in unit.rows)
+            rows = tuple(row if row.state == "completed" else _failed(row) for row in rows)
             plan.ended(rows)
             board.ended(rows)
-        elif event["kind"] == "failed":
-            failures[number] = event["cause"]
+            del running[number]
 
-    failures: dict[int, str] = {}
-    if where.address is None:
+    if stack is not None:
         stack.enter_context(cluster(None))
     execute(next_trial, on_event, spec.resources, slots)
+
+
+def _failed(row: Row) -> Row:
+    return replace(row, state="failed", error=row.error or "ended without a result")
 
 
 def _plan(

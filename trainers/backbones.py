@@ -13,6 +13,7 @@ from torch import Tensor
 from trainers.config import BackboneConfig
 
 Params = Mapping[str, Tensor]
+"""Parameters by name, ``<layer>.<parameter>``."""
 
 BATCH_NORM_EPS = 1e-5
 

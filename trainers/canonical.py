@@ -1,7 +1,8 @@
 """What two configs must share to mean the same training, or the same evaluation of one.
 
 Configs that mean the same are one: layers that adapt are held by name (so MAML with its whole body frozen is ANIL),
-values that equal their default or cannot act are left out. Keys of stored results are digests of these.
+values that equal a fixed default or cannot act are left out, and what is "as usual" or "as trained" is resolved. Keys
+of stored results are digests of these.
 """
 
 from __future__ import annotations
@@ -59,9 +60,20 @@ def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
     if config.test_inner_steps:
         identity["inner_steps"] = config.test_inner_steps
         identity["adapted_layers"] = sorted(config.test_adapted_layers)
+        if not config.adapted_layers:  # the training had no inner loop, so its key does not hold this
+            identity["inner_lr"] = config.algorithm.inner_lr
     if config.evaluation.episodes != EvaluationConfig().episodes:
         identity["episodes"] = config.evaluation.episodes
     return identity
+
+
+def resolved_training(config: TrialConfig) -> dict[str, Any]:
+    """Every value that a training runs with, spelled out, as JSON: for people who open a record."""
+    split, rotations = config.dataset.resolved()
+    sections = config.model_dump(mode="json", exclude={"evaluation": True, "algorithm": {"name", "frozen_layers"}})
+    sections["dataset"] |= {"split": split, "rotations": rotations}
+    sections["algorithm"]["adapted_layers"] = list(config.adapted_layers)
+    return sections
 
 
 def digest(value: Any) -> str:

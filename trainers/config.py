@@ -1,7 +1,8 @@
 """TrialConfig: everything that decides the result of one trial, and the only config a worker sees.
 
-Imports no torch: a sweep file is checked in milliseconds. Defaults are the paper's where it states them for Omniglot
-5-way 1-shot in our terms (mean cross-entropy), and never change once released: keys of stored results rest on them.
+Imports no torch: a sweep file is checked in milliseconds. Defaults are those of the original MAML code for Omniglot
+5-way 1-shot where it has them, in our terms (mean cross-entropy), and never change once released: keys of stored
+results rest on them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class DatasetConfig(Frozen):
         """(split, rotations) with the dataset's usual values filled in."""
         recipe = lookup("dataset", DATASETS, self.name)
         rotations = recipe.rotations if self.rotations is None else self.rotations
-        return self.split or recipe.splits[0], rotations
+        return self.split or next(iter(recipe.splits)), rotations
 
 
 class EpisodesConfig(Frozen):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
+from trainers.datasets.recipe import Recipe
 
 VALIDATION_SEED = 1_000_003
 """Seed of the validation episodes of every trial."""
@@ -101,8 +102,8 @@ def test_sampler(config: TrialConfig, data: ImageTable) -> EpisodeSampler:
     return _sampler(config, data, "test", config.test_queries, TEST_SEED)
 
 
-def check_data(config: TrialConfig, data: ImageTable) -> None:
-    """Refuses data that can't fill the episodes of a config.
+def check_data(config: TrialConfig, data: ImageTable | Recipe) -> None:
+    """Refuses data, made or still to be made, that can't fill the episodes of a config.
 
     Raises:
         DatasetError: a part has fewer classes than ways, or a class fewer images than shots + queries.

@@ -1,4 +1,4 @@
-"""Accuracy of adapted networks on fixed episodes, and the floor that any of them must beat."""
+"""Accuracy of adapted networks on fixed episodes."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ def predict(network: Network, params: Params, task: Task, adaptation: Adaptation
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Share of images whose best score is their label's."""
-    return (scores.argmax(1) == labels).double().mean().item()
+    """Share of images whose best score is their label's; an image with a score that is not finite is a mistake."""
+    correct = (scores.argmax(1) == labels) & scores.isfinite().all(1)
+    return correct.double().mean().item()
 
 
 def validate(

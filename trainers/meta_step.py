@@ -24,9 +24,11 @@ class Task:
     support: Tensor
     """[ways·shots, C, H, W]"""
     support_labels: Tensor
+    """int64 [ways·shots], in 0 … ways − 1"""
     query: Tensor
     """[ways·queries, C, H, W]"""
     query_labels: Tensor
+    """int64 [ways·queries]"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class MetaGradient:
     """Gradient of the mean query loss of a meta-batch with respect to the meta-parameters."""
 
     gradient: dict[str, Tensor]
+    """By parameter name, each of its parameter's shape."""
     loss: float
     """Mean query cross-entropy after adaptation."""
     accuracy: float

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainers import heads
 from trainers.algorithms.algorithm import HEAD_LAYER
-from trainers.backbones import BACKBONES, Params
+from trainers.backbones import BACKBONES, Backbone, Params
 from trainers.config import TrialConfig
 
 
@@ -18,7 +18,7 @@ class Network:
         """``image_shape`` is (height, width, channels)."""
         self.layers = config.layers
         self.ways = config.episodes.ways
-        self._backbone = BACKBONES[config.backbone.name](config.backbone, image_shape)
+        self._backbone: Backbone = BACKBONES[config.backbone.name](config.backbone, image_shape)
 
     def init(self, seed: int) -> dict[str, Tensor]:
         """Parameters as a function of the seed alone: float32 on the CPU, in layer order."""
@@ -29,19 +29,15 @@ class Network:
     def forward(self, params: Params, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Runs layers ``start`` … ``stop`` − 1 (all by default): images [n, C, H, W] -> logits [n, ways]."""
         for layer in self.layers[start:stop]:
-            x = (
-                heads.linear(params, self._backbone.features(x))
-                if layer == HEAD_LAYER
-                else self._apply(layer, params, x)
-            )
+            if layer == HEAD_LAYER:
+                x = heads.linear(params, self._backbone.features(x))
+            else:
+                x = self._backbone.apply(layer, params, x)
         return x
 
     def features(self, params: Params, images: Tensor) -> Tensor:
         """Features [n, feature_size] of images [n, C, H, W]."""
         return self._backbone.features(self.forward(params, images, stop=len(self.layers) - 1))
-
-    def _apply(self, layer: str, params: Params, x: Tensor) -> Tensor:
-        return self._backbone.apply(layer, params, x)
 
 
 def layer_of(name: str) -> str:

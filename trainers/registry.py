@@ -11,7 +11,7 @@ from trainers.errors import ConfigError
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`` — did you mean 'x'?`` where some known name is close, otherwise the known names."""
+    """``did you mean 'x'?`` where some known name is close, otherwise the known names."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"

@@ -39,7 +39,7 @@ def train(
 
     Raises:
         DatasetError: the data can't fill the episodes.
-        TrainingDiverged: a loss or a gradient that is not finite; names the iteration.
+        TrainingDiverged: a training or validation loss that is not finite; names the iteration.
     """
     check_data(config, data)
     if device.startswith("cuda"):  # the same bits each time, and float32 as on the CPU

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orchestrator.environment import cpu_count
 from orchestrator.errors import ClusterError
+from orchestrator.interrupt import handlers_kept
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -30,8 +32,8 @@ _SETTINGS = {
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[dict[str, float]]:
-    """Connects; gives the cluster's resources (``CPU``, ``GPU``, …); leaves it at the end.
+def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
+    """Connects; gives what each node has (``CPU``, ``GPU``, …); leaves the cluster, or ends its own, at the end.
 
     Args:
         address: ``HOST:PORT`` of a standing cluster; None starts one on this machine.
@@ -41,15 +43,16 @@ def cluster(address: str | None) -> Iterator[dict[str, float]]:
     """
     if address is not None:
         check_address(address)
-    for name, value in {**_SETTINGS, **_token(address)}.items():
-        os.environ.setdefault(name, value)
+    added = {name: value for name, value in (_SETTINGS | _token(address)).items() if name not in os.environ}
+    os.environ.update(added)
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address is None:
-        options["include_dashboard"] = False
+        options |= {"include_dashboard": False, "num_cpus": cpu_count()}
     try:
-        ray.init(address=address or "local", **options)
+        with handlers_kept():
+            ray.init(address=address or "local", **options)
     except Exception as error:  # Ray raises what its layers raise: RuntimeError, ConnectionError, its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         place = f"--address {address}" if address else "starting Ray on this machine"
@@ -58,9 +61,11 @@ def cluster(address: str | None) -> Iterator[dict[str, float]]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it warns of metrics that it was told not to log
     try:
-        yield ray.cluster_resources()
+        yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
     finally:
         ray.shutdown()
+        for name in added:  # a later cluster has another token
+            os.environ.pop(name, None)
 
 
 def _token(address: str | None) -> dict[str, str]:

@@ -15,11 +15,9 @@ from typing import Any
 
 from orchestrator.errors import InterruptedSweep
 from orchestrator.home import open_home
-from orchestrator.interrupt import interruptible
 from orchestrator.spec import Resources
 from orchestrator.store import Store
 from trainers.config import TrialConfig
-from trainers.errors import MetaSweepError
 
 Event = dict[str, Any]
 """What a trial says, see ``orchestrator.attempt``."""
@@ -56,7 +54,7 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
 
     Raises:
         InterruptedSweep: the cluster is gone, or a callback raised (disk full, say).
-        KeyboardInterrupt: SIGINT or SIGTERM; trials are stopped, what they committed is in the store.
+        KeyboardInterrupt: inside ``interruptible``; trials are stopped, what they committed is in the store.
     """
     from ray import tune
 
@@ -82,8 +80,9 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
                 failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
             ),
         )
-        with interruptible():  # Ray and Tune have set handlers of their own
-            tuner.fit()
+        tuner.fit()
+        if feeder.error is not None:
+            raise feeder.error
     except Exception as error:
         raise InterruptedSweep(
             f"the sweep stopped: {_one_line(feeder.error or error)}; run it again to go on"
@@ -93,21 +92,23 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
 
 
 def run_request(request: Request) -> Iterator[Event]:
-    """The events of a trial, run in this process. Never raises: a failure is an event."""
-    import torch
+    """The events of a trial, run in this process.
 
-    from orchestrator.attempt import attempt_trial
-    from trainers.datasets.image_file import open_image_file
-
-    torch.set_num_threads(request.threads)
+    Never raises: a failure is an event, ``lost`` where it could not be recorded here.
+    """
     try:
+        import torch
+
+        from orchestrator.attempt import attempt_trial
+        from trainers.datasets.image_file import open_image_file
+
+        torch.set_num_threads(request.threads)
         configs = [TrialConfig.model_validate_json(text) for text in request.configs]
         store = Store(open_home(request.home, create=False))
         data = open_image_file(Path(request.dataset))
-    except (MetaSweepError, OSError) as error:  # this node does not have the home or the dataset
-        yield {"kind": "failed", "cause": str(error)}
-        return
-    yield from attempt_trial(store, configs, data, request.asked_by, request.device)
+        yield from attempt_trial(store, configs, data, request.asked_by, request.device)
+    except Exception as error:  # this node lacks the home, the dataset or the device, or the disk is full
+        yield {"kind": "lost", "cause": _one_line(error)}
 
 
 def _one_line(error: Exception) -> str:

@@ -23,10 +23,12 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
         self._on_event = on_event
         self._numbers: dict[str, int] = {}
         self.error: Exception | None = None
-        """What a callback raised, if one did."""
+        """What a callback raised first, if one did; nothing is handed out any more."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial as a Tune config."""
+        if self.error is not None:
+            return str(Searcher.FINISHED)
         try:
             with self._keeping_errors():
                 request = self._next_trial()
@@ -45,11 +47,12 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Says that the trial has ended."""
-        number = self._numbers.pop(trial_id)
+        number = self._numbers[trial_id]
         with self._keeping_errors():
             if error:
-                self._on_event(number, {"kind": "failed", "cause": "its worker was lost, again and again"})
+                self._on_event(number, {"kind": "lost", "cause": "its worker was lost, again and again"})
             self._on_event(number, {"kind": "ended"})
+        del self._numbers[trial_id]
 
     @contextmanager
     def _keeping_errors(self) -> Iterator[None]:
@@ -59,7 +62,7 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
         except StopIteration:
             raise
         except Exception as error:
-            self.error = error
+            self.error = self.error or error
             raise
 
     def __getstate__(self) -> dict[str, Any]:

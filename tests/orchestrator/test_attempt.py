@@ -59,7 +59,7 @@ def test_a_trial_is_recorded_once(store: Store, glyphs: ImageTable, tiny_trial: 
     before = files(store)
     assert kinds(run(store, glyphs, asked)) == ["tested"]
     assert files(store) == before
-    row = read_row(store, 0, asked, keys_of(asked, glyphs.fingerprint), "r", live=False)
+    row = read_row(store, 0, asked, keys_of(asked, glyphs.fingerprint), "s", "r", live=False)
     assert (row.state, row.final, row.cached) == ("completed", True, False)
     assert row.metrics["iterations"] == 8
     assert row.metrics["test_episodes"] == 6
@@ -161,7 +161,7 @@ def test_a_diverged_training_is_a_failure_for_good(
     assert kinds(events)[-1] == "failed"
     assert "loss is nan" in events[-1]["cause"]
     keys = keys_of(asked, glyphs.fingerprint)
-    row = read_row(store, 0, asked, keys, "r", live=False)
+    row = read_row(store, 0, asked, keys, "s", "r", live=False)
     assert (row.state, row.final, row.error) == ("failed", True, events[-1]["cause"])
     assert store.attempts(keys.training)[0]["state"] == "failed"
 
@@ -179,11 +179,11 @@ def test_an_exception_is_a_failure_that_is_tried_again(
     events = run(store, glyphs, asked)
     assert kinds(events) == ["validated", "validated", "failed"]
     assert events[-1]["cause"].startswith("RuntimeError: a bug in two lines (test_attempt.py:")
-    row = read_row(store, 0, asked, keys, "r", live=False)
+    row = read_row(store, 0, asked, keys, "s", "r", live=False)
     assert (row.state, row.final) == ("failed", False)
     monkeypatch.undo()
     assert kinds(run(store, glyphs, asked)) == ["tested"]  # the training was kept
-    assert read_row(store, 0, asked, keys, "r", live=False).state == "completed"
+    assert read_row(store, 0, asked, keys, "s", "r", live=False).state == "completed"
 
 
 def test_damaged_records_are_not_believed(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:

@@ -93,11 +93,12 @@ def test_another_schema_is_refused(tmp_path: Path, content: str) -> None:
     assert (tmp_path / "home.json").read_text() == content
 
 
-@pytest.mark.parametrize("url", ["", "nope://x/y", "s3://"])
+@pytest.mark.parametrize("url", ["", "nope://x/y", "s3://", "s3://KEY:SECRET@bucket/x"])
 def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(HomeError) as caught:
         open_home(url)
     assert "--home" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

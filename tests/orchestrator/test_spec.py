@@ -94,7 +94,7 @@ BAD = {
     "name": (
         "name: a b\n" + GRID,
         "s.yaml:1: name: must be 1 to 100 letters, digits and ._- and begin with a letter or digit, got 'a b'; "
-        "give the sweep another name:",
+        "give the sweep another name",
     ),
     "name is a number": ("name: 5\n" + GRID, "s.yaml:1: name: must be text, got 5"),
     "plan absent": ("trial: {}\n", "s.yaml:1: search: is missing; add search: or grid: to say what the sweep tries"),
@@ -534,7 +534,7 @@ def test_a_stored_spec_is_the_spec(tmp_path: Path, text: str) -> None:
 
 CHANGES: list[tuple[str, str, str, list[str]]] = [
     (SEARCH, "trials: 40", "trials: 50", []),
-    (SEARCH, "trials: 40", "trials: 4", []),
+    (SEARCH, "trials: 40", "trials: 4", ["search.trials: 40 -> 4"]),
     (SEARCH, "question: Does", "question: Did", []),
     (SEARCH, "search:", "resources: {cpu: 2, max_concurrent: 3}\nsearch:", []),
     (SEARCH, "trials: 40", "trials: 40\n  window: 9", ["search.window: null -> 9"]),
@@ -637,3 +637,14 @@ def test_importing_the_spec_brings_no_heavy_package() -> None:
         "print(sorted({'torch', 'ray', 'optuna', 'mlflow'} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_values_that_conditions_name_are_checked_too(tmp_path):
+    """frozen_layers 0 … 9 acts only where inner_steps is 3, which is no end of its range."""
+    path = tmp_path / "inner.yaml"
+    path.write_text(
+        "search:\n  trials: 2\n  space:\n    algorithm.inner_steps: {int: [1, 5]}\n"
+        "    algorithm.frozen_layers: {int: [0, 9], when: {algorithm.inner_steps: 3}}\n"
+    )
+    with pytest.raises(SpecError, match="4 body layers"):
+        load_spec(path)

@@ -137,6 +137,15 @@ def test_other_evaluation(changes: dict[str, Any]) -> None:
     assert evaluation(**changes) != evaluation()
 
 
+def test_a_rate_that_only_the_test_uses_is_in_the_evaluation_key() -> None:
+    """A training without inner loop does not hold its inner_lr; a test that adapts does."""
+    nothing = {"algorithm__frozen_layers": ("conv1", "conv2", "conv3", "conv4", "head")}
+    adapts = {**nothing, "evaluation__frozen_layers": 0, "evaluation__inner_steps": 5}
+    assert training(**adapts, algorithm__inner_lr=0.01) == training(**adapts)
+    assert evaluation(**adapts, algorithm__inner_lr=0.01) != evaluation(**adapts)
+    assert evaluation(**nothing, algorithm__inner_lr=0.01) == evaluation(**nothing)
+
+
 def test_nil_selects_its_weights_by_its_own_head() -> None:
     """A NIL trial and an ANIL trial tested without head share a training, but not the choice of the best weights."""
     nil, anil = {"algorithm__name": "nil"}, {"algorithm__name": "anil", "evaluation__head": "nil"}

@@ -74,7 +74,9 @@ class TestContract:
         recipe = lookup("dataset", DATASETS, dataset.name)
         assert isinstance(recipe, Recipe)
         assert recipe.name == dataset.name
-        assert set(recipe.splits) == set(dataset.splits)
+        counted = {name: {part: len(parts[part]) for part in parts} for name, parts in dataset.splits.items()}
+        assert {name: dict(parts) for name, parts in recipe.splits.items()} == counted
+        assert recipe.images_per_class == min(entry.count for entry in dataset.classes)
         assert f"{len(dataset.classes):,}" in recipe.title
 
     def test_images_are_bytes_sorted_by_class(self, dataset: ImageTable) -> None:

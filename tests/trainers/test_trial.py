@@ -148,6 +148,14 @@ def test_divergence_is_said(strokes: ImageTable) -> None:
         end(small(40, algorithm={"inner_lr": 1e30, "inner_steps": 5}, training={"meta_lr": 1e30}), strokes)
 
 
+def test_scores_that_are_not_finite_are_mistakes() -> None:
+    from trainers.evaluation import accuracy
+
+    nan = float("nan")
+    scores = torch.tensor([[1.0, 0.0], [nan, nan], [0.0, float("inf")], [0.0, 1.0]])
+    assert accuracy(scores, torch.tensor([0, 0, 1, 1])) == 0.5
+
+
 def test_nearest_neighbour_by_hand(strokes: ImageTable) -> None:
     from trainers.episodes import test_sampler as sampler_of_tests
 

@@ -14,7 +14,7 @@ or matrix product here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -78,7 +78,8 @@ class Glyphs(Recipe):
 
     name = "glyphs"
     title = "Hershey font glyphs drawn by synthetic hands: 1,207 classes of 20 images, 28×28 grey"
-    splits = ("scripts",)
+    splits: Mapping[str, Mapping[str, int]] = {"scripts": {"train": 962, "validation": 74, "test": 171}}
+    images_per_class = 20
     rotations = False
     embedded = True
 

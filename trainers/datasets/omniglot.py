@@ -58,7 +58,11 @@ class Omniglot(Recipe):
 
     name = "omniglot"
     title = "Omniglot: 1,623 characters of 50 alphabets by 20 drawers, 28×28 grey"
-    splits = ("official", "maml")
+    splits: Mapping[str, Mapping[str, int]] = {
+        "official": {"train": 780, "validation": 184, "test": 659},
+        "maml": {"train": 1100, "validation": 100, "test": 423},
+    }
+    images_per_class = 20
     rotations = True
     embedded = False
 

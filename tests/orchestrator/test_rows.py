@@ -1,0 +1,144 @@
+"""Rows, counts and tables of a sweep, from records alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from scipy import stats
+
+from orchestrator.attempt_record import record_failed_attempt
+from orchestrator.errors import ClusterError, DatasetError
+from orchestrator.export import encode
+from orchestrator.home import open_home
+from orchestrator.inputs import Where, check_inputs, configs_of, datasets_of
+from orchestrator.labels import label, varying_first
+from orchestrator.rows import METRICS, Row, best_row, confidence_95, count_trials, read_row, table
+from orchestrator.spec import Resources, SweepSpec, load_spec
+from orchestrator.store import Store, keys_of
+from orchestrator.sweep import concurrency
+from trainers.config import TrialConfig, flatten
+
+DATA = "b" * 20
+
+
+def row(number: int, state: str = "completed", accuracy: float = 0.5, **algorithm: Any) -> Row:
+    config = TrialConfig.model_validate({"algorithm": algorithm})
+    metrics = {"validation_accuracy": accuracy, "test_accuracy": accuracy} if state == "completed" else {}
+    return Row(number, config, keys_of(config, DATA), state, metrics, None if state == "completed" else "why")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def grid(spec_file: Any) -> SweepSpec:
+    return load_spec(spec_file(grid={"train": {"algorithm.name": ["maml", "anil", "nil"]}, "seeds": [3, 5]}))
+
+
+def test_interval_is_the_normal_one() -> None:
+    values = np.random.default_rng(0).random(600)
+    low, high = stats.norm.interval(0.95, loc=values.mean(), scale=stats.sem(values))
+    assert confidence_95(values) == pytest.approx((high - low) / 2, rel=1e-4)
+
+
+def test_best_is_the_first_of_the_best_completed() -> None:
+    rows = [row(0, accuracy=0.4), row(1, "failed"), row(2, accuracy=0.9), row(3, accuracy=0.9), row(4, "planned")]
+    found = best_row(rows)
+    assert found is not None
+    assert found.number == 2
+    assert best_row([row(0, "failed")]) is None
+
+
+def test_a_grid_counts_trainings_by_the_least_of_their_evaluations(grid: SweepSpec) -> None:
+    rows = [row(0, name="maml"), row(1, name="anil"), row(2, "failed", name="nil")]
+    assert rows[1].keys.training == rows[2].keys.training
+    counts = count_trials(grid, rows)
+    assert counts == {"planned": 2, "completed": 1, "pruned": 0, "failed": 1, "running": 0, "cached": 0}
+
+
+def test_a_search_counts_what_is_not_proposed_yet(spec_file: Any) -> None:
+    search = {"trials": 7, "space": {"algorithm.inner_lr": {"uniform": [0.1, 0.2]}}}
+    counts = count_trials(load_spec(spec_file(search=search)), [row(0), row(1, "failed"), row(2, "running")])
+    assert counts == {"planned": 7, "completed": 1, "pruned": 0, "failed": 1, "running": 1, "cached": 0}
+
+
+def test_table_has_every_leaf_as_asked(tmp_path: Path) -> None:
+    rows = [
+        row(0, frozen_layers=2),
+        row(1, frozen_layers=("conv1", "head"), accuracy=0.25),
+        row(2, "failed", name="nil", frozen_layers=0),
+    ]
+    made = table("s", rows)
+    keys = ["sweep", "number", "training_key", "evaluation_key", "state", "seed"]
+    assert made.column_names == [*keys, *flatten(TrialConfig()), *METRICS, "error"]
+    assert made["algorithm.frozen_layers"].to_pylist() == ["2", "conv1+head", "0"]
+    assert made["validation_accuracy"].to_pylist() == [0.5, 0.25, None]
+    assert made["error"].to_pylist() == [None, None, "why"]
+
+    assert json.loads(encode(made, "json")) == made.to_pylist()
+    lines = encode(made, "csv").decode().splitlines()
+    assert lines[0].startswith('"sweep","number","training_key"')
+    assert len(lines) == 4
+    (tmp_path / "rows.parquet").write_bytes(encode(made, "parquet"))
+    assert pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pylist() == made.to_pylist()
+
+
+def test_labels_say_what_varies_and_can_act(grid: SweepSpec, spec_file: Any) -> None:
+    assert label(row(0, name="anil").config, grid) == "anil seed=0"
+    space = {
+        "algorithm.name": {"choice": ["maml", "anil"]},
+        "algorithm.inner_lr": {"loguniform": [0.01, 1.0]},
+        "algorithm.frozen_layers": {"int": [0, 3], "when": {"algorithm.name": "maml"}},
+    }
+    search = load_spec(spec_file(search={"trials": 1, "space": space}))
+    assert label(row(0, inner_lr=0.123456, frozen_layers=2).config, search) == "maml inner_lr=0.123 frozen_layers=2"
+    assert label(row(0, name="anil", inner_lr=0.5).config, search) == "anil inner_lr=0.5"
+    assert list(varying_first(row(0).config, search))[:3] == list(space)
+    assert varying_first(row(0).config, search).keys() == flatten(TrialConfig()).keys()
+
+
+def test_a_failure_that_can_pass_is_of_the_sweep_that_met_it(tmp_path: Path) -> None:
+    store = Store(open_home(str(tmp_path)))
+    config = TrialConfig()
+    keys = keys_of(config, DATA)
+    record_failed_attempt(store, keys.training, {"sweep": "one", "run": "r", "number": 0}, "its worker was lost")
+    one, other = (read_row(store, 0, config, keys, sweep, "r", live=False) for sweep in ("one", "other"))
+    assert (one.state, one.error, one.final) == ("failed", "its worker was lost", False)
+    assert (other.state, other.error) == ("planned", None)
+    store.put_failure(keys.training, "a", "the training loss is nan")
+    other = read_row(store, 0, config, keys, "other", "r", live=False)
+    assert (other.state, other.error, other.final) == ("failed", "the training loss is nan", True)
+
+
+def test_concurrency_counts_what_fits_on_each_machine() -> None:
+    small, large = {"CPU": 1.0}, {"CPU": 4.0, "GPU": 2.0}
+    assert concurrency(Resources(), [small, large]) == 5
+    assert concurrency(Resources(cpu=2.0), [small, small, large]) == 2
+    assert concurrency(Resources(gpu=0.5), [small, large]) == 4
+    assert concurrency(Resources(gpu=0.5, max_concurrent=3), [large]) == 3
+    assert concurrency(Resources(cpu=0.1), [small]) == 10
+    for impossible in (Resources(cpu=5.0), Resources(gpu=1.0, cpu=8.0)):
+        with pytest.raises(ClusterError, match="no machine here"):
+            concurrency(impossible, [small, large])
+    with pytest.raises(ClusterError, match="ask for less"):
+        concurrency(Resources(gpu=1.0), [small])
+
+
+def test_inputs_see_datasets_and_sizes_behind_conditions(spec_file: Any) -> None:
+    space = {
+        "algorithm.name": {"choice": ["maml", "nil"]},
+        "dataset.name": {"choice": ["glyphs", "omniglot"], "when": {"algorithm.name": "nil"}},
+        "episodes.queries": {"int": [1, 15], "when": {"dataset.name": "omniglot"}},
+    }
+    spec = load_spec(spec_file(search={"trials": 1, "space": space}))
+    assert datasets_of(spec) == ["glyphs", "omniglot"]
+    assert max(config.episodes.queries for config in configs_of(spec)) == 15
+
+
+def test_episodes_that_no_class_can_fill_are_refused_before_data_is_made(spec_file: Any, tmp_path: Path) -> None:
+    spec = load_spec(spec_file(grid={"train": {"episodes.shots": [1, 19]}}))
+    with pytest.raises(DatasetError, match="shots"):
+        check_inputs(spec, Where(home=str(tmp_path / "home")), lambda line: None)
+    assert not (tmp_path / "home").exists()

@@ -1,0 +1,49 @@
+"""The README names what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.spec import load_spec
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_file_of_the_tree_exists_and_none_is_missing() -> None:
+    tree = README[README.index("orchestrator/            what to run") : README.index("A home (`--home`")]
+    named: dict[str, set[str]] = {}
+    package = ""
+    for line in tree.splitlines():
+        if match := re.match(r"(\w+)/", line):
+            package = match[1]
+        named.setdefault(package, set()).update(re.findall(r"[\w*]+\.py", line))
+    for package in ("orchestrator", "trainers"):
+        there = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py", "errors.py"}
+        patterns = named[package]
+        assert {name for name in patterns if not list((ROOT / package).glob(name))} == set()
+        missing = {name for name in there if not any(Path(name).match(pattern) for pattern in patterns)}
+        assert missing == set()
+
+
+def test_the_example_file_is_a_sweep(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    path = tmp_path / "example.yaml"
+    path.write_text(example)
+    assert load_spec(path).search is not None
+    # its commented alternative, too
+    grid = example[: example.index("search:")] + example[example.index("# grid:") :].replace("# ", "").replace(
+        "#", ""
+    ).replace("... or lay them out: factors x levels x seeds", "")
+    assert set(yaml.safe_load(grid)["grid"]) == {"train", "seeds"}
+    path.write_text(grid)
+    assert load_spec(path).grid is not None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_packaged_sweep_loads(path: Path) -> None:
+    assert load_spec(path).question
