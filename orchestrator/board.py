@@ -14,7 +14,7 @@ from orchestrator.spec import SweepSpec
 from orchestrator.status import SweepStatus, TrialLine
 from orchestrator.store import Store
 from orchestrator.tracking import Point, Tracker
-from orchestrator.tracking_rows import curve_points, live_view, stored_view
+from orchestrator.tracking_rows import curve_points, live_view, recorded_points, stored_view
 from trainers.datasets.image_file import ImageTable
 
 
@@ -53,6 +53,7 @@ class Board:
             self._lines[row.number] = TrialLine(
                 row.number, "running", label(row.config, self._spec), iterations=iterations
             )
+            self._points[row.number] = recorded_points(row, self._store)
             self._track_live(row.number)
         self.show()
 
@@ -67,8 +68,7 @@ class Board:
                 validation_accuracy=max(accuracy, line.validation_accuracy or 0.0),
                 seconds=time.monotonic() - self._began[row.number],
             )
-            points = self._points.setdefault(row.number, [])
-            points += curve_points(row, dict(event), event["timestamp_ms"])
+            self._points[row.number] += curve_points(row, dict(event), event["timestamp_ms"])
             self._track_live(row.number)
         self.show()
 
@@ -136,7 +136,7 @@ class Board:
         if self._tracker is not None:
             row = self._rows[number]
             data = self._data[row.config.dataset.name]
-            self._tracker.record(live_view(row, self._spec, data, self._tags, tuple(self._points.get(number, ()))))
+            self._tracker.record(live_view(row, self._spec, data, self._tags, tuple(self._points[number])))
 
     def show(self) -> None:
         """Says how things stand."""

@@ -12,9 +12,10 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO
 from urllib.parse import quote
 
@@ -41,9 +42,11 @@ def serve_dashboard(home: Path, host: str = "127.0.0.1", port: int | None = None
     if not database.is_file():
         raise InputError(f"nothing to show: {database} does not exist; run a sweep in this home first")
     port = _usable_port(host, port)
-    with tempfile.TemporaryFile() as log, _interruptible():
-        server = _start(home, host, port, log)
+    server = None
+    with tempfile.TemporaryFile() as log, _interruptible() as postponed:
         try:
+            with postponed():  # else a signal between the start and its return would leave a server behind
+                server = _start(home, host, port, log)
             _wait_until_up(server, f"http://{host}:{port}", log)
             print(
                 f"MLflow: {_page(database, f'http://{host}:{port}', experiment_name())}\nCtrl-C stops it.", flush=True
@@ -53,7 +56,8 @@ def serve_dashboard(home: Path, host: str = "127.0.0.1", port: int | None = None
         except KeyboardInterrupt:
             pass
         finally:
-            _stop(server)
+            if server is not None:
+                _stop(server)
 
 
 def _usable_port(host: str, port: int | None) -> int:
@@ -119,15 +123,36 @@ def _page(database: Path, address: str, experiment: str) -> str:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise KeyboardInterrupt in here, as Ctrl-C does (signals belong to the main thread)."""
+def _interruptible() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt in here, as Ctrl-C does; gives a context that puts it off to its end.
+
+    Signals belong to the main thread: in another, nothing is changed.
+    """
+    put_off: list[bool] = []
+    came: list[bool] = []
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        came.append(True)
+        if not put_off:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def postponed() -> Iterator[None]:
+        put_off.append(True)
+        try:
+            yield
+        finally:
+            put_off.clear()
+        if came:
+            raise KeyboardInterrupt
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield postponed
         return
     # Ctrl-C too: a shell starts background commands with it ignored.
-    before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDING}
+    before = {number: signal.signal(number, interrupt) for number in _ENDING}
     try:
-        yield
+        yield postponed
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -23,16 +23,29 @@ def live_view(row: Row, spec: SweepSpec, data: ImageTable, tags: dict[str, str],
 def stored_view(row: Row, spec: SweepSpec, data: ImageTable, store: Store) -> TrialView:
     """The view of a trial that has ended, from the store alone."""
     attempts = store.attempts(row.keys.training)
-    times = {step: at for attempt in attempts for step, at in attempt["validated_ms"].items()}
     manifest = store.manifest(row.keys.training)
     last = manifest.attempt if manifest else attempts[-1]["attempt"] if attempts else None
     started = attempts[0]["started_ms"] if attempts else None
     ended = attempts[-1]["ended_ms"] or attempts[-1]["started_ms"] if attempts else None
+    points = _points(row, store, attempts, last)
+    return _view(row, spec, data, _made_by(attempts, last), points, started, ended)
+
+
+def recorded_points(row: Row, store: Store) -> list[Point]:
+    """The points of a trial that is about to go on: those of the longest curve of its attempts so far."""
+    attempts = store.attempts(row.keys.training)
+    curves = [_points(row, store, attempts, attempt["attempt"]) for attempt in attempts]
+    return max(curves, key=len, default=[])
+
+
+def _points(row: Row, store: Store, attempts: list[dict[str, Any]], last: str | None) -> list[Point]:
+    """The curve of one attempt, from its start in whatever attempt, at the times that the attempts noted."""
+    times = {step: at for attempt in attempts for step, at in attempt["validated_ms"].items()}
     points: list[Point] = []
     for validation in store.curve(row.keys.training, last) if last else []:
-        at = times.get(str(validation["iteration"]), started or 0)
+        at = times.get(str(validation["iteration"]), attempts[0]["started_ms"])
         points += curve_points(row, validation, at)
-    return _view(row, spec, data, _made_by(attempts, last), points, started, ended)
+    return points
 
 
 def _made_by(attempts: list[dict[str, Any]], last: str | None) -> dict[str, str]:

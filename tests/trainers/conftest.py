@@ -8,6 +8,14 @@ import pytest
 from trainers.datasets.image_file import ImageClass, ImageTable
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As in a trial: tests run beside each other, and bits depend on the number of threads."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def strokes() -> ImageTable:
     """Thirty classes of twelve 16×16 images, each class a few bright bars with noise; ten classes a part."""

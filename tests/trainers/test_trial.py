@@ -20,11 +20,6 @@ from trainers.snapshots import DamagedSnapshot, Progress, Weights
 from trainers.trial import chosen_weights, run_trial, train
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def small(iterations: int = 12, **sections: dict[str, Any]) -> TrialConfig:
     settings = {
         "episodes": {"ways": 3, "shots": 1, "queries": 2},
