@@ -36,7 +36,7 @@ class Board:
         self._lines: dict[int, TrialLine] = {}
         self._points: dict[int, list[Point]] = {}
         self._began: dict[int, float] = {}
-        self._started = time.monotonic()
+        self._started = self._work_started = time.monotonic()
         self._ended = 0
 
     def known(self, unit: Unit) -> None:
@@ -46,14 +46,20 @@ class Board:
 
     def started(self, unit: Unit) -> None:
         """A unit was handed to the cluster."""
+        if not self._began:
+            self._work_started = time.monotonic()  # the cluster is up
         for row in unit.rows:
             self._rows[row.number] = replace(row, state="running", error=None)
             self._began[row.number] = time.monotonic()
-            iterations = row.config.training.iterations
+            points = self._points[row.number] = recorded_points(row, self._store)
             self._lines[row.number] = TrialLine(
-                row.number, "running", label(row.config, self._spec), iterations=iterations
+                row.number,
+                "running",
+                label(row.config, self._spec),
+                iteration=max((point.step for point in points), default=0),
+                iterations=row.config.training.iterations,
+                validation_accuracy=max((p.value for p in points if p.key == "validation_accuracy"), default=None),
             )
-            self._points[row.number] = recorded_points(row, self._store)
             self._track_live(row.number)
         self.show()
 
@@ -110,7 +116,7 @@ class Board:
             return None
         open_trials = self.planned - counts["completed"] - counts["failed"] - counts["pruned"]
         work_left = open_trials - sum(line.iteration / line.iterations for line in running)
-        return (time.monotonic() - self._started) / work_done * max(work_left, 0.0)
+        return (time.monotonic() - self._work_started) / work_done * max(work_left, 0.0)
 
     def _show_end(self, row: Row) -> None:
         self._rows[row.number] = row

@@ -90,8 +90,14 @@ def sweep(
     typed = {
         f"{path}={json.dumps(value)}": f"{flag} {value}" for path, (flag, value) in flags.items() if value is not None
     }
+    path = find_spec(spec)
+    written = load_spec(path, overrides)
+    if trials is not None and written.search is None:
+        raise SpecError(f"--trials {trials}: {path} is a grid; --trials is for a search, a grid grows by --seeds")
+    if seeds is not None and written.grid is None:
+        raise SpecError(f"--seeds {seeds}: {path} is a search; --seeds is for a grid, a search grows by --trials")
     try:
-        loaded = load_spec(find_spec(spec), [*overrides, *typed])
+        loaded = load_spec(path, [*overrides, *typed])
     except SpecError as error:  # what was typed as a flag is named as that flag
         raise SpecError(*(_named_as_typed(line, typed) for line in error.problems)) from None
     where = Where(home, address, tracking_uri, require_tracking)
@@ -99,7 +105,8 @@ def sweep(
         from orchestrator.preview import preview
 
         plan = preview(loaded, where, warn)
-        click.echo(json.dumps(plan) if as_json else "\n".join(f"{key}: {value}" for key, value in plan.items()))
+        lines = (f"{key}: {', '.join(value) if isinstance(value, list) else value}" for key, value in plan.items())
+        click.echo(json.dumps(plan) if as_json else "\n".join(lines))
         return
 
     from orchestrator.live import open_display
@@ -134,7 +141,8 @@ def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> 
         click.echo(json.dumps(row))
     else:
         for key, value in row.items():
-            click.echo(f"{key}: {value}")
+            if value is not None:
+                click.echo(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}")
     if row["state"] == "failed":
         raise SystemExit(EXIT_FAILED_TRIALS)
 
@@ -273,12 +281,13 @@ def build_bar(what: str = "building the dataset") -> Iterator[Callable[[int, int
 
     def on_build(done: int, total: int) -> None:
         if not tasks:
-            if not bar.console.is_terminal:
+            if bar.console.is_terminal:
+                bar.start()
+            else:
                 warn(f"{what}: {total} images")
-            bar.start()
             tasks.append(bar.add_task(what, total=total))
         bar.update(tasks[0], completed=done)
-        if done >= total:
+        if done >= total and bar.live.is_started:
             bar.stop()
 
     try:

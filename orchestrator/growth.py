@@ -40,8 +40,6 @@ def _search(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if new["window"] is not None:
         compared.insert(1, "window")
     lines = [_line(f"search.{key}", old[key], new[key]) for key in compared if old[key] != new[key]]
-    if new["trials"] < old["trials"]:
-        lines.append(_line("search.trials", old["trials"], new["trials"]))
     lines += _between("search.space", old["space"], new["space"])
     orders = [list(spec["space"]) for spec in (old, new)]
     if orders[0] != orders[1] and set(orders[0]) == set(orders[1]):  # values are chosen in this order

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from orchestrator.cluster.connect import check_address
 from orchestrator.config_paths import leaves, with_values
 from orchestrator.data import check_present, data_folder
-from orchestrator.errors import SpecError, TrackingError
+from orchestrator.environment import cpu_count
+from orchestrator.errors import ClusterError, SpecError, TrackingError
 from orchestrator.grid import expand
 from orchestrator.home import existing_home
 from orchestrator.record import SweepRecord
 from orchestrator.space import MAX_CHECKED, assignments, candidates
-from orchestrator.spec import SweepSpec, differences
+from orchestrator.spec import Resources, SweepSpec, differences
 from orchestrator.tracking_uri import check_uri, masked, reachable
 from trainers.config import TrialConfig
 from trainers.datasets import DATASETS
@@ -61,7 +62,8 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
         need_data: refuse datasets that have to be imported first.
 
     Raises:
-        InputError: the home can't be used; another spec has that name; nothing answers at the address; the tracking
+        InputError: the home can't be used; another spec has that name; nothing answers at the address; no machine
+            can hold a trial; the tracking
             URI is malformed, or out of reach and required; a dataset is absent, or too small for the episodes.
     """
     if spec.search is None and spec.grid is None:
@@ -71,6 +73,8 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
     uri, tracked = _tracking(where, on_warning)
     if where.address is not None:
         check_address(where.address)
+    elif spec.resources.gpu == 0:  # only Ray can count GPUs
+        concurrency(spec.resources, [{"CPU": float(cpu_count())}])
     for config in configs_of(spec):
         check_data(config, lookup("dataset", DATASETS, config.dataset.name))
     if need_data:
@@ -81,6 +85,8 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
 
 def continued(spec: SweepSpec, stored: SweepSpec | None) -> SweepSpec:
     """The spec to run, given the one that its name already stands for: it may have grown, and keeps its window.
+
+    Fewer trials than it has are no change: it keeps what it has.
 
     Raises:
         SpecError: it asks for something else; says what differs.
@@ -93,7 +99,8 @@ def continued(spec: SweepSpec, stored: SweepSpec | None) -> SweepSpec:
             f"sweep {spec.name!r} exists with another spec; choose another --name, or undo: {'; '.join(changed)}"
         )
     if spec.search is not None and stored.search is not None:
-        search = spec.search.model_copy(update={"window": stored.search.window})
+        trials = max(spec.search.trials, stored.search.trials)  # a search only grows
+        search = spec.search.model_copy(update={"window": stored.search.window, "trials": trials})
         return spec.model_copy(update={"search": search})
     return spec
 
@@ -117,6 +124,29 @@ def configs_of(spec: SweepSpec) -> Iterable[TrialConfig]:
 def datasets_of(spec: SweepSpec) -> list[str]:
     """Names of the datasets that a sweep uses."""
     return list(dict.fromkeys(config.dataset.name for config in configs_of(spec)))
+
+
+def concurrency(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
+    """How many trials run at once.
+
+    Args:
+        resources: what one trial takes.
+        nodes: what each machine has, by Ray's names.
+
+    Raises:
+        ClusterError: no machine can hold a trial.
+    """
+    wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
+    slots = sum(
+        min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount > 0) for node in nodes
+    )
+    if slots < 1:
+        largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in wanted}
+        raise ClusterError(
+            f"resources: a trial asks for cpu={resources.cpu:g} gpu={resources.gpu:g}, but no machine here has more "
+            f"than {largest['CPU']:g} and {largest['GPU']:g}; ask for less"
+        )
+    return min(slots, resources.max_concurrent or slots)
 
 
 def _tracking(where: Where, on_warning: Callable[[str], None]) -> tuple[str | None, bool]:

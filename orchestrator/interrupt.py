@@ -16,10 +16,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def _first(_number: int, _frame: FrameType | None) -> None:
     for number in SIGNALS:
         signal.signal(number, _second)
+    os.write(2, b"\nstopping\n")  # it takes seconds, and a second signal would not let it end
     raise KeyboardInterrupt
 
 
 def _second(_number: int, _frame: FrameType | None) -> None:
+    show_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a live table has hidden it
+    os.write(2, show_cursor + b"\ninterrupted at once; what was recorded is kept\n")
     os._exit(EXIT_CODE)
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -74,6 +75,7 @@ class LiveTable:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._entered = False
+        self._updated = time.monotonic()
         self._status: SweepStatus | None = None
         self._ended: dict[int, None] = {}
         """Numbers in the order in which they were seen to have ended."""
@@ -96,16 +98,16 @@ class LiveTable:
                 self._ended.pop(trial.number, None)
             elif trial.state in _ENDED:
                 self._ended.setdefault(trial.number)
-        self._status = status
+        self._status, self._updated = status, time.monotonic()
         if (
             self._entered and not self._live.is_started
         ):  # not before: a dataset may be built first, with a bar of its own
             self._live.start()
 
     def _render(self) -> Group:
-        status = self._status
-        if status is None:
+        if self._status is None:
             return Group(Text("starting …"))
+        status = _later(self._status, time.monotonic() - self._updated)
         parts: list[RenderableType] = [Text(_counts(status), no_wrap=True, overflow="ellipsis"), _bar(status)]
         if status.best is not None:
             parts.append(Text(f"best: {_result(status.best)}", no_wrap=True, overflow="ellipsis"))
@@ -128,6 +130,16 @@ class LiveTable:
         finished = finished[max(len(finished) - max(room - len(running), 1), 0) :]
         shown = running[: room - len(finished)]
         return shown + finished, len(running) - len(shown)
+
+
+def _later(status: SweepStatus, seconds: float) -> SweepStatus:
+    """The same status so many seconds after it was said: clocks go on between events."""
+    trials = tuple(
+        replace(trial, seconds=trial.seconds + seconds) if trial.state == "running" else trial
+        for trial in status.trials
+    )
+    left_s = None if status.left_s is None else max(status.left_s - int(seconds), 0.0)
+    return replace(status, trials=trials, elapsed_s=status.elapsed_s + seconds, left_s=left_s)
 
 
 def _bar(status: SweepStatus) -> Table:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from orchestrator.data import check_present, data_folder
+from orchestrator.errors import DatasetError
 from orchestrator.grid import expand, group_by_training
-from orchestrator.inputs import Where, check_inputs
+from orchestrator.inputs import Where, check_inputs, datasets_of
 from orchestrator.spec import SweepSpec
 from trainers.canonical import training_key
 
@@ -18,7 +20,13 @@ def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None]) ->
         InputError: what ``run_sweep`` would refuse before it looks at data.
     """
     spec = check_inputs(spec, where, on_warning, need_data=False).spec
-    found: dict[str, Any] = {"name": spec.name, "home": where.home}
+    names = datasets_of(spec)
+    for name in names:
+        try:
+            check_present(data_folder(where.home), name)
+        except DatasetError as error:
+            on_warning(f"before it can run: {error}")
+    found: dict[str, Any] = {"name": spec.name, "home": where.home, "datasets": names}
     if spec.search is not None:
         return found | {"kind": "search", "trials": spec.search.trials, "parameters": list(spec.search.space)}
     cells = expand(spec)

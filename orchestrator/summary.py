@@ -30,6 +30,8 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
     if ranked:
         lines += ["", "trial  validation  test              config"]
         lines += [_result(row) + "  " + label(row.config, spec) for row in ranked[:SHOWN]]
+        if len(ranked) > SHOWN:
+            lines.append(f"… and {len(ranked) - SHOWN} more")
     best = best_row(rows)
     if best is not None:
         dataset = best.config.dataset.name
@@ -48,7 +50,7 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
     at = "" if home_url == "./runs" else f" --home {shlex.quote(home_url)}"
     lines += ["", f"record: {home.url}", f"rows:   orchestrate export {name}{at}"]
     uri = status["tracking"]["uri"]
-    if uri is not None:
+    if uri is not None and status["tracking"]["synced"]:
         own = home.local is not None and uri == default_uri(home.local)
         lines.append(f"curves: orchestrate dashboard{at}" if own else f"curves: {uri}")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,21 +14,21 @@ from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.execute import Event, Request, execute
 from orchestrator.data import data_folder, ensure_dataset, find_dataset
 from orchestrator.environment import cpu_count, git_commit, versions
-from orchestrator.errors import ClusterError, InputError
+from orchestrator.errors import InputError
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import Home, open_home
-from orchestrator.inputs import HERE, Where, check_inputs, configs_of, continued, datasets_of
+from orchestrator.inputs import HERE, Where, check_inputs, concurrency, configs_of, continued, datasets_of
 from orchestrator.interrupt import interruptible
 from orchestrator.plan import GridPlan, Plan, SearchPlan, Unit
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row, read_row, status
 from orchestrator.search import default_window
-from orchestrator.spec import Resources, SweepSpec, spec_to_yaml
+from orchestrator.spec import SweepSpec, spec_to_yaml
 from orchestrator.status import SweepStatus
 from orchestrator.store import Store, keys_of
 from orchestrator.tracking import End, Tracker
 from orchestrator.tracking_rows import attempt_tags
-from orchestrator.tracking_uri import default_uri, experiment_name, masked
+from orchestrator.tracking_uri import default_uri, experiment_name, masked, reachable
 from orchestrator.tracking_views import SweepView
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable, open_image_file
@@ -36,6 +36,9 @@ from trainers.episodes import check_data
 
 TRACKING_END_TIMEOUT_S = 60.0
 """How long the end of a sweep waits for a healthy tracking server to take what is left."""
+
+TRACKING_DOWN_TIMEOUT_S = 3.0
+"""How long it waits for one that does not answer at the moment."""
 
 
 def _ignore(*_: object) -> None:
@@ -65,14 +68,14 @@ def run_sweep(
     checked = check_inputs(spec, where, on_warning)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
+        started = where.address is not None or spec.resources.gpu > 0  # else Ray waits until there is work
+        nodes = stack.enter_context(cluster(where.address)) if started else [{"CPU": float(cpu_count())}]
+        slots = concurrency(spec.resources, nodes)
         home = open_home(where.home)
         record = SweepRecord(home, spec.name)
         stack.enter_context(record.lock())
         spec = continued(checked.spec, record.spec)  # again, now that nobody else can change it
         data = open_data(where.home, spec, record.fingerprints, on_build)
-        started = where.address is not None or spec.resources.gpu > 0  # else Ray waits until there is work
-        nodes = stack.enter_context(cluster(where.address)) if started else [{"CPU": float(cpu_count())}]
-        slots = concurrency(spec.resources, nodes)
         if spec.search is not None and spec.search.window is None:
             search = spec.search.model_copy(update={"window": default_window(slots)})
             spec = spec.model_copy(update={"search": search})
@@ -88,11 +91,16 @@ def run_sweep(
             _run(spec, record, run, board, data, slots, None if started else stack)
             end = "FINISHED"
         finally:
-            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S)
             shown_uri = masked(uri) if uri else None
-            if tracker is not None and not synced:
-                lost = f"does not have everything ({tracker.problem}); results are in {home.url}"
-                on_warning(f"tracking: {shown_uri} {lost}")
+            synced = tracker is not None and tracker.finish(
+                end, TRACKING_DOWN_TIMEOUT_S if tracker.problem else TRACKING_END_TIMEOUT_S
+            )
+            if uri is not None and not synced:
+                reason = reachable(uri, timeout_s=2) or (tracker.problem if tracker else None) or "it is slow"
+                on_warning(
+                    f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and the "
+                    "same command again writes what is missing"
+                )
             with suppress(OSError):  # a full disk is said by what met it first
                 home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
     return status(home, spec.name)
@@ -120,29 +128,6 @@ def open_data(
     for config in configs_of(spec):
         check_data(config, tables[config.dataset.name])
     return tables
-
-
-def concurrency(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
-    """How many trials run at once.
-
-    Args:
-        resources: what one trial takes.
-        nodes: what each machine has, by Ray's names.
-
-    Raises:
-        ClusterError: no machine can hold a trial.
-    """
-    wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
-    slots = sum(
-        min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount > 0) for node in nodes
-    )
-    if slots < 1:
-        largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in wanted}
-        raise ClusterError(
-            f"resources: a trial asks for cpu={resources.cpu:g} gpu={resources.gpu:g}, but no machine here has more "
-            f"than {largest['CPU']:g} and {largest['GPU']:g}; ask for less"
-        )
-    return min(slots, resources.max_concurrent or slots)
 
 
 def _tracker(spec: SweepSpec, home: Home, uri: str | None) -> Tracker | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from orchestrator.home import open_home
 from orchestrator.spec import Resources
 from orchestrator.store import Store
 from trainers.config import TrialConfig
+from trainers.errors import MetaSweepError
 
 Event = dict[str, Any]
 """What a trial says, see ``orchestrator.attempt``."""
@@ -84,9 +86,10 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
         if feeder.error is not None:
             raise feeder.error
     except Exception as error:
-        raise InterruptedSweep(
-            f"the sweep stopped: {_one_line(feeder.error or error)}; run it again to go on"
-        ) from error
+        cause = feeder.error or error
+        if isinstance(cause, MetaSweepError):
+            raise cause from error
+        raise InterruptedSweep(f"the sweep stopped: {_one_line(cause)}; run it again to go on") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -112,5 +115,6 @@ def run_request(request: Request) -> Iterator[Event]:
 
 
 def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({where[0].filename.rpartition('/')[2]}:{where[0].lineno})" if where else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}{place}"

@@ -15,12 +15,11 @@ from orchestrator.attempt_record import record_failed_attempt
 from orchestrator.errors import ClusterError, DatasetError
 from orchestrator.export import encode
 from orchestrator.home import open_home
-from orchestrator.inputs import Where, check_inputs, configs_of, datasets_of
+from orchestrator.inputs import Where, check_inputs, concurrency, configs_of, continued, datasets_of
 from orchestrator.labels import label, varying_first
 from orchestrator.rows import METRICS, Row, best_row, confidence_95, count_trials, read_row, table
 from orchestrator.spec import Resources, SweepSpec, load_spec
 from orchestrator.store import Store, keys_of
-from orchestrator.sweep import concurrency
 from trainers.config import TrialConfig, flatten
 
 DATA = "b" * 20
@@ -142,3 +141,12 @@ def test_episodes_that_no_class_can_fill_are_refused_before_data_is_made(spec_fi
     with pytest.raises(DatasetError, match="shots"):
         check_inputs(spec, Where(home=str(tmp_path / "home")), lambda line: None)
     assert not (tmp_path / "home").exists()
+
+
+def test_a_search_only_grows(spec_file: Any) -> None:
+    space = {"algorithm.inner_lr": {"uniform": [0.1, 0.2]}}
+    stored = load_spec(spec_file(search={"trials": 7, "window": 9, "space": space}))
+    for asked, kept in ((3, 7), (7, 7), (12, 12)):
+        found = continued(load_spec(spec_file(search={"trials": asked, "space": space})), stored).search
+        assert found is not None
+        assert (found.trials, found.window) == (kept, 9)
