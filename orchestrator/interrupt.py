@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 EXIT_CODE = 130
@@ -16,14 +16,20 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def _first(_number: int, _frame: FrameType | None) -> None:
     for number in SIGNALS:
         signal.signal(number, _second)
-    os.write(2, b"\nstopping\n")  # it takes seconds, and a second signal would not let it end
+    _say(b"\nstopping\n")  # it takes seconds, and a second signal would not let it end
     raise KeyboardInterrupt
 
 
 def _second(_number: int, _frame: FrameType | None) -> None:
     show_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a live table has hidden it
-    os.write(2, show_cursor + b"\ninterrupted at once; what was recorded is kept\n")
+    _say(show_cursor + b"\ninterrupted at once; what was recorded is kept\n")
     os._exit(EXIT_CODE)
+
+
+def _say(text: bytes) -> None:
+    """To stderr, past every buffer; a terminal that is gone must not keep the process from ending."""
+    with suppress(OSError):
+        os.write(2, text)
 
 
 @contextmanager

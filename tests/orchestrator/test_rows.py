@@ -17,7 +17,7 @@ from orchestrator.export import encode
 from orchestrator.home import open_home
 from orchestrator.inputs import Where, check_inputs, concurrency, configs_of, continued, datasets_of
 from orchestrator.labels import label, varying_first
-from orchestrator.rows import METRICS, Row, best_row, confidence_95, count_trials, read_row, table
+from orchestrator.rows import METRICS, Row, State, best_row, confidence_95, count_trials, read_row, table
 from orchestrator.spec import Resources, SweepSpec, load_spec
 from orchestrator.store import Store, keys_of
 from trainers.config import TrialConfig, flatten
@@ -25,10 +25,10 @@ from trainers.config import TrialConfig, flatten
 DATA = "b" * 20
 
 
-def row(number: int, state: str = "completed", accuracy: float = 0.5, **algorithm: Any) -> Row:
+def row(number: int, state: State = "completed", accuracy: float = 0.5, **algorithm: Any) -> Row:
     config = TrialConfig.model_validate({"algorithm": algorithm})
     metrics = {"validation_accuracy": accuracy, "test_accuracy": accuracy} if state == "completed" else {}
-    return Row(number, config, keys_of(config, DATA), state, metrics, None if state == "completed" else "why")  # type: ignore[arg-type]
+    return Row(number, config, keys_of(config, DATA), state, metrics, None if state == "completed" else "why")
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""Signals: the first stops cleanly, the second at once, also where nobody reads what is said."""
+
+import subprocess
+import sys
+
+import pytest
+
+FIRST = """
+import os, signal, time
+from orchestrator.interrupt import interruptible
+{before}
+try:
+    with interruptible():
+        os.kill(os.getpid(), signal.{number})
+        time.sleep(10)
+except KeyboardInterrupt:
+    print("caught", flush=True)
+"""
+
+SECOND = """
+import os, signal, time
+from orchestrator.interrupt import interruptible
+with interruptible():
+    try:
+        os.kill(os.getpid(), signal.{number})
+        time.sleep(10)
+    except KeyboardInterrupt:  # cleaning up takes its time
+        os.kill(os.getpid(), signal.{number})
+        time.sleep(10)
+"""
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("before", ["", "os.close(2)"], ids=["terminal", "terminal gone"])
+def test_the_first_signal_is_keyboard_interrupt(number: str, before: str) -> None:
+    done = run(FIRST.format(number=number, before=before))
+    assert (done.returncode, done.stdout) == (0, "caught\n")
+    assert ("stopping" in done.stderr) == (not before)
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_the_second_ends_the_process(number: str) -> None:
+    done = run(SECOND.format(number=number))
+    assert done.returncode == 130
+    assert "interrupted at once" in done.stderr
