@@ -35,7 +35,7 @@ LONGER = {
         "dataset": {"name": "glyphs"},
         "episodes": {"ways": 3, "shots": 1, "queries": 2},
         "backbone": {"width": 8, "pooling": "stride"},
-        "training": {"iterations": 80, "validate_every": 10, "meta_batch": 2, "validation_episodes": 10},
+        "training": {"iterations": 400, "validate_every": 20, "meta_batch": 2, "validation_episodes": 10},
         "evaluation": {"episodes": 20},
     },
     "search": {
@@ -310,7 +310,7 @@ def check_mlflow_runs(home: Path, ended: int) -> None:
     for run in runs:
         if "mlflow.parentRunId" in run.data.tags:
             steps = [point.step for point in client.get_metric_history(run.info.run_id, "train_loss")]
-            assert sorted(steps) == list(range(10, 81, 10))
+            assert sorted(steps) == list(range(20, 401, 20))
 
 
 def state_of(home: Path) -> str:
