@@ -279,7 +279,8 @@ class _Mirror:
             child.status = "RUNNING"
 
     def _create(self, view: TrialView) -> _Child:
-        tags = {_PARENT: self.run_id, _TRIAL: view.identity}
+        # A run that is never written on (the driver was killed, the server is gone) still says which trial it is of.
+        tags = {_PARENT: self.run_id, _TRIAL: view.identity, _NUMBER: str(view.number), _STATE: view.state}
         run = self._client.create_run(self.experiment_id, view.started_ms, tags, view.name)
         return _child(run)
 
