@@ -177,6 +177,7 @@ def status(name: str | None, home: str, as_json: bool) -> None:
 @click.option("--output", type=click.Path(dir_okay=False), help="A file; stdout where left out.")
 def export(name: str, home: str, as_format: str, output: str | None) -> None:
     """Write the rows of the sweep NAME: one a trial, for a grid one a cell and seed."""
+    from orchestrator.errors import InputError
     from orchestrator.export import encode
     from orchestrator.rows import results
 
@@ -187,9 +188,7 @@ def export(name: str, home: str, as_format: str, output: str | None) -> None:
     try:
         Path(output).write_bytes(encoded)
     except OSError as error:
-        raise click.BadParameter(
-            f"{output}: {error.strerror}; name a file that can be written", param_hint="--output"
-        ) from None
+        raise InputError(f"--output {output}: {error.strerror}; name a file that can be written") from None
 
 
 @cli.command()
@@ -309,8 +308,13 @@ def main() -> None:
 
     try:
         cli.main(standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:  # a group alone shows its commands
         error.show()
+        raise SystemExit(error.exit_code) from None
+    except click.UsageError as error:
+        from orchestrator.usage import usage_problem
+
+        warn(f"error: {usage_problem(error)}")
         raise SystemExit(error.exit_code) from None
     except MetaSweepError as error:
         for line in str(error).splitlines():
