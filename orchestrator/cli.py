@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -303,8 +304,8 @@ def warn(line: str) -> None:
 
 def main() -> None:
     """Entry point: turns every error of ours into lines on stderr and an exit code."""
+    from orchestrator.errors import MetaSweepError, SilentHome
     from orchestrator.interrupt import EXIT_CODE
-    from trainers.errors import MetaSweepError
 
     try:
         cli.main(standalone_mode=False)
@@ -319,6 +320,8 @@ def main() -> None:
     except MetaSweepError as error:
         for line in str(error).splitlines():
             warn(f"error: {line}")
+        if isinstance(error, SilentHome):
+            os._exit(error.exit_code)  # the usual exit would wait for the answer
         raise SystemExit(error.exit_code) from None
     except (KeyboardInterrupt, click.Abort):  # click makes the second of the first
         warn("interrupted; everything recorded is kept, the same command goes on from there")

@@ -4,7 +4,8 @@ MetaSweepError
 ├── InputError            exit code 2: bad input, nothing was started
 │   ├── SpecError             a sweep file or a trial config
 │   ├── HomeError             a home that can't be used
-│   │   └── AbsentHome            there is none
+│   │   ├── AbsentHome            there is none
+│   │   └── SilentHome            its object store does not answer
 │   ├── DatasetError          a dataset that is absent, damaged or too small (raised by ``trainers.datasets``)
 │   ├── TrackingError         a tracking server that is malformed, or required and out of reach
 │   └── ClusterError          a Ray cluster that can't be reached
@@ -23,6 +24,7 @@ __all__ = [
     "InputError",
     "InterruptedSweep",
     "MetaSweepError",
+    "SilentHome",
     "SpecError",
     "TrackingError",
 ]
@@ -42,6 +44,10 @@ class HomeError(InputError):
 
 class AbsentHome(HomeError):
     """There is no home at the place named."""
+
+
+class SilentHome(HomeError):
+    """The object store does not answer. A thread may still wait for it, and Python's exit for that thread."""
 
 
 class TrackingError(InputError):

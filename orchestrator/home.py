@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
 from pyarrow import fs
 
-from orchestrator.errors import AbsentHome, HomeError
+from orchestrator.errors import AbsentHome, HomeError, SilentHome
 
 SCHEMA = 1
 """Version of the layout. A home of another version is refused."""
+
+PATIENCE_S = 4.0
+"""How long a user waits for an object store that may not be there at all."""
 
 
 class Home:
@@ -144,16 +148,42 @@ def to_json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
-def open_home(url: str, create: bool = True) -> Home:
+def open_home(url: str, create: bool = True, patience_s: float = PATIENCE_S) -> Home:
     """The home at a path or URL.
 
     Args:
         url: a folder, or a URL of ``pyarrow.fs`` (``s3://bucket/path``).
         create: make it where there is none.
+        patience_s: how long an object store may take.
 
     Raises:
-        HomeError: there is none (and ``create`` is False), it can't be written, or its layout is of another version.
+        HomeError: there is none (and ``create`` is False), it can't be written, its object store does not answer, or
+            its layout is of another version.
     """
+    if "://" not in url:
+        return _open(url, create)
+    opened: list[Home | Exception] = []
+
+    def ask() -> None:
+        try:
+            opened.append(_open(url, create))
+        except Exception as error:
+            opened.append(error)
+
+    # A thread, since no setting bounds it for all stores: S3 tries for 6 s where the name is unknown and for ever where
+    # a server is mute, Google's for 15 minutes.
+    thread = threading.Thread(target=ask, name="home", daemon=True)
+    thread.start()
+    thread.join(patience_s)
+    if not opened:
+        way_out = "check the network, the name of the bucket and your credentials"
+        raise SilentHome(f"--home {url}: no answer within {patience_s:g} s; {way_out}")
+    if isinstance(opened[0], Exception):
+        raise opened[0]
+    return opened[0]
+
+
+def _open(url: str, create: bool) -> Home:
     filesystem, root = _filesystem(url)
     home = Home(filesystem, root, url)
     try:

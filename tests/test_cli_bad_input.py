@@ -534,6 +534,18 @@ def test_required_tracking_server_that_is_none(tmp_path: Path, answer: bytes) ->
         assert time.monotonic() - began < 20  # promised: 5 s, on top of Python's start on a machine that is busy
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["sweep", "s.yaml"], ["status"]], ids=["sweep", "status"])
+def test_an_object_store_that_does_not_answer(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "s.yaml").write_text(GOOD)
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    with listener() as port:
+        home = f"s3://bucket/x?scheme=http&region=us-east-1&endpoint_override=127.0.0.1:{port}"
+        began = time.monotonic()
+        check(tmp_path, [*command, "--home", home], "--home s3://bucket/x", "no answer", "check the network", **keys)
+        assert time.monotonic() - began < 20  # promised: 5 s; pyarrow alone would wait for minutes
+
+
 def test_the_good_file_is_good(tmp_path: Path) -> None:
     """Otherwise the cases above could be refused for another reason than theirs."""
     (tmp_path / "s.yaml").write_text(GOOD)

@@ -28,6 +28,10 @@ WORKER_RETRIES = 3
 """How often a trial is placed again after its worker was lost."""
 
 
+STORE_PATIENCE_S = 120.0
+"""How long a worker waits for the home: the driver has reached it, so an outage is likely to end."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a worker needs to run one trial: strings and numbers only."""
@@ -107,7 +111,7 @@ def run_request(request: Request) -> Iterator[Event]:
 
         torch.set_num_threads(request.threads)
         configs = [TrialConfig.model_validate_json(text) for text in request.configs]
-        store = Store(open_home(request.home, create=False))
+        store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))
         data = open_image_file(Path(request.dataset))
         yield from attempt_trial(store, configs, data, request.asked_by, request.device)
     except Exception as error:  # this node lacks the home, the dataset or the device, or the disk is full

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import AbsentHome, HomeError
+from orchestrator.errors import AbsentHome, HomeError, SilentHome
 from orchestrator.home import Home, open_home
 
 
@@ -100,6 +100,21 @@ def test_urls_that_are_none(url: str) -> None:
     assert "--home" in str(caught.value)
     assert "SECRET" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_object_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+
+    def mute(url: str) -> None:
+        answer.wait()
+        raise HomeError("too late")
+
+    monkeypatch.setattr("orchestrator.home._filesystem", mute)
+    with pytest.raises(SilentHome, match=r"--home s3://bucket/x: no answer within 0.1 s; check the network"):
+        open_home("s3://bucket/x", patience_s=0.1)
+    answer.set()
+    with pytest.raises(HomeError, match="too late"):
+        open_home("s3://bucket/x", patience_s=60)
 
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
