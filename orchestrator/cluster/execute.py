@@ -6,14 +6,13 @@ to another, and results are in the store.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.errors import InterruptedSweep
 from orchestrator.home import open_home
 from orchestrator.spec import Resources
@@ -67,26 +66,26 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
     from orchestrator.cluster.tune_adapter import TrialFeeder, TrialRunner
 
     feeder = TrialFeeder(next_trial, on_event)
-    scratch = Path(tempfile.mkdtemp(prefix="metasweep-tune-"))
     try:
-        tuner = tune.Tuner(
-            tune.with_resources(TrialRunner, {"cpu": resources.cpu, "gpu": resources.gpu}),
-            tune_config=tune.TuneConfig(
-                search_alg=feeder,
-                num_samples=-1,
-                max_concurrent_trials=max_concurrent,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name="sweep",
-                storage_path=str(scratch),
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
-            ),
-        )
-        tuner.fit()
+        with scratch_folder() as scratch:
+            tuner = tune.Tuner(
+                tune.with_resources(TrialRunner, {"cpu": resources.cpu, "gpu": resources.gpu}),
+                tune_config=tune.TuneConfig(
+                    search_alg=feeder,
+                    num_samples=-1,
+                    max_concurrent_trials=max_concurrent,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: str(trial.trial_id),
+                ),
+                run_config=tune.RunConfig(
+                    name="sweep",
+                    storage_path=str(scratch),
+                    verbose=0,
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+                ),
+            )
+            tuner.fit()
         if feeder.error is not None:
             raise feeder.error
     except Exception as error:
@@ -94,8 +93,6 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
         if isinstance(cause, MetaSweepError):
             raise cause from error
         raise InterruptedSweep(f"the sweep stopped: {_one_line(cause)}; run it again to go on") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def run_request(request: Request) -> Iterator[Event]:
