@@ -75,7 +75,7 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
                     num_samples=-1,
                     max_concurrent_trials=max_concurrent,
                     reuse_actors=True,
-                    trial_dirname_creator=lambda trial: str(trial.trial_id),
+                    trial_dirname_creator=feeder.folder_name,
                 ),
                 run_config=tune.RunConfig(
                     name="sweep",

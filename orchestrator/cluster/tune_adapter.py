@@ -12,6 +12,7 @@ from ray.tune import Trainable
 from ray.tune.search import Searcher
 
 from orchestrator.cluster.execute import NextTrial, OnEvent, Request, run_request
+from orchestrator.cluster.tune_failure import failure_cause
 
 
 class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
@@ -22,6 +23,7 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
         self._next_trial = next_trial
         self._on_event = on_event
         self._numbers: dict[str, int] = {}
+        self._trials: dict[str, Any] = {}
         self.error: Exception | None = None
         """What a callback raised first, if one did; nothing is handed out any more."""
 
@@ -47,12 +49,17 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Says that the trial has ended."""
-        number = self._numbers[trial_id]
+        number, trial = self._numbers[trial_id], self._trials.pop(trial_id, None)
         with self._keeping_errors():
             if error:
-                self._on_event(number, {"kind": "lost", "cause": "its worker was lost, again and again"})
+                self._on_event(number, {"kind": "lost", "cause": failure_cause(trial.error_file if trial else None)})
             self._on_event(number, {"kind": "ended"})
         del self._numbers[trial_id]
+
+    def folder_name(self, trial: Any) -> str:
+        """How Tune is to call the trial's folder. No other hook shows us its object, which knows where errors are."""
+        self._trials[trial.trial_id] = trial
+        return str(trial.trial_id)
 
     @contextmanager
     def _keeping_errors(self) -> Iterator[None]:
@@ -68,6 +75,10 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into snapshots that are never read."""
         return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TrialFeeder:
+        """Itself: Tune copies what holds ``folder_name``."""
+        return self
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: proposals and results are in the home."""

@@ -1,17 +1,24 @@
-"""Tune as an executor: what it leaves on disk."""
+"""Tune as an executor: what it leaves on disk, and what it says of a worker that can't start."""
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator.cluster import execute as executor
+from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.scratch import PREFIX, scratch_folder
+from orchestrator.cluster.tune_failure import WORKER_LOST, failure_cause
+from orchestrator.spec import Resources
 
 HOLD = """
 import tempfile, time
@@ -56,17 +63,26 @@ def test_the_folder_of_a_killed_driver_goes_with_the_next_start(temporary: Path)
     assert list(temporary.iterdir()) == []
 
 
-def test_a_folder_that_is_taken_for_stale_before_it_is_locked(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("moment", ["before it is opened", "before it is locked"])
+def test_a_new_folder_that_another_driver_takes_for_stale(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     made: list[Path] = []
-    mkdtemp = tempfile.mkdtemp
+    mkdtemp, flock = tempfile.mkdtemp, fcntl.flock
 
     def make(prefix: str) -> str:
         made.append(Path(mkdtemp(prefix=prefix)))
-        if len(made) == 1:
+        if len(made) == 1 and moment == "before it is opened":
             made[0].rmdir()
         return str(made[-1])
 
+    def lock(descriptor: int, how: int) -> None:
+        if len(made) == 1:
+            made[0].rmdir()
+        flock(descriptor, how)
+
     monkeypatch.setattr(tempfile, "mkdtemp", make)
+    monkeypatch.setattr(fcntl, "flock", lock)
     with scratch_folder() as mine:
         assert mine == made[1]
         assert mine.exists()
@@ -78,3 +94,61 @@ def test_a_folder_of_somebody_else_is_left_alone(temporary: Path) -> None:
     with scratch_folder():
         pass
     assert sorted(path.name for path in temporary.iterdir()) == [f"{PREFIX}file", "other"]
+
+
+ENDS = {
+    "an exception": (
+        "The actor died because of an error raised in its creation task, ray::TrialRunner.__init__() (pid=9)\n"
+        '  File "tune_adapter.py", line 84, in setup\n    self._begin(config)\nTypeError: Request got an extra\n',
+        "its worker failed, again and again: TypeError: Request got an extra",
+    ),
+    "one of several lines, after another": (
+        "Failure # 1\nOSError: first\nFailure # 2\nray.exceptions.RaySystemError: System error: No module named 'x'\n"
+        "traceback: Traceback (most recent call last):\nModuleNotFoundError: No module named 'x'\n  see the docs\n",
+        "its worker failed, again and again: ModuleNotFoundError: No module named 'x'",
+    ),
+    "a worker that was killed": (
+        "The actor died unexpectedly before finishing this task.\n\tclass_name: Trainable\n\tpid: 9\n"
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: "
+        "Worker unexpectedly exits with a connection error code 2. End of file.\n",
+        WORKER_LOST,
+    ),
+    "nothing": ("", WORKER_LOST),
+}
+
+
+@pytest.mark.parametrize(("text", "cause"), ENDS.values(), ids=ENDS)
+def test_what_tune_left_of_a_failure(tmp_path: Path, text: str, cause: str) -> None:
+    (tmp_path / "error.txt").write_text(text)
+    assert failure_cause(str(tmp_path / "error.txt")) == cause
+
+
+def test_tune_left_nothing_of_a_failure(tmp_path: Path) -> None:
+    assert failure_cause(str(tmp_path / "absent")) == failure_cause(None) == WORKER_LOST
+
+
+@dataclass(frozen=True)
+class Strange(executor.Request):
+    """A request that no worker understands."""
+
+    extra: int = 0
+
+
+@pytest.mark.slow
+def test_a_worker_that_can_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "WORKER_RETRIES", 0)
+    left = [Strange(3, "home", "data", ("{}",), "cpu", 1, {})]
+    events: list[tuple[int, dict[str, Any]]] = []
+
+    def next_trial() -> executor.Request:
+        if left:
+            return left.pop()
+        raise StopIteration
+
+    with cluster(None):
+        executor.execute(next_trial, lambda number, event: events.append((number, event)), Resources(), 1)
+    (_, lost), ended = events
+    assert ended == (3, {"kind": "ended"})
+    assert lost["kind"] == "lost"
+    assert "TypeError" in lost["cause"]
+    assert "'extra'" in lost["cause"]
