@@ -6,13 +6,14 @@ Both kinds of plan hand out units (a training and the evaluations asked of it) a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.grid import Cell
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
-from orchestrator.search import Outcome, Proposal, known_before, propose
+from orchestrator.search import Outcome, Proposal, known_before, propose, told_digest
 from orchestrator.spec import SweepSpec
 from trainers.config import TrialConfig
 
@@ -86,15 +87,26 @@ class SearchPlan(Plan):
     """Proposals in number order: the stored ones that are not done yet, then new ones.
 
     Proposal n waits for the results of 0 … n − window, and is a function of them alone; so no timing changes a search.
+    One whose record is gone is therefore made again as it was. One that was told other results than there are now
+    stands, and ``on_warning`` gets a line: its trial may have taken hours.
     """
 
-    def __init__(self, spec: SweepSpec, record: SweepRecord, look: Look, on_known: Callable[[Unit], None]) -> None:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        record: SweepRecord,
+        look: Look,
+        on_known: Callable[[Unit], None],
+        on_warning: Callable[[str], None],
+    ) -> None:
         assert spec.search is not None
         assert spec.search.window is not None
         self.planned = spec.search.trials
         self._search, self._base, self._window = spec.search, spec.trial, spec.search.window
-        self._record, self._look, self._on_known = record, look, on_known
-        self._proposals = record.proposals()[: self.planned]
+        self._record, self._look, self._on_known, self._on_warning = record, look, on_known, on_warning
+        self._proposals = {one.number: one for one in record.proposals() if one.number < self.planned}
+        self._unchecked = sorted(self._proposals)
+        """Numbers of stored proposals, until what they were told is compared with what is known now."""
         self._started: set[int] = set()
         self._outcomes: dict[int, Outcome] = {}
         self._in_flight: dict[int, str] = {}
@@ -103,7 +115,7 @@ class SearchPlan(Plan):
         """The lowest proposal that is neither done nor in flight, nor shares a training with one that is."""
         number = 0
         while number < self.planned:
-            if number == len(self._proposals) and not self._propose(number):
+            if number not in self._proposals and not self._propose(number):
                 break
             if number not in self._started:
                 unit = self._unit(self._proposals[number])
@@ -118,6 +130,7 @@ class SearchPlan(Plan):
             number += 1
         if not self._in_flight:
             assert len(self._outcomes) == self.planned  # else nothing could ever go on
+            self._check_told()
             raise StopIteration
         return None
 
@@ -141,8 +154,30 @@ class SearchPlan(Plan):
         told = known_before(number, self._window)
         if any(earlier not in self._outcomes for earlier in told):
             return False
+        if self._unchecked and number > self._unchecked[-1]:
+            self._check_told()
         outcomes = [self._outcomes[earlier] for earlier in told]
-        proposal = propose(self._search, self._base, number, self._proposals, outcomes, self._window)
+        earlier_ones = [self._proposals[earlier] for earlier in range(number)]
+        proposal = propose(self._search, self._base, number, earlier_ones, outcomes, self._window)
         proposal.config(self._base)  # can it be built? Once stored it is for good
-        self._proposals.append(self._record.put_proposal(proposal))
+        self._proposals[number] = self._record.put_proposal(proposal)
         return True
+
+    def _check_told(self) -> None:
+        """Warns of stored proposals that rest on other results than are known now, once.
+
+        What each was told includes what those before it were, so the ones to name are the last of them.
+        """
+        stored, self._unchecked = self._unchecked, []
+        first = bisect_left(stored, True, key=self._told_other)
+        if first < len(stored):
+            self._on_warning(
+                f"sweep {self._record.name!r}: proposals {stored[first]} to {stored[-1]} were chosen knowing other "
+                "results than the record holds now (a trial was run again, or its record was changed); they stay as "
+                "they are. For a search that can be repeated begin it afresh under another --name: no finished "
+                "training runs again"
+            )
+
+    def _told_other(self, number: int) -> bool:
+        proposals, outcomes = list(self._proposals.values()), list(self._outcomes.values())
+        return told_digest(self._search, number, proposals, outcomes, self._window) != self._proposals[number].told

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import HomeError, InputError
-from orchestrator.home import Home, to_json
+from orchestrator.home import Home, damaged, to_json
 from orchestrator.search import Proposal
 from orchestrator.spec import SweepSpec, load_spec, spec_to_yaml
 
@@ -61,7 +61,7 @@ class SweepRecord:
         """All proposals so far, in number order."""
         names = [name.removesuffix(".json") for name in self.home.names(f"{self._folder}/proposals")]
         numbers = sorted(int(name) for name in names if name.isdecimal())
-        return [Proposal.from_json(self.home.read_json(self._proposal(number))) for number in numbers]
+        return [self._read_proposal(number) for number in numbers]
 
     def put_spec(self, spec: SweepSpec, fingerprints: dict[str, str]) -> None:
         """Stores what is asked (it may have grown) and the data it runs on."""
@@ -70,9 +70,8 @@ class SweepRecord:
 
     def put_proposal(self, proposal: Proposal) -> Proposal:
         """Stores a proposal, unless its number has one; gives the stored one."""
-        path = self._proposal(proposal.number)
-        self.home.put_first(path, to_json(proposal.to_json()))
-        return Proposal.from_json(self.home.read_json(path))
+        self.home.put_first(self._proposal(proposal.number), to_json(proposal.to_json()))
+        return self._read_proposal(proposal.number)
 
     def begin_run(self) -> str:
         """Stores that a run begins now, in this process; gives its id."""
@@ -123,6 +122,16 @@ class SweepRecord:
             return True
         finally:
             os.close(descriptor)
+
+    def _read_proposal(self, number: int) -> Proposal:
+        path = self._proposal(number)
+        try:
+            proposal = Proposal.from_json(self.home.read_json(path))
+            if proposal.number != number:
+                raise ValueError(f"it says that it is number {proposal.number}")
+        except ValueError as error:
+            raise damaged(self.home, path, error) from error
+        return proposal
 
     def _proposal(self, number: int) -> str:
         return f"{self._folder}/proposals/{number}.json"

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.config_paths import frozen_value, leaves, plain_value, with_values
-from orchestrator.errors import HomeError
 from orchestrator.space import Parameter
 from orchestrator.spec import SearchSpec
 from trainers.canonical import digest
@@ -53,12 +52,12 @@ class Proposal:
         """The proposal that a record holds; keys that it does not know are left alone.
 
         Raises:
-            HomeError: the record is none of a proposal.
+            ValueError: the record is none of a proposal.
         """
         match record:
             case {"number": int(number), "values": dict(values), "told": str(told)}:
                 return cls(number, {path: frozen_value(value) for path, value in values.items()}, told)
-        raise HomeError(f"damaged proposal: needs number, values and told, got {json.dumps(record)[:80]}")
+        raise ValueError(f"a proposal has number, values and told, got {json.dumps(record)[:80]}")
 
 
 @dataclass(frozen=True)

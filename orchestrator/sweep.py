@@ -88,7 +88,7 @@ def run_sweep(
         board = Board(spec, Store(home), data, tracker, tags, on_change)
         end: End = "KILLED"
         try:
-            _run(spec, record, run, board, data, slots, None if started else stack)
+            _run(spec, record, run, board, data, slots, None if started else stack, on_warning)
             end = "FINISHED"
         finally:
             shown_uri = masked(uri) if uri else None
@@ -145,6 +145,7 @@ def _run(
     data: Mapping[str, ImageTable],
     slots: int,
     stack: ExitStack | None,
+    on_warning: Callable[[str], None],
 ) -> None:
     """Runs what the store does not have. With a ``stack`` Ray is started on it, if there is something to run."""
     store = Store(record.home)
@@ -155,7 +156,7 @@ def _run(
             store, number, config, keys_of(config, data[config.dataset.name].fingerprint), spec.name, run, live=False
         )
 
-    plan = _plan(spec, record, look, board, data)
+    plan = _plan(spec, record, look, board, data, on_warning)
     asked_by = {"sweep": spec.name, "run": run, "git_commit": git_commit(Path.cwd())}
     running: dict[int, Unit] = {}
     ahead: list[Unit | None] = []
@@ -211,10 +212,11 @@ def _plan(
     look: Callable[[int, TrialConfig], Row],
     board: Board,
     data: Mapping[str, ImageTable],
+    on_warning: Callable[[str], None],
 ) -> Plan:
     if spec.search is not None:
         board.planned = spec.search.trials
-        return SearchPlan(spec, record, look, board.known)
+        return SearchPlan(spec, record, look, board.known, on_warning)
     groups = group_by_training(
         expand(spec), lambda config: keys_of(config, data[config.dataset.name].fingerprint).training
     )

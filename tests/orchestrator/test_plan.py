@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.errors import HomeError
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import open_home
-from orchestrator.plan import GridPlan, Plan, SearchPlan, Unit
+from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec, load_spec
@@ -88,6 +90,20 @@ def search_spec(spec_file: Any, **changes: Any) -> SweepSpec:
     return load_spec(spec_file(search={**SEARCH, **changes}))
 
 
+def unexpected(line: str) -> None:
+    raise AssertionError(f"a warning: {line}")
+
+
+def search_plan(
+    spec: SweepSpec,
+    record: SweepRecord,
+    look: Look,
+    on_known: Callable[[Unit], None] = lambda unit: None,
+    on_warning: Callable[[str], None] = unexpected,
+) -> SearchPlan:
+    return SearchPlan(spec, record, look, on_known, on_warning)
+
+
 def proposals(record: SweepRecord) -> list[dict[str, Any]]:
     return [proposal.to_json() for proposal in record.proposals()]
 
@@ -101,8 +117,8 @@ def test_a_search_is_the_same_at_any_concurrency_and_after_kills(tmp_path: Path,
         record = SweepRecord(open_home(str(tmp_path / f"{sampler}{number}")), "s")
         order = random.Random(number)
         for _ in range(kills):
-            drive(SearchPlan(spec, record, world.look, lambda unit: None), world, at_once, order, order.randrange(3))
-        drive(SearchPlan(spec, record, world.look, lambda unit: None), world, at_once, order)
+            drive(search_plan(spec, record, world.look), world, at_once, order, order.randrange(3))
+        drive(search_plan(spec, record, world.look), world, at_once, order)
         found.append(proposals(record))
         assert len(found[-1]) == 14
     assert all(other == found[0] for other in found[1:])
@@ -112,11 +128,11 @@ def test_what_the_store_has_is_not_handed_out(tmp_path: Path, spec_file: Any) ->
     spec = search_spec(spec_file)
     world = World()
     first = SweepRecord(open_home(str(tmp_path / "home")), "first")
-    drive(SearchPlan(spec, first, world.look, lambda unit: None), world, 2, random.Random(0))
+    drive(search_plan(spec, first, world.look), world, 2, random.Random(0))
     ran = list(world.ran)
     second = SweepRecord(open_home(str(tmp_path / "home")), "second")
     known: list[Unit] = []
-    plan = SearchPlan(spec, second, world.look, known.append)
+    plan = search_plan(spec, second, world.look, known.append)
     with pytest.raises(StopIteration):
         plan.next()
     assert world.ran == ran
@@ -127,20 +143,73 @@ def test_what_the_store_has_is_not_handed_out(tmp_path: Path, spec_file: Any) ->
 def test_more_trials_continue_the_same_search(tmp_path: Path, spec_file: Any) -> None:
     world = World()
     record = SweepRecord(open_home(str(tmp_path / "grown")), "s")
-    drive(
-        SearchPlan(search_spec(spec_file, trials=6), record, world.look, lambda unit: None), world, 2, random.Random(1)
-    )
+    drive(search_plan(search_spec(spec_file, trials=6), record, world.look), world, 2, random.Random(1))
     assert len(proposals(record)) == 6
-    drive(SearchPlan(search_spec(spec_file), record, world.look, lambda unit: None), world, 2, random.Random(2))
+    drive(search_plan(search_spec(spec_file), record, world.look), world, 2, random.Random(2))
     whole = SweepRecord(open_home(str(tmp_path / "whole")), "s")
-    drive(SearchPlan(search_spec(spec_file), whole, World().look, lambda unit: None), World(), 1, random.Random(3))
+    drive(search_plan(search_spec(spec_file), whole, World().look), World(), 1, random.Random(3))
     assert proposals(record) == proposals(whole)
+
+
+@pytest.mark.parametrize("trials", [14, 20], ids=["nothing to propose", "more trials"])
+@pytest.mark.parametrize("changed", [0, 9])
+def test_results_that_changed_since_a_proposal_was_told_them_are_said_once(
+    tmp_path: Path, spec_file: Any, changed: int, trials: int
+) -> None:
+    """Of 14 proposals with window 4, the last was told the results of 0 to 9."""
+    world = World()
+    record = SweepRecord(open_home(str(tmp_path / "home")), "s")
+    drive(search_plan(search_spec(spec_file), record, world.look), world, 2, random.Random(0))
+    stored = proposals(record)
+    row = world.look(changed, record.proposals()[changed].config(search_spec(spec_file).trial))
+    key = row.keys.training + row.keys.evaluation
+    world.done[key] = Row(row.number, row.config, row.keys, "completed", {"validation_accuracy": 0.111}, final=True)
+    told: list[str] = []
+    plan = search_plan(search_spec(spec_file, trials=trials), record, world.look, on_warning=told.append)
+    drive(plan, world, 2, random.Random(1))
+    (line,) = told
+    assert line.startswith(f"sweep 's': proposals {changed + 4} to 13 were chosen knowing")
+    assert "another --name" in line
+    assert proposals(record)[:14] == stored
+
+
+def test_a_result_that_no_proposal_was_told_may_change(tmp_path: Path, spec_file: Any) -> None:
+    world = World()
+    record = SweepRecord(open_home(str(tmp_path / "home")), "s")
+    drive(search_plan(search_spec(spec_file), record, world.look), world, 2, random.Random(0))
+    row = world.look(10, record.proposals()[10].config(search_spec(spec_file).trial))
+    key = row.keys.training + row.keys.evaluation
+    world.done[key] = Row(row.number, row.config, row.keys, "completed", {"validation_accuracy": 0.111}, final=True)
+    drive(search_plan(search_spec(spec_file), record, world.look), world, 2, random.Random(0))  # warns of nothing
+
+
+def test_a_proposal_that_is_gone_is_made_again_as_it_was(tmp_path: Path, spec_file: Any) -> None:
+    world = World()
+    home = open_home(str(tmp_path / "home"))
+    record = SweepRecord(home, "s")
+    drive(search_plan(search_spec(spec_file), record, world.look), world, 2, random.Random(0))
+    stored, ran = proposals(record), len(world.ran)
+    for number in (0, 6, 13):
+        (tmp_path / "home" / "sweeps" / "s" / "proposals" / f"{number}.json").unlink()
+    drive(search_plan(search_spec(spec_file), record, world.look), world, 2, random.Random(1))
+    assert proposals(record) == stored
+    assert len(world.ran) == ran
+
+
+def test_a_proposal_under_another_number_is_refused(tmp_path: Path, spec_file: Any) -> None:
+    world = World()
+    record = SweepRecord(open_home(str(tmp_path / "home")), "s")
+    drive(search_plan(search_spec(spec_file), record, world.look), world, 2, random.Random(0))
+    folder = tmp_path / "home" / "sweeps" / "s" / "proposals"
+    (folder / "3.json").write_bytes((folder / "4.json").read_bytes())
+    with pytest.raises(HomeError, match=r"sweeps/s/proposals/3.json: damaged record .*number 4.*move it away"):
+        record.proposals()
 
 
 def test_the_window_caps_what_runs_at_once(tmp_path: Path, spec_file: Any) -> None:
     world = World()
     record = SweepRecord(open_home(str(tmp_path / "home")), "s")
-    plan = SearchPlan(search_spec(spec_file, window=3), record, world.look, lambda unit: None)
+    plan = search_plan(search_spec(spec_file, window=3), record, world.look)
     flying = [plan.next() for _ in range(8)]
     assert [unit.number for unit in flying if unit] == [0, 1, 2]
     # proposal 3 waits for 0, whatever else has ended
@@ -157,7 +226,7 @@ def test_two_proposals_of_one_training_do_not_run_together(tmp_path: Path, spec_
     ]
     spec = search_spec(spec_file, start=start, trials=2)
     world = World()
-    plan = SearchPlan(spec, SweepRecord(open_home(str(tmp_path / "home")), "s"), world.look, lambda unit: None)
+    plan = search_plan(spec, SweepRecord(open_home(str(tmp_path / "home")), "s"), world.look)
     first = plan.next()
     assert first is not None
     assert plan.next() is None
