@@ -255,10 +255,12 @@ def find_spec(spec: str) -> Path:
     from trainers.registry import nearest
 
     path = Path(spec)
-    if path.exists() or path.suffix or len(path.parts) != 1:
+    if path.is_file() or path.suffix or len(path.parts) != 1:
         return path
     packaged = {file.stem: file for file in (Path(__file__).parent.parent / "sweeps").glob("*.yaml")}
-    if spec not in packaged:
+    if spec not in packaged:  # and where it is, a folder of that name (its data, say) is not in the way
+        if path.exists():
+            return path
         raise SpecError(f"{spec}: no such file, nor a sweep that comes with the package; {nearest(spec, packaged)}")
     return packaged[spec]
 

@@ -228,7 +228,10 @@ def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
     if "://" not in url:
         if not url:
             raise HomeError("--home: empty; name a folder or a URL")
-        return fs.LocalFileSystem(), str(Path(url).expanduser().absolute())
+        try:
+            return fs.LocalFileSystem(), str(Path(url).expanduser().absolute())
+        except RuntimeError as error:
+            raise HomeError(f"--home {url}: {str(error).rstrip('.')}; name a folder that you can write") from error
     if "@" in url:
         raise HomeError("--home: a URL with credentials would end up in records and logs; give them by environment")
     try:

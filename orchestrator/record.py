@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import HomeError, InputError
+from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import Home, damaged, to_json
 from orchestrator.search import Proposal
 from orchestrator.spec import SweepSpec, load_spec, spec_to_yaml
@@ -39,13 +39,18 @@ class SweepRecord:
     @property
     def spec(self) -> SweepSpec | None:
         """The spec as stored, or None for a new sweep."""
-        data = self.home.read(f"{self._folder}/spec.yaml")
+        stored = f"{self._folder}/spec.yaml"
+        data = self.home.read(stored)
         if data is None:
             return None
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{self.name}.yaml"
             path.write_bytes(data)
-            return load_spec(path)
+            try:
+                return load_spec(path)
+            except SpecError as error:  # names the file that the user has
+                place = f"{self.home.url}/{stored}"
+                raise SpecError(*(line.replace(str(path), place) for line in error.problems)) from None
 
     @property
     def fingerprints(self) -> dict[str, str]:

@@ -69,8 +69,8 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     fingerprints = record.fingerprints
     run, live = record.run, record.locked
     if spec.search is not None:
-        asked = [(proposal.number, proposal.config(spec.trial)) for proposal in record.proposals()]
-        asked = asked[: spec.search.trials]
+        proposals = [proposal for proposal in record.proposals() if proposal.number < spec.search.trials]
+        asked = [(proposal.number, proposal.config(spec.trial)) for proposal in proposals]
     else:
         asked = [(cell.number, cell.config) for cell in expand(spec)]
     rows: list[Row] = []
@@ -111,9 +111,10 @@ def read_row(
                 "test_episodes": len(accuracies),
                 "iterations": manifest.final,
                 "train_flops": manifest.train_flops,
-                "train_seconds": its["train_seconds"],
             }
-            cached = its["asked_by"]["run"] != run
+            if "train_seconds" in its:  # an attempt whose record is gone leaves its results
+                metrics["train_seconds"] = its["train_seconds"]
+            cached = its.get("asked_by", {}).get("run") != run
             return Row(number, config, keys, "completed", metrics, final=True, cached=cached)
     for_good = cause = store.failure(keys.training)
     attempts = [one for one in store.attempts(keys.training) if one["asked_by"].get("sweep") == sweep]

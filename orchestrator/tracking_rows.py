@@ -41,9 +41,10 @@ def recorded_points(row: Row, store: Store) -> list[Point]:
 def _points(row: Row, store: Store, attempts: list[dict[str, Any]], last: str | None) -> list[Point]:
     """The curve of one attempt, from its start in whatever attempt, at the times that the attempts noted."""
     times = {step: at for attempt in attempts for step, at in attempt["validated_ms"].items()}
+    first = attempts[0]["started_ms"] if attempts else 0  # none where the record of the attempt is gone
     points: list[Point] = []
     for validation in store.curve(row.keys.training, last) if last else []:
-        at = times.get(str(validation["iteration"]), attempts[0]["started_ms"])
+        at = times.get(str(validation["iteration"]), first)
         points += curve_points(row, validation, at)
     return points
 

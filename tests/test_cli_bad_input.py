@@ -296,7 +296,7 @@ OLD_HOME = {
 @pytest.mark.parametrize(
     ("command", "home"),
     [
-        *((NEW_HOME["sweep"], home) for home in ("file", "/proc/nope", "", "nope://x")),
+        *((NEW_HOME["sweep"], home) for home in ("file", "/proc/nope", "", "nope://x", "~no-such-user/x")),
         *((command, "file/below") for command in NEW_HOME.values()),
     ],
 )
@@ -358,6 +358,13 @@ def test_home_of_another_version(tmp_path: Path, command: list[str], record: str
 def test_no_such_sweep(tmp_path: Path, command: str, name: str, words: list[str]) -> None:
     make_home(tmp_path)
     check(tmp_path, [command, name, "--home", "home"], "home", *words)
+
+
+@pytest.mark.parametrize("command", [["status"], ["export", "quick"], ["sweep", "quick.yaml", "--dry-run"]])
+def test_a_damaged_spec_is_named_where_it_lies(tmp_path: Path, command: list[str]) -> None:
+    (make_home(tmp_path) / "sweeps" / "quick" / "spec.yaml").write_text(GOOD + "resource: {}\n")
+    (tmp_path / "quick.yaml").write_text(GOOD)
+    check(tmp_path, [*command, "--home", "home"], "error: home/sweeps/quick/spec.yaml:7: resource: unknown key")
 
 
 @pytest.mark.parametrize("output", ["absent/rows.csv", "."])
@@ -553,6 +560,13 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^trials: 2$", done.stdout, re.MULTILINE)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_is_not_in_the_way_of_a_packaged_sweep(tmp_path: Path) -> None:
+    """The data of ``orchestrate data import omniglot --source omniglot``, say."""
+    (tmp_path / "quickstart").mkdir()
+    done = orchestrate(tmp_path, "sweep", "quickstart", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_command_is_installed() -> None:

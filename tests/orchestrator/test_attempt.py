@@ -15,7 +15,9 @@ from orchestrator import attempt as attempt_module
 from orchestrator.attempt import attempt_trial
 from orchestrator.home import open_home
 from orchestrator.rows import read_row
+from orchestrator.spec import load_spec
 from orchestrator.store import Store, keys_of
+from orchestrator.tracking_rows import stored_view
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 
@@ -101,6 +103,24 @@ def test_the_same_training_has_the_same_bits_in_another_home(
         manifests.append(manifest)
     one, two = ([*sorted(manifest.files.values())] for manifest in manifests)
     assert one == two
+
+
+def test_results_stand_without_the_record_of_their_attempt(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], spec_file: Any
+) -> None:
+    asked = config(tiny_trial)
+    run(store, glyphs, asked)
+    keys = keys_of(asked, glyphs.fingerprint)
+    whole = read_row(store, 0, asked, keys, "s", "r", live=False)
+    assert store.home.local is not None
+    (record,) = (store.home.local / "trainings" / keys.training / "attempts").glob("*/attempt.json")
+    record.unlink()
+    row = read_row(store, 0, asked, keys, "s", "r", live=False)
+    assert (row.state, row.cached) == ("completed", True)
+    assert row.metrics == {name: value for name, value in whole.metrics.items() if name != "train_seconds"}
+    spec = load_spec(spec_file(grid={"train": {"algorithm.name": ["maml"]}}))
+    assert len(stored_view(row, spec, glyphs, store).points) > 0
+    assert kinds(run(store, glyphs, asked)) == ["tested"]
 
 
 @pytest.mark.parametrize("validations", [1, 2])
