@@ -35,7 +35,7 @@ def orchestrate(folder: Path, *arguments: str, **variables: str) -> subprocess.C
         env={**inherited, "COLUMNS": "200", **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         stdin=subprocess.DEVNULL,
     )
 

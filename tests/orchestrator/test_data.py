@@ -233,7 +233,7 @@ def test_processes_at_once_do_no_harm(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path)]
     root = Path(__file__).resolve().parents[2]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(2)]
-    paths = {process.communicate(timeout=60)[0].strip() for process in running}
+    paths = {process.communicate(timeout=180)[0].strip() for process in running}
     assert [process.returncode for process in running] == [0, 0]
     assert len(paths) == 1
     assert file_names(tmp_path) == [Path(paths.pop()).name]
