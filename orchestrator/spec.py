@@ -228,9 +228,25 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), *, require_plan: 
         spec = SweepSpec.model_validate(values)
     except ValidationError as error:
         problems += plain_problems(SweepSpec, error, values, document.overridden)
+        problems += _hidden_problems(values, document)
     if problems or complaints or spec is None:
         raise SpecError(*document.lines(problems), *complaints)
     return spec
+
+
+def _hidden_problems(values: Mapping[str, Any], document: Document) -> list[tuple[Place, str]]:
+    """What is wrong with the base config and what varies in it, by themselves: combinations are checked last, and one
+    wrong value elsewhere would hide them until it is mended. What was found before comes again."""
+    reduced = {"name": "reduced", "trial": values.get("trial", {})}
+    for plan, varied, needed in (("search", "space", {"trials": 1}), ("grid", "train", {})):
+        section = values.get(plan)
+        if isinstance(section, dict) and section.get(varied):
+            reduced[plan] = {**needed, varied: section[varied]}
+    try:
+        SweepSpec.model_validate(reduced)
+    except ValidationError as error:
+        return plain_problems(SweepSpec, error, reduced, document.overridden)
+    return []
 
 
 def _wrap_bare_trial(document: Document) -> None:

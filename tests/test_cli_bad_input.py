@@ -217,6 +217,27 @@ def test_several_problems_are_told_at_once(tmp_path: Path) -> None:
     check(tmp_path, ["sweep", "s.yaml"], "trial.episodes.ways", "trial.algorithm.name", "search.trials")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "search:\n  trails: 3\n  trials: 0\n  space:\n    algorithm.name: {choice: [maml, mmal]}\n",
+            ["search.trails: unknown key", "search.trials: must be", "'mmal'"],
+        ),
+        (
+            "grid:\n  seeds: 0\n  train: {episodes.ways: [5, 1]}\nresources: {cpu: -1}\n",
+            ["grid.seeds: must be", "grid.train.episodes.ways: holds", "resources.cpu: must be"],
+        ),
+    ],
+    ids=["search", "grid"],
+)
+def test_a_wrong_value_hides_no_combination(tmp_path: Path, text: str, words: list[str]) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    done = orchestrate(tmp_path, "sweep", "s.yaml")
+    assert_refused(done, *words)
+    assert len(done.stderr.splitlines()) == len(words), done.stderr
+
+
 # --- the command line -------------------------------------------------------------------------------------------------
 
 OPTIONS = {

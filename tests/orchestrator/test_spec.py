@@ -99,7 +99,7 @@ BAD = {
     "name is a number": ("name: 5\n" + GRID, "s.yaml:1: name: must be text, got 5"),
     "plan absent": ("trial: {}\n", "s.yaml:1: search: is missing; add search: or grid: to say what the sweep tries"),
     "two plans": (
-        SPACE + "    algorithm.inner_lr: {uniform: [0, 1]}\ngrid: {}\n",
+        SPACE + "    algorithm.inner_lr: {uniform: [0.1, 1]}\ngrid: {}\n",
         "s.yaml:5: grid: stands beside search:, and a sweep is one of the two; remove one",
     ),
     "trials absent": (
