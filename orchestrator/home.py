@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -18,6 +19,9 @@ SCHEMA = 1
 
 PATIENCE_S = 4.0
 """How long a user waits for an object store that may not be there at all."""
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a disk without hard links says: exFAT, some network and FUSE mounts."""
 
 
 class Home:
@@ -91,7 +95,7 @@ class Home:
         _sync_folder(temporary.parent)
 
     def put_first(self, path: str, data: bytes) -> bool:
-        """Puts an object unless there is one; says whether it did. Where links are unknown, the check comes before."""
+        """Puts an object unless there is one; says whether it did. Where nothing has links, the check comes before."""
         if self.local is None:
             if self.exists(path):
                 return False
@@ -102,6 +106,12 @@ class Home:
             os.link(temporary, self._full(path))
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if self.exists(path):
+                return False
+            os.replace(temporary, self._full(path))
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(temporary.parent)

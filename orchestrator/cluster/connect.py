@@ -56,7 +56,8 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
     except Exception as error:  # Ray raises what its layers raise: RuntimeError, ConnectionError, its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         place = f"--address {address}" if address else "starting Ray on this machine"
-        way_out = "check the address and its token, or leave --address out" if address else "see the logs of Ray"
+        logs = "its logs are in /tmp/ray/session_latest/logs"
+        way_out = "check the address and its token, or leave --address out" if address else logs
         raise ClusterError(f"{place}: {reason}; {way_out}") from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it warns of metrics that it was told not to log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -32,6 +33,21 @@ def test_the_first_put_wins(home: Home) -> None:
     assert not home.put_first("a/m.json", b"second")
     assert home.read("a/m.json") == b"first"
     assert os.listdir(home.local / "a") == ["m.json"]  # no temporary file stays
+
+
+def test_the_first_put_wins_on_a_disk_without_links(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(source: Path, target: str) -> None:
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr(os, "link", link)
+    failure = errno.EPERM
+    assert home.put_first("a/m.json", b"first")
+    assert not home.put_first("a/m.json", b"second")
+    assert home.read("a/m.json") == b"first"
+    failure = errno.ENOSPC
+    with pytest.raises(OSError, match="No space"):
+        home.put_first("a/n.json", b"third")
+    assert os.listdir(home.local / "a") == ["m.json"]
 
 
 def test_the_first_of_many_racing_puts_wins_for_all(home: Home) -> None:
