@@ -16,7 +16,7 @@ from orchestrator.store import Keys, Manifest, Store, keys_of
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.errors import TrainingDiverged
-from trainers.evaluation import evaluate
+from trainers.evaluation import Accuracies, evaluate
 from trainers.snapshots import DamagedSnapshot, Progress, Weights
 from trainers.trial import train
 
@@ -53,8 +53,7 @@ def attempt_trial(
         manifest = store.manifest(attempt.key)
         if manifest is None:
             manifest = yield from _training(attempt, configs[0], keys[0], data, device, place)
-        for config, its_keys in zip(configs, keys, strict=True):
-            yield _evaluation(store, config, its_keys, manifest, data, device)
+        yield from _evaluations(store, list(zip(configs, keys, strict=True)), manifest, data, device)
         if attempt.begun:
             attempt.end("complete")
     except Exception as error:  # whatever it is, it is this trial's failure and not the sweep's
@@ -140,17 +139,29 @@ def _put(attempt: AttemptRecord, name: str, data: bytes) -> tuple[str, str]:
     return attempt.store.put_file(attempt.key, attempt.id, name, data)
 
 
-def _evaluation(
-    store: Store, config: TrialConfig, keys: Keys, manifest: Manifest, data: ImageTable, device: str
-) -> Event:
-    accuracies = store.accuracies(config, keys, manifest)
-    if accuracies is None:
-        path = manifest.weights(config)
-        stored = store.read_file(keys.training, path, manifest.files[path])
+def _evaluations(
+    store: Store, asked: list[tuple[TrialConfig, Keys]], manifest: Manifest, data: ImageTable, device: str
+) -> Iterator[Event]:
+    """Tests what is not in the store; evaluations of the same weights on the same episodes together."""
+    together: dict[tuple[Any, ...], list[tuple[TrialConfig, Keys]]] = {}
+    for config, keys in asked:
+        accuracies = store.accuracies(config, keys, manifest)
+        if accuracies is not None:
+            yield _tested(keys, accuracies)
+            continue
+        same = manifest.weights(config), config.test_queries, config.evaluation.episodes
+        together.setdefault(same, []).append((config, keys))
+    for (path, *_), group in together.items():
+        stored = store.read_file(group[0][1].training, path, manifest.files[path])
         if stored is None:
             raise DamagedSnapshot(
-                f"trainings/{keys.training}/{path} is gone or damaged; remove that training to redo it"
+                f"trainings/{group[0][1].training}/{path} is gone or damaged; remove that training to redo it"
             )
-        accuracies = evaluate(config, Weights.from_bytes(stored).params, data, device)
-        store.put_accuracies(config, keys, manifest, accuracies)
+        found = evaluate([config for config, _ in group], Weights.from_bytes(stored).params, data, device)
+        for (config, keys), accuracies in zip(group, found, strict=True):
+            store.put_accuracies(config, keys, manifest, accuracies)
+            yield _tested(keys, accuracies)
+
+
+def _tested(keys: Keys, accuracies: Accuracies) -> Event:
     return {"kind": "tested", "evaluation_key": keys.evaluation, "test_accuracy": float(accuracies.mean())}

@@ -15,6 +15,7 @@ from trainers.config import TrialConfig
 from trainers.datasets import DATASETS
 from trainers.datasets.image_file import open_image_file
 from trainers.episodes import check_data
+from trainers.memory import keep_freed_memory
 from trainers.registry import lookup
 
 
@@ -34,6 +35,7 @@ def run_single(
 
     from orchestrator.attempt import attempt_trial
 
+    keep_freed_memory()
     torch.set_num_threads(1)  # as in a sweep, so that the bits are the same
     home = open_home(home_url)
     store = Store(home)

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
+from trainers.closed_form.chain import Blocks
+from trainers.closed_form.layers import BATCH_NORM_EPS
 from trainers.config import BackboneConfig
 
 Params = Mapping[str, Tensor]
 """Parameters by name, ``<layer>.<parameter>``."""
-
-BATCH_NORM_EPS = 1e-5
 
 
 class Backbone(ABC):
@@ -37,6 +37,11 @@ class Backbone(ABC):
     @abstractmethod
     def feature_size(self) -> int:
         """Length of a feature vector."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> Blocks | None:
+        """What its layers do in terms of the closed form; None where that does not know them, and autograd is used."""
 
 
 class Conv4(Backbone):
@@ -87,6 +92,12 @@ class Conv4(Backbone):
     def feature_size(self) -> int:
         """Channels × pixels of the last map; channels where the map is averaged."""
         return self._config.width * (self._map_size if self._config.pooling == "max" else 1)
+
+    @property
+    def blocks(self) -> Blocks:
+        """As ``apply`` and ``features``."""
+        pooling = self._config.pooling == "max"
+        return Blocks(stride=1 if pooling else 2, pooling=pooling, mean=not pooling)
 
 
 def uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:

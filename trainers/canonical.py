@@ -11,12 +11,12 @@ import hashlib
 import json
 from typing import Any
 
-from trainers.config import EvaluationConfig, Frozen, TrialConfig
+from trainers.config import AlgorithmConfig, EvaluationConfig, Frozen, TrialConfig
 
-TRAINER_VERSION = 1
+TRAINER_VERSION = 2
 """Raised when the numbers of a training move; a golden trial in the tests says when."""
 
-EVALUATION_VERSION = 1
+EVALUATION_VERSION = 2
 """Raised when the numbers of an evaluation move."""
 
 KEY_DIGITS = 20
@@ -34,6 +34,10 @@ def training_identity(config: TrialConfig) -> dict[str, Any]:
     adapted = config.adapted_layers
     if not adapted:  # no inner loop: its settings can't act
         algorithm = {}
+    elif "inner_lr" in algorithm:
+        algorithm["inner_lr"] = _inner_lr(config, adapted)
+        if algorithm["inner_lr"] == AlgorithmConfig().inner_lr:
+            del algorithm["inner_lr"]
     if adapted != config.layers:
         algorithm["adapted_layers"] = sorted(adapted)
     sections = {
@@ -49,6 +53,13 @@ def training_identity(config: TrialConfig) -> dict[str, Any]:
     return identity
 
 
+def _inner_lr(config: TrialConfig, adapted: tuple[str, ...]) -> float | dict[str, float]:
+    """The rates that can act: one number where they are equal, otherwise by layer."""
+    rates = {layer: config.inner_lr[layer] for layer in adapted}
+    first = rates[adapted[0]]
+    return first if all(rate == first for rate in rates.values()) else rates
+
+
 def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
     """What decides an evaluation beside its training and dataset: JSON values, "as trained" resolved."""
     weights: Any = config.evaluation.weights
@@ -60,8 +71,10 @@ def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
     if config.test_inner_steps:
         identity["inner_steps"] = config.test_inner_steps
         identity["adapted_layers"] = sorted(config.test_adapted_layers)
-        if not config.adapted_layers:  # the training had no inner loop, so its key does not hold this
-            identity["inner_lr"] = config.algorithm.inner_lr
+        rate = _inner_lr(config, config.test_adapted_layers)
+        trained = _inner_lr(config, config.adapted_layers) if config.adapted_layers else None
+        if set(config.test_adapted_layers) - set(config.adapted_layers) and rate != trained:
+            identity["inner_lr"] = rate  # the training's key does not hold it
     if config.evaluation.episodes != EvaluationConfig().episodes:
         identity["episodes"] = config.evaluation.episodes
     return identity

@@ -79,8 +79,8 @@ class AlgorithmConfig(Frozen):
     """The inner loop in training."""
 
     name: str = "maml"
-    inner_lr: PositiveFloat = 0.4
-    """On the *mean* cross-entropy of the support set (the original code sums over ways)."""
+    inner_lr: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(strict=False)] = 0.4
+    """On the *mean* cross-entropy of the support set (the original code sums over ways); one, or one a layer."""
     inner_steps: int = Field(1, ge=1, le=1000)
     frozen_layers: Layers = 0
     """Layers without inner update in training: the first n body layers, or names. ANIL and NIL ignore it."""
@@ -154,6 +154,11 @@ class TrialConfig(Frozen):
             for layer in layers if isinstance(layers, tuple) else ():
                 if layer not in (*body, HEAD_LAYER):
                     raise ConfigError(f"{place}: unknown layer {layer!r}; {nearest(layer, (*body, HEAD_LAYER))}")
+        rates = self.algorithm.inner_lr
+        if isinstance(rates, tuple) and len(rates) != len(self.layers):
+            raise ConfigError(
+                f"algorithm.inner_lr: one value, or one for each of {', '.join(self.layers)}, got {len(rates)} values"
+            )
         return self
 
     @property
@@ -174,6 +179,12 @@ class TrialConfig(Frozen):
     def adapted_layers(self) -> tuple[str, ...]:
         """Layers that the inner loop updates in training and validation, input first."""
         return self.algorithm_entry.adapted_layers(self.backbone.layers, self._named(self.algorithm.frozen_layers))
+
+    @property
+    def inner_lr(self) -> dict[str, float]:
+        """Inner learning rate of every layer, input first."""
+        rates = self.algorithm.inner_lr
+        return dict(zip(self.layers, rates if isinstance(rates, tuple) else [rates] * len(self.layers), strict=True))
 
     @property
     def validation_heads(self) -> tuple[Head, ...]:

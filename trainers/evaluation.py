@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,19 @@ from torch import Tensor
 from trainers import heads
 from trainers.algorithms.algorithm import Head
 from trainers.backbones import Params
+from trainers.closed_form import meta as closed_form
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.episodes import test_sampler
-from trainers.inner_loop import adapt
-from trainers.meta_step import Task, as_task
+from trainers.inner_loop import InnerLoop, adapt
+from trainers.meta_step import say_autograd
 from trainers.network import Network, layer_of
+from trainers.tasks import Task, Tasks, as_tasks
 
 Accuracies = npt.NDArray[np.float64]
+
+EPISODES_AT_ONCE = 200
+"""Test episodes that are gathered at once; the results do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -29,68 +34,95 @@ class Adaptation:
     """How a network is fitted to a support set before it predicts."""
 
     head: Head
-    layers: tuple[str, ...]
-    inner_lr: float
-    inner_steps: int
+    loop: InnerLoop
+    """Has no steps where the head is ``nil``."""
+
+    @classmethod
+    def of_test(cls, config: TrialConfig) -> Adaptation:
+        """That of a config's test."""
+        return cls(config.test_head, InnerLoop.of_test(config))
 
 
-def predict(network: Network, params: Params, task: Task, adaptation: Adaptation) -> Tensor:
-    """Scores [query images, ways] of a task's query set: logits, or the NIL head's weights. No outer gradients."""
+def predict(network: Network, params: Params, tasks: Tasks, adaptations: Sequence[Adaptation]) -> list[Tensor]:
+    """Scores [tasks, query images, ways] by each way of adapting: logits, or the NIL head's weights.
+
+    No outer gradients. What several ways of adapting have in common is computed once.
+    """
+    if network.blocks is None:
+        say_autograd(network.name)
+        return [
+            torch.stack([predict_by_autograd(network, params, task, adaptation) for task in tasks])
+            for adaptation in adaptations
+        ]
+    chain = closed_form.Chain.of(network.blocks, network.layers, params)
+    loops = [None if adaptation.head == "nil" else adaptation.loop for adaptation in adaptations]
+    count = len(tasks.support_labels)
+    return [
+        found if loop else heads.nil(found[:, :count], tasks.support_labels, found[:, count:], network.ways)
+        for loop, found in zip(loops, closed_form.scores(chain, tasks, loops), strict=True)
+    ]
+
+
+def predict_by_autograd(network: Network, params: Params, task: Task, adaptation: Adaptation) -> Tensor:
+    """The reference of ``predict``, for one task: scores [query images, ways]."""
     if adaptation.head == "nil":
         with torch.no_grad():
             support, query = network.features(params, task.support), network.features(params, task.query)
             return heads.nil(support, task.support_labels, query, network.ways)
     leaves = {
-        name: value.detach().requires_grad_(layer_of(name) in adaptation.layers) for name, value in params.items()
+        name: value.detach().requires_grad_(layer_of(name) in adaptation.loop.layers) for name, value in params.items()
     }
-    adapted = adapt(
-        network,
-        leaves,
-        task.support,
-        task.support_labels,
-        layers=adaptation.layers,
-        inner_lr=adaptation.inner_lr,
-        inner_steps=adaptation.inner_steps,
-        second_order=False,
-    )
+    adapted = adapt(network, leaves, task.support, task.support_labels, replace(adaptation.loop, second_order=False))
     with torch.no_grad():
         return network.forward(adapted, task.query)
 
 
-def accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Share of images whose best score is their label's; an image with a score that is not finite is a mistake."""
-    correct = (scores.argmax(1) == labels) & scores.isfinite().all(1)
-    return correct.double().mean().item()
+def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
+    """Share of a task's images whose best score is their label's; one with a score that is not finite is a mistake.
+
+    Args:
+        scores: [tasks, images, ways].
+        labels: [images].
+
+    Returns:
+        float64 [tasks].
+    """
+    correct = (scores.argmax(2) == labels) & scores.isfinite().all(2)
+    return correct.double().mean(1)
 
 
 def validate(
-    network: Network, params: Params, tasks: Sequence[Task], adaptations: Iterable[Adaptation]
+    network: Network, params: Params, tasks: Tasks, adaptations: Sequence[Adaptation]
 ) -> tuple[float, dict[str, float]]:
     """Mean query loss of the linear head, and mean accuracy by head, over tasks."""
     loss = 0.0
     accuracies: dict[str, float] = {}
-    for adaptation in adaptations:
-        correct = []
-        for task in tasks:
-            scores = predict(network, params, task, adaptation)
-            correct.append(accuracy(scores, task.query_labels))
-            if adaptation.head == "linear":
-                loss += F.cross_entropy(scores, task.query_labels).item() / len(tasks)
-        accuracies[adaptation.head] = float(np.mean(correct))
+    labels = tasks.query_labels
+    for adaptation, scores in zip(adaptations, predict(network, params, tasks, adaptations), strict=True):
+        accuracies[adaptation.head] = accuracy(scores, labels).mean().item()
+        if adaptation.head == "linear":
+            loss = F.cross_entropy(scores.flatten(0, 1), labels.repeat(len(tasks))).item()
     return loss, accuracies
 
 
-def evaluate(config: TrialConfig, params: Params, data: ImageTable, device: str = "cpu") -> Accuracies:
-    """Accuracy of every test episode, in order: float64 [evaluation.episodes], fractions."""
-    network = Network(config, data.image_shape)
+def evaluate(configs: Sequence[TrialConfig], params: Params, data: ImageTable, device: str = "cpu") -> list[Accuracies]:
+    """Accuracy of every test episode, in order, for each config: float64 [evaluation.episodes], fractions.
+
+    Args:
+        configs: share training, queries and number of test episodes, and differ in how they adapt.
+        params: the trained weights.
+        data: the dataset.
+        device: where to calculate.
+    """
+    network = Network(configs[0], data.image_shape)
     params = {name: value.to(device) for name, value in params.items()}
     like = next(iter(params.values()))
-    sampler = test_sampler(config, data)
-    adaptation = Adaptation(
-        config.test_head, config.test_adapted_layers, config.algorithm.inner_lr, config.test_inner_steps
-    )
-    accuracies = np.empty(config.evaluation.episodes)
-    for index in range(config.evaluation.episodes):
-        task = as_task(sampler.episode(index), like)
-        accuracies[index] = accuracy(predict(network, params, task, adaptation), task.query_labels)
-    return accuracies
+    sampler = test_sampler(configs[0], data)
+    episodes = configs[0].evaluation.episodes
+    adaptations = [Adaptation.of_test(config) for config in configs]
+    found: list[list[Tensor]] = [[] for _ in configs]
+    for first in range(0, episodes, EPISODES_AT_ONCE):
+        tasks = as_tasks(sampler.episodes(range(first, min(first + EPISODES_AT_ONCE, episodes))), like)
+        for its, scores in zip(found, predict(network, params, tasks, adaptations), strict=True):
+            its.append(accuracy(scores, tasks.query_labels))
+    return [torch.cat(its).cpu().numpy() for its in found]

@@ -23,15 +23,15 @@ def linear(params: Params, features: Tensor) -> Tensor:
 
 
 def nil(support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
-    """Class weights [queries, ways] of the NIL head (Raghu et al. 2020, section 5.1; Vinyals et al. 2016, eq. 1).
+    """Class weights […, queries, ways] of the NIL head (Raghu et al. 2020, section 5.1; Vinyals et al. 2016, eq. 1).
 
     The cosine similarities of a query to the support features, through a softmax, weight the support's labels.
 
     Args:
-        support: features [support images, feature_size].
+        support: features […, support images, feature_size].
         labels: [support images], in 0 … ways − 1.
-        query: features [query images, feature_size].
+        query: features […, query images, feature_size].
         ways: number of classes.
     """
-    similarity = F.normalize(query, dim=1) @ F.normalize(support, dim=1).T
-    return similarity.softmax(dim=1) @ F.one_hot(labels, ways).to(similarity.dtype)
+    similarity = F.normalize(query, dim=-1) @ F.normalize(support, dim=-1).mT
+    return similarity.softmax(dim=-1) @ F.one_hot(labels, ways).to(similarity.dtype)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -11,24 +13,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers.backbones import Params
-from trainers.config import TrainingConfig, TrialConfig
-from trainers.episodes import Episode, Pixels
-from trainers.inner_loop import adapt
+from trainers.closed_form import meta as closed_form
+from trainers.config import TrainingConfig
+from trainers.inner_loop import InnerLoop, adapt
 from trainers.network import Network
-
-
-@dataclass(frozen=True)
-class Task:
-    """An episode as tensors on the device."""
-
-    support: Tensor
-    """[ways·shots, C, H, W]"""
-    support_labels: Tensor
-    """int64 [ways·shots], in 0 … ways − 1"""
-    query: Tensor
-    """[ways·queries, C, H, W]"""
-    query_labels: Tensor
-    """int64 [ways·queries]"""
+from trainers.tasks import Task, Tasks
 
 
 @dataclass(frozen=True)
@@ -43,38 +32,41 @@ class MetaGradient:
     """Share of query images classified correctly after adaptation."""
 
 
-def as_task(episode: Episode, like: Tensor) -> Task:
-    """An episode in the dtype and on the device of ``like``; pixels stay uint8 until here, then lie in [0, 1]."""
-    return Task(*_images_and_labels(episode.support, like), *_images_and_labels(episode.query, like))
-
-
-def _images_and_labels(pixels: Pixels, like: Tensor) -> tuple[Tensor, Tensor]:
-    ways, per_class = pixels.shape[:2]
-    flat = torch.from_numpy(pixels.reshape(ways * per_class, *pixels.shape[2:])).to(like.device)
-    images = flat.permute(0, 3, 1, 2).to(like.dtype).div_(255.0).contiguous()
-    return images, torch.arange(ways, device=like.device).repeat_interleave(per_class)
-
-
-def meta_gradient(network: Network, config: TrialConfig, params: Params, tasks: Sequence[Task]) -> MetaGradient:
+def meta_gradient(network: Network, params: Params, tasks: Tasks, loop: InnerLoop) -> MetaGradient:
     """Mean over tasks of ∇_θ L_query(θ_m(θ)): through the inner steps, or past them if first order.
 
-    One task at a time, so memory does not grow with the meta-batch.
+    In closed form where the backbone has one, otherwise by autograd. Memory does not grow with the meta-batch.
     """
+    if network.blocks is None:
+        say_autograd(network.name)
+        return meta_gradient_by_autograd(network, params, tasks, loop)
+    sums = closed_form.meta_gradient(closed_form.Chain.of(network.blocks, network.layers, params), tasks, loop)
+    gradient = {
+        name: sums.gradient[layer][short][0] / len(tasks)
+        for name in params
+        for layer, _, short in [name.partition(".")]
+    }
+    return MetaGradient(
+        gradient,
+        torch.cat(sums.losses).mean().item(),
+        torch.cat(sums.correct).sum().item() / (len(tasks) * len(tasks.query_labels)),
+    )
+
+
+@cache
+def say_autograd(backbone: str) -> None:
+    """Says once that a backbone is slower than it could be."""
+    logging.getLogger(__name__).warning("backbone %s has no closed form; its gradients are taken by autograd", backbone)
+
+
+def meta_gradient_by_autograd(network: Network, params: Params, tasks: Iterable[Task], loop: InnerLoop) -> MetaGradient:
+    """The reference of ``meta_gradient``: one task at a time, as algorithm 1 of Finn et al. (2017) reads."""
     names = list(params)
     total = {name: torch.zeros_like(value) for name, value in params.items()}
-    loss_sum = correct = images = 0.0
+    loss_sum = correct = images = count = 0.0
     for task in tasks:
         leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-        adapted = adapt(
-            network,
-            leaves,
-            task.support,
-            task.support_labels,
-            layers=config.adapted_layers,
-            inner_lr=config.algorithm.inner_lr,
-            inner_steps=config.algorithm.inner_steps,
-            second_order=not config.algorithm.first_order,
-        )
+        adapted = adapt(network, leaves, task.support, task.support_labels, loop)
         logits = network.forward(adapted, task.query)
         loss = F.cross_entropy(logits, task.query_labels)
         gradients = torch.autograd.grad(loss, [leaves[name] for name in names])
@@ -83,14 +75,14 @@ def meta_gradient(network: Network, config: TrialConfig, params: Params, tasks: 
         loss_sum += loss.item()
         correct += (logits.argmax(1) == task.query_labels).sum().item()
         images += len(logits)
-    mean = {name: value / len(tasks) for name, value in total.items()}
-    return MetaGradient(mean, loss_sum / len(tasks), correct / images)
+        count += 1
+    return MetaGradient({name: value / count for name, value in total.items()}, loss_sum / count, correct / images)
 
 
-def count_flops(network: Network, config: TrialConfig, params: Params, tasks: Sequence[Task]) -> int:
+def count_flops(network: Network, params: Params, tasks: Tasks, loop: InnerLoop) -> int:
     """Floating-point operations of the convolutions and matrix products of one meta-gradient; a function of shapes."""
     with FlopCounterMode(display=False) as counter:
-        meta_gradient(network, config, params, tasks[:1])
+        meta_gradient(network, params, tasks[:1], loop)
     return int(counter.get_total_flops()) * len(tasks)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from trainers import heads
 from trainers.algorithms.algorithm import HEAD_LAYER
 from trainers.backbones import BACKBONES, Backbone, Params
+from trainers.closed_form.chain import Blocks
 from trainers.config import TrialConfig
 
 
@@ -16,9 +17,15 @@ class Network:
 
     def __init__(self, config: TrialConfig, image_shape: tuple[int, int, int]) -> None:
         """``image_shape`` is (height, width, channels)."""
+        self.name = config.backbone.name
         self.layers = config.layers
         self.ways = config.episodes.ways
         self._backbone: Backbone = BACKBONES[config.backbone.name](config.backbone, image_shape)
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """What the body's blocks do, where the closed form knows them."""
+        return self._backbone.blocks
 
     def init(self, seed: int) -> dict[str, Tensor]:
         """Parameters as a function of the seed alone: float32 on the CPU, in layer order."""

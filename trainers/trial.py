@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from trainers.datasets.image_file import ImageTable
 from trainers.episodes import check_data, training_sampler, validation_sampler
 from trainers.errors import TrainingDiverged
 from trainers.evaluation import Accuracies, Adaptation, evaluate, validate
-from trainers.meta_step import Adam, as_task, count_flops, meta_gradient
+from trainers.inner_loop import InnerLoop
+from trainers.meta_step import Adam, count_flops, meta_gradient
 from trainers.network import Network
 from trainers.snapshots import Progress, Validation, Weights
+from trainers.tasks import as_tasks
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,17 @@ def train(
     like = next(iter(optimizer.params.values()))
     episodes = training_sampler(config, data)
     validation = validation_sampler(config, data)
-    validation_tasks = [as_task(validation.episode(index), like) for index in range(settings.validation_episodes)]
-    algorithm = config.algorithm
-    adaptations = [
-        Adaptation(head, config.adapted_layers, algorithm.inner_lr, algorithm.inner_steps)
-        for head in config.validation_heads
-    ]
+    validation_tasks = as_tasks(validation.episodes(range(settings.validation_episodes)), like)
+    loop = InnerLoop.of_training(config)
+    validation_loop = replace(loop, second_order=False)
+    adaptations = [Adaptation(head, validation_loop) for head in config.validation_heads]
     progress = start
     losses: list[float] = []
     accuracies: list[float] = []
     for iteration in range(done, settings.iterations):
         first = iteration * settings.meta_batch
-        tasks = [as_task(episode, like) for episode in episodes.episodes(range(first, first + settings.meta_batch))]
-        result = meta_gradient(network, config, optimizer.params, tasks)
+        tasks = as_tasks(episodes.episodes(range(first, first + settings.meta_batch)), like)
+        result = meta_gradient(network, optimizer.params, tasks, loop)
         if not math.isfinite(result.loss):
             raise TrainingDiverged(f"the training loss is {result.loss} at iteration {iteration + 1}")
         optimizer.step(result.gradient)
@@ -86,7 +86,7 @@ def train(
             moments=optimizer.moments(),
             best=_best(progress, point, Weights(iteration + 1, params)),
             curve=(*(progress.curve if progress else ()), point),
-            flops=progress.flops if progress else count_flops(network, config, params, tasks),
+            flops=progress.flops if progress else count_flops(network, params, tasks, loop),
         )
         yield progress
 
@@ -126,4 +126,5 @@ def run_trial(
     for progress in train(config, data, start, device):
         report(progress)
     assert progress is not None  # a training has at least one validation
-    return TrialResult(progress, evaluate(config, chosen_weights(config, progress).params, data, device))
+    (accuracies,) = evaluate([config], chosen_weights(config, progress).params, data, device)
+    return TrialResult(progress, accuracies)

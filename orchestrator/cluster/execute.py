@@ -105,7 +105,9 @@ def run_request(request: Request) -> Iterator[Event]:
 
         from orchestrator.attempt import attempt_trial
         from trainers.datasets.image_file import open_image_file
+        from trainers.memory import keep_freed_memory
 
+        keep_freed_memory()
         torch.set_num_threads(request.threads)
         configs = [TrialConfig.model_validate_json(text) for text in request.configs]
         store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))

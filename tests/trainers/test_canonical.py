@@ -34,8 +34,8 @@ def test_keys_are_pinned() -> None:
     assert evaluation() == PINNED_EVALUATION
 
 
-PINNED_TRAINING = "9530b0bb90293e66dd1e-500"
-PINNED_EVALUATION = "fdffc88b177c0647c40c"
+PINNED_TRAINING = "1aad9b0639ed6dc0a0f0-500"
+PINNED_EVALUATION = "1863fd1ff82e8357287f"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,19 @@ def test_a_rate_that_only_the_test_uses_is_in_the_evaluation_key() -> None:
     assert evaluation(**nothing, algorithm__inner_lr=0.01) == evaluation(**nothing)
 
 
+def test_rates_by_layer_count_where_they_act() -> None:
+    """One rate is five equal ones; the rates of layers that stand still are not in the key of a training."""
+    assert training(algorithm__inner_lr=(0.4,) * 5) == training()
+    assert training(algorithm__inner_lr=(0.1,) * 5) == training(algorithm__inner_lr=0.1) != training()
+    assert training(algorithm__inner_lr=(0.1, 0.4, 0.4, 0.4, 0.4)) != training()
+    anil, all_adapt = {"algorithm__name": "anil"}, {"evaluation__frozen_layers": 0}
+    by_layer = {"algorithm__inner_lr": (0.1, 0.2, 0.3, 0.1, 0.4)}
+    assert training(**anil, **by_layer) == training(**anil)
+    assert evaluation(**anil, **by_layer) == evaluation(**anil)
+    assert evaluation(**anil, **all_adapt, **by_layer) != evaluation(**anil, **all_adapt)
+    assert config(**anil, **by_layer).inner_lr["conv3"] == 0.3
+
+
 def test_nil_selects_its_weights_by_its_own_head() -> None:
     """A NIL trial and an ANIL trial tested without head share a training, but not the choice of the best weights."""
     nil, anil = {"algorithm__name": "nil"}, {"algorithm__name": "anil", "evaluation__head": "nil"}
@@ -173,6 +186,8 @@ def test_flatten_has_every_leaf_as_asked() -> None:
         ({"dataset__name": "omniglott"}, "did you mean 'omniglot'"),
         ({"dataset__split": "script"}, "did you mean 'scripts'"),
         ({"algorithm__inner_lr": float("nan")}, "inner_lr"),
+        ({"algorithm__inner_lr": (0.4, 0.4)}, "got 2 values"),
+        ({"algorithm__inner_lr": (0.4, 0.4, 0.4, 0.4, -1.0)}, "greater than 0"),
         ({"training__meta_batch": True}, "meta_batch"),
     ],
     ids=str,

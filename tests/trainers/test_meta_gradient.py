@@ -12,9 +12,10 @@ from torch import Tensor
 
 from trainers.config import TrialConfig
 from trainers.episodes import Episode
-from trainers.inner_loop import adapt
-from trainers.meta_step import Task, as_task, meta_gradient
+from trainers.inner_loop import InnerLoop, adapt
+from trainers.meta_step import MetaGradient, meta_gradient, meta_gradient_by_autograd
 from trainers.network import Network, layer_of
+from trainers.tasks import Task, Tasks, as_tasks
 
 EPSILON = 1e-6  # small enough that no ReLU or maximum changes sides
 
@@ -30,7 +31,14 @@ def small_config(**algorithm: Any) -> TrialConfig:
     )
 
 
-def float64_setting(config: TrialConfig, channels: int = 1) -> tuple[Network, dict[str, Tensor], list[Task]]:
+METHODS = {"closed form": meta_gradient, "autograd": meta_gradient_by_autograd}
+
+
+def gradient_of(method: str, network: Any, config: TrialConfig, params: Any, tasks: Any) -> MetaGradient:
+    return METHODS[method](network, params, tasks, InnerLoop.of_training(config))
+
+
+def float64_setting(config: TrialConfig, channels: int = 1) -> tuple[Network, dict[str, Tensor], Tasks]:
     rng = np.random.default_rng(5)
     network = Network(config, (18, 17, channels))
     params = {name: value.double() for name, value in network.init(3).items()}
@@ -43,7 +51,7 @@ def float64_setting(config: TrialConfig, channels: int = 1) -> tuple[Network, di
         Episode(rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, 256, shape, dtype=np.uint8))
         for _ in range(2)
     ]
-    return network, params, [as_task(episode, params["head.bias"]) for episode in episodes]
+    return network, params, as_tasks(episodes, params["head.bias"])
 
 
 CASES = [
@@ -60,10 +68,11 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_second_order_is_the_derivative_of_the_query_loss(case: dict[str, Any], channels: int) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_second_order_is_the_derivative_of_the_query_loss(case: dict[str, Any], channels: int, method: str) -> None:
     config = small_config(**case)
     network, params, tasks = float64_setting(config, channels)
-    found = meta_gradient(network, config, params, tasks).gradient
+    found = gradient_of(method, network, config, params, tasks).gradient
     generator = torch.Generator().manual_seed(1)
     for layer in network.layers:  # one random direction in each layer
         direction = {
@@ -72,7 +81,8 @@ def test_second_order_is_the_derivative_of_the_query_loss(case: dict[str, Any], 
             if layer_of(name) == layer
         }
         losses = [
-            meta_gradient(
+            gradient_of(
+                method,
                 network,
                 config,
                 params | {name: params[name] + sign * EPSILON * step for name, step in direction.items()},
@@ -86,11 +96,12 @@ def test_second_order_is_the_derivative_of_the_query_loss(case: dict[str, Any], 
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_first_order_is_the_query_gradient_at_the_adapted_parameters(case: dict[str, Any]) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_first_order_is_the_query_gradient_at_the_adapted_parameters(case: dict[str, Any], method: str) -> None:
     config = small_config(first_order=True, **case)
     network, params, tasks = float64_setting(config)
-    found = meta_gradient(network, config, params, tasks[:1]).gradient
-    task = tasks[0]
+    found = gradient_of(method, network, config, params, tasks[:1]).gradient
+    task = next(iter(tasks))
     theta = {name: value.clone() for name, value in params.items()}
     for _ in range(config.algorithm.inner_steps):
         leaves = {name: value.clone().requires_grad_() for name, value in theta.items()}
@@ -105,11 +116,13 @@ def test_first_order_is_the_query_gradient_at_the_adapted_parameters(case: dict[
         torch.testing.assert_close(found[name], leaf.grad, rtol=1e-9, atol=1e-12)
 
 
-def test_orders_differ_where_something_adapts() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_orders_differ_where_something_adapts(method: str) -> None:
     second = small_config(name="anil", inner_steps=2)
     network, params, tasks = float64_setting(second)
-    one = meta_gradient(network, second, params, tasks).gradient["conv4.weight"]
-    other = meta_gradient(network, small_config(name="anil", inner_steps=2, first_order=True), params, tasks)
+    one = gradient_of(method, network, second, params, tasks).gradient["conv4.weight"]
+    first = small_config(name="anil", inner_steps=2, first_order=True)
+    other = gradient_of(method, network, first, params, tasks)
     assert not torch.allclose(one, other.gradient["conv4.weight"], rtol=1e-3)
 
 
@@ -153,7 +166,7 @@ def test_softmax_regression_by_hand() -> None:
     tensors = (support, support_labels, query, query_labels)
     task = Task(*(torch.from_numpy(np.ascontiguousarray(array)) for array in tensors))
     config = TrialConfig.model_validate({"algorithm": {"name": "anil", "inner_lr": alpha, "inner_steps": 1}})
-    found = meta_gradient(SoftmaxRegression(), config, params, [task]).gradient  # type: ignore[arg-type]
+    found = gradient_of("autograd", SoftmaxRegression(), config, params, [task]).gradient
     np.testing.assert_allclose(found["head.weight"].numpy(), expected[:, :size], rtol=1e-12)
     np.testing.assert_allclose(found["head.bias"].numpy(), expected[:, size], rtol=1e-12)
 
@@ -163,25 +176,19 @@ def test_adapt_moves_only_the_chosen_layers() -> None:
     network, params, tasks = float64_setting(config)
     for layers in (("conv2", "head"), ("head",), ("conv1",), ()):
         leaves = {name: value.requires_grad_(layer_of(name) in layers) for name, value in params.items()}
-        adapted = adapt(
-            network,
-            leaves,
-            tasks[0].support,
-            tasks[0].support_labels,
-            layers=layers,
-            inner_lr=0.1,
-            inner_steps=2,
-            second_order=False,
-        )
+        task = next(iter(tasks))
+        loop = InnerLoop(layers, dict.fromkeys(network.layers, 0.1), steps=2, second_order=False)
+        adapted = adapt(network, leaves, task.support, task.support_labels, loop)
         moved = {layer_of(name) for name in params if not torch.equal(adapted[name], params[name])}
         assert moved == set(layers)
 
 
-def test_meta_gradient_is_the_mean_over_tasks() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_meta_gradient_is_the_mean_over_tasks(method: str) -> None:
     config = small_config(inner_steps=2)
     network, params, tasks = float64_setting(config)
-    both = meta_gradient(network, config, params, tasks)
-    singles = [meta_gradient(network, config, params, [task]) for task in tasks]
+    both = gradient_of(method, network, config, params, tasks)
+    singles = [gradient_of(method, network, config, params, tasks[i : i + 1]) for i in range(2)]
     assert both.loss == pytest.approx(np.mean([single.loss for single in singles]))
     for name in params:
         torch.testing.assert_close(both.gradient[name], (singles[0].gradient[name] + singles[1].gradient[name]) / 2)

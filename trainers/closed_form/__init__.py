@@ -1,0 +1,12 @@
+"""MAML's meta-gradient without an autograd graph: every layer knows its forward pass, its gradient, and the gradient's
+derivative along a direction.
+
+For a chunk of tasks the inner loop is m gradients, P ← P − lr ∘ ∇L_support(P); the outer gradient is then carried back
+by m Hessian-vector products, v ← v − ∇²L_support(P_j) (lr ∘ v), from v = ∇L_query(P_m), each computed forward over
+reverse. Hence only ordinary convolutions run, where autograd's double backward takes ill-shaped ones.
+
+``layers.py`` blocks of conv, batch norm, ReLU and pooling, and the head, each as a *pass*; ``chain.py`` passes of a
+stretch of layers; ``meta.py`` the inner loop, its adjoint and predictions, over tasks in chunks.
+
+Equal to ``trainers.inner_loop`` with autograd, up to rounding.
+"""
