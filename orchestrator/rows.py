@@ -220,8 +220,8 @@ def results(name: str, home: str = "./runs") -> pa.Table:
 
 
 def _cell(value: Any) -> Any:
-    """Lists (of layers) as one string, so that a column has one type."""
-    return "+".join(value) if isinstance(value, list) else value
+    """Lists (of layers, of rates) as one string, so that a column has one type."""
+    return "+".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _array(values: list[Any]) -> pa.Array:

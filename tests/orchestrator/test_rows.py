@@ -66,13 +66,14 @@ def test_a_search_counts_what_is_not_proposed_yet(spec_file: Any) -> None:
 def test_table_has_every_leaf_as_asked(tmp_path: Path) -> None:
     rows = [
         row(0, frozen_layers=2),
-        row(1, frozen_layers=("conv1", "head"), accuracy=0.25),
+        row(1, frozen_layers=("conv1", "head"), inner_lr=(0.1, 0.1, 0.1, 0.1, 0.4), accuracy=0.25),
         row(2, "failed", name="nil", frozen_layers=0),
     ]
     made = table("s", rows)
     keys = ["sweep", "number", "training_key", "evaluation_key", "state", "seed"]
     assert made.column_names == [*keys, *flatten(TrialConfig()), *METRICS, "error"]
     assert made["algorithm.frozen_layers"].to_pylist() == ["2", "conv1+head", "0"]
+    assert made["algorithm.inner_lr"].to_pylist() == ["0.4", "0.1+0.1+0.1+0.1+0.4", "0.4"]
     assert made["validation_accuracy"].to_pylist() == [0.5, 0.25, None]
     assert made["error"].to_pylist() == [None, None, "why"]
 
