@@ -36,6 +36,7 @@ check: setup  ## Lint, formatting and types
 	$(BIN)/mypy
 
 bench: setup  ## Run every benchmarks/*.py, one after another
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@set -e; ran=; for file in benchmarks/*.py; do \
 	  if [ -e "$$file" ]; then ran=1; echo "== $$file"; $(BIN)/python "$$file"; fi; \
 	done; [ -n "$$ran" ] || { echo "bench: there is no benchmarks/*.py" >&2; exit 1; }

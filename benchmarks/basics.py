@@ -22,8 +22,10 @@ from orchestrator.spec import load_spec
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable, open_image_file
 from trainers.episodes import training_sampler
-from trainers.meta_step import as_task, meta_gradient
+from trainers.inner_loop import InnerLoop
+from trainers.meta_step import meta_gradient
 from trainers.network import Network
+from trainers.tasks import Tasks, as_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,12 +58,20 @@ def steps(data: ImageTable) -> None:
     sampler = training_sampler(configs["maml"], data)
     network = Network(configs["maml"], data.image_shape)
     params = network.init(0)
-    tasks = [as_task(episode, params["head.bias"]) for episode in sampler.episodes(range(4))]
+
+    def gather() -> Tasks:
+        return as_tasks(sampler.episodes(range(4)), params["head.bias"])
+
+    loops = {name: InnerLoop.of_training(config) for name, config in configs.items()}
     timed = in_turns(
         {
-            "meta-gradient, MAML, 4 tasks, one thread": lambda: meta_gradient(network, configs["maml"], params, tasks),
-            "meta-gradient, ANIL, 4 tasks, one thread": lambda: meta_gradient(network, configs["anil"], params, tasks),
-            "gathering those 4 episodes": lambda: sampler.episodes(range(4)),
+            "meta-gradient, MAML, 4 tasks, one thread": partial(
+                meta_gradient, network, params, gather(), loops["maml"]
+            ),
+            "meta-gradient, ANIL, 4 tasks, one thread": partial(
+                meta_gradient, network, params, gather(), loops["anil"]
+            ),
+            "gathering those 4 episodes": gather,
         },
         rounds=30,
     )

@@ -9,8 +9,9 @@ the support from the front of a class's images and the queries from the back. So
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,14 @@ TEST_SEED = 1_000_033
 """Seed of the test episodes of every trial."""
 
 Pixels = npt.NDArray[np.uint8]
+
+_QUARTER_TURNS: tuple[Callable[[Pixels], Pixels], ...] = (
+    lambda images: images,
+    lambda images: images[:, :, ::-1].swapaxes(1, 2),
+    lambda images: images[:, ::-1, ::-1],
+    lambda images: images.swapaxes(1, 2)[:, :, ::-1],
+)
+"""``np.rot90`` of [images, height, width, channels] by 0 … 3 turns, in a tenth of its time."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,8 @@ class EpisodeSampler:
         """Rows of episode ``index``: support [ways, shots], query [ways, queries]; quarter turns [ways]."""
         candidates = self.data.splits[self.split][self.part]
         stream = self._stream(index)
-        order = np.argsort(stream.random_raw(len(candidates)), kind="stable")[: self.ways]
-        turns = (stream.random_raw(len(candidates)) >> np.uint64(62)).astype(np.int64)[order]
+        order = _first(stream.random_raw(len(candidates)), self.ways)
+        turns = (stream.random_raw(len(candidates))[order] >> np.uint64(62)).astype(np.int64)
         support = np.empty((self.ways, self.shots), np.int64)
         query = np.empty((self.ways, self.queries), np.int64)
         for label, candidate in enumerate(order):
@@ -69,22 +78,33 @@ class EpisodeSampler:
     def episode(self, index: int) -> Episode:
         """Episode ``index``, gathered from the table."""
         support, query, turns = self.rows(index)
-        return Episode(self._gather(support, turns), self._gather(query, turns))
+        images = self._gather(np.concatenate([support, query], axis=1), turns)
+        return Episode(images[:, : self.shots], images[:, self.shots :])
 
     def episodes(self, indices: Iterable[int]) -> list[Episode]:
         """Several episodes, in the order asked."""
         return [self.episode(index) for index in indices]
 
-    def _stream(self, index: int) -> np.random.Philox:
+    @cached_property
+    def _key(self) -> int:
         address = f"{self.data.fingerprint}/{self.split}/{self.part}/{self.seed}"
-        key = int.from_bytes(hashlib.sha256(address.encode()).digest()[:16], "little")
-        return np.random.Philox(key=key, counter=index << 64)  # 2**64 blocks of its own for every episode
+        return int.from_bytes(hashlib.sha256(address.encode()).digest()[:16], "little")
+
+    def _stream(self, index: int) -> np.random.Philox:
+        return np.random.Philox(key=self._key, counter=index << 64)  # 2**64 blocks of its own for every episode
 
     def _gather(self, rows: npt.NDArray[np.int64], turns: npt.NDArray[np.int64]) -> Pixels:
         images = self.data.pixels[rows]
         for label in np.flatnonzero(turns):
-            images[label] = np.rot90(images[label], turns[label], axes=(1, 2))
+            images[label] = _QUARTER_TURNS[turns[label]](images[label])
         return images
+
+
+def _first(numbers: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.int64]:
+    """Where the ``count`` smallest numbers are, smallest first; equal ones in the order of a stable sort."""
+    bound = np.partition(numbers, count - 1)[count - 1]
+    places = np.flatnonzero(numbers <= bound)
+    return places[np.argsort(numbers[places], kind="stable")][:count]
 
 
 def training_sampler(config: TrialConfig, data: ImageTable) -> EpisodeSampler:

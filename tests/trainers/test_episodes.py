@@ -9,7 +9,7 @@ import pytest
 
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
-from trainers.episodes import EpisodeSampler, check_data, training_sampler, validation_sampler
+from trainers.episodes import EpisodeSampler, _first, check_data, training_sampler, validation_sampler
 from trainers.episodes import test_sampler as sampler_of_tests
 from trainers.errors import DatasetError
 
@@ -64,6 +64,13 @@ def test_shots_ways_and_queries_are_nested(sampler: EpisodeSampler) -> None:
         assert np.array_equal(support, more_support[:5, :2])
         assert np.array_equal(query, more_query[:5, :3])
         assert np.array_equal(turns, more_turns[:5])
+
+
+def test_the_first_classes_are_those_of_a_stable_sort() -> None:
+    rng = np.random.default_rng(3)
+    for count in (1, 2, 7, 50):
+        numbers = rng.integers(0, 30, 50, dtype=np.uint64)  # many are equal
+        assert _first(numbers, count).tolist() == np.argsort(numbers, kind="stable")[:count].tolist()
 
 
 def test_support_and_query_share_no_image_and_labels_are_classes(sampler: EpisodeSampler) -> None:

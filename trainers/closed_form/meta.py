@@ -16,8 +16,8 @@ from trainers.closed_form.layers import Gradients
 from trainers.inner_loop import InnerLoop
 from trainers.tasks import Tasks
 
-FLOATS_A_CHUNK = 5_000_000
-"""Numbers of a chunk's largest map, or of its weights: enough tasks to keep the kernels busy."""
+FLOATS_A_CHUNK = 2_500_000
+"""Numbers of a chunk's largest kept map, or of its weights: enough tasks to keep the kernels busy, not much more."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Chain:
     def chunks(self, tasks: int, images: int, pixels: int) -> Iterator[slice]:
         """Slices of tasks, as even as can be, by shapes alone: ``images`` a task of ``pixels`` each."""
         weight = self.params[self.layers[0]]["weight"]
-        largest = images * weight.shape[1] * pixels // self.blocks.stride**2
+        largest = images * weight.shape[1] * pixels // 4  # what the first block leaves, pooled or strided
         weights = sum(value.numel() for its in self.params.values() for value in its.values())
         size = max(1, FLOATS_A_CHUNK // max(largest, weights))
         size = math.ceil(tasks / math.ceil(tasks / size))
