@@ -326,7 +326,7 @@ def test_chunks_are_bounded_and_even() -> None:
     network, params, _ = setting(width=32)
     assert network.blocks is not None
     chain = meta.Chain.of(network.blocks, network.layers, params)
-    pixels = meta.FLOATS_A_CHUNK // 32 // 10
+    pixels = 4 * meta.FLOATS_A_CHUNK // 32 // 10
     for tasks in (1, 7, 10, 11, 32, 1000):
         chunks = [part.stop - part.start for part in chain.chunks(tasks, 1, pixels)]
         assert sum(chunks) == tasks

@@ -87,6 +87,8 @@ class ImageBlockPass:
         tasks, _, positions = self._x.columns.shape
         pixels = self._x.size[0] * self._x.size[1]
         images = positions // pixels
+        if self._x.columns.is_cuda:  # launches cost more there than a large map
+            return [(slice(0, tasks), slice(0, images))]
         budget = max(1, FLOATS_A_PIECE // (pixels * self._shape[1]))  # in images
         if budget >= images:
             block = budget // images

@@ -16,7 +16,7 @@ from trainers.closed_form.layers import Gradients
 from trainers.inner_loop import InnerLoop
 from trainers.tasks import Tasks
 
-FLOATS_A_CHUNK = 2_500_000
+FLOATS_A_CHUNK = 1_250_000
 """Numbers of a chunk's largest kept map, or of its weights: enough tasks to keep the kernels busy, not much more."""
 
 
