@@ -2,9 +2,9 @@
 
 Everything runs on one thread, in turns: in each round every variant takes one step, so that what a busy machine does to
 one it does to all. Times are process CPU time; ratios are medians of the rounds' ratios. Peers come from the extra
-``bench`` and get images as a torch ``DataLoader`` gives them: float32, contiguous, channels first.
+``bench`` and get images as a torch ``DataLoader`` gives them, channels first, unless ``--peer-layout`` says otherwise.
 
-    python benchmarks/meta_step.py [--json] [--rounds N] [--settings NAME …]
+    python benchmarks/meta_step.py [--json] [--rounds N] [--settings NAME …] [--peer-layout channels_last]
 """
 
 from __future__ import annotations
@@ -105,12 +105,22 @@ def make_case(setting: Setting, algorithm: str, dtype: torch.dtype = torch.float
     return Case(config, network, params, as_tasks(episodes, params["head.bias"]), InnerLoop.of_training(config))
 
 
-def steps_of(case: Case) -> dict[str, Step]:
+def in_memory_as(layout: str, images: torch.Tensor) -> torch.Tensor:
+    """Images [n, C, H, W] with their channels first or last in memory; torch picks its kernels by that."""
+    if layout == "channels_first":
+        return images.contiguous()
+    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
+def steps_of(case: Case, layout: str = "channels_first") -> dict[str, Step]:
     """A meta-step of every variant; a peer's without making its module, ours with making the tasks' float images."""
     setting, anil = case.config, case.config.algorithm.name == "anil"
     rate, steps = setting.algorithm.inner_lr, setting.algorithm.inner_steps
     module = Network(case.params, setting.backbone.pooling == "max")
-    tasks = [replace(task, support=task.support.contiguous(), query=task.query.contiguous()) for task in case.tasks]
+    tasks = [
+        replace(task, support=in_memory_as(layout, task.support), query=in_memory_as(layout, task.query))
+        for task in case.tasks
+    ]
 
     def peer(step: Callable[..., None]) -> None:
         module.zero_grad()
@@ -172,10 +182,10 @@ def print_peak(name: str, variant: str) -> None:
     print(int(peak.split()[1]) / 1024)
 
 
-def measure(name: str, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+def measure(name: str, rounds: int, layout: str, say: Callable[[str], None]) -> dict[str, Any]:
     """One line of the table."""
     case = make_case(*SETTINGS[name])
-    ms = in_turns(steps_of(case), rounds)
+    ms = in_turns(steps_of(case, layout), rounds)
     peak = median([gemm_gflops(rounds) for _ in range(3)])
     gflop = count_flops(case.network, case.params, case.tasks, case.loop) / 1e9
     found = {
@@ -256,6 +266,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--peer-layout", choices=["channels_first", "channels_last"], default="channels_first")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -271,7 +282,7 @@ def main() -> None:
     say("ms of CPU time (quartiles); ratio = learn2learn / ours; error in float64; share of a GEMM's rate;")
     say("peak MB of a process: ours / learn2learn / before the step")
     say(f"{'':12s} {'ours':>7s} {'reference':>17s} " + " ".join(f"{peer.split()[0]:>9s}" for peer in PEERS))
-    settings = {name: measure(name, asked.rounds, say) for name in asked.settings}
+    settings = {name: measure(name, asked.rounds, asked.peer_layout, say) for name in asked.settings}
     layers = frozen(asked.rounds)
     for name in ("omni", "mini"):
         ms = ", ".join(f"{row['ms']:.0f}" for row in layers if row["setting"] == name)

@@ -142,21 +142,22 @@ def _put(attempt: AttemptRecord, name: str, data: bytes) -> tuple[str, str]:
 def _evaluations(
     store: Store, asked: list[tuple[TrialConfig, Keys]], manifest: Manifest, data: ImageTable, device: str
 ) -> Iterator[Event]:
-    """Tests what is not in the store; evaluations of the same weights on the same episodes together."""
-    together: dict[tuple[Any, ...], list[tuple[TrialConfig, Keys]]] = {}
+    """Tests what is not in the store; evaluations of the same weights on the same episodes together, so that a kill
+    costs all of those, but what they share is calculated once."""
+    together: dict[tuple[Any, ...], dict[str, tuple[TrialConfig, Keys]]] = {}
     for config, keys in asked:
         accuracies = store.accuracies(config, keys, manifest)
         if accuracies is not None:
             yield _tested(keys, accuracies)
             continue
         same = manifest.weights(config), config.test_queries, config.evaluation.episodes
-        together.setdefault(same, []).append((config, keys))
-    for (path, *_), group in together.items():
-        stored = store.read_file(group[0][1].training, path, manifest.files[path])
+        together.setdefault(same, {})[keys.evaluation] = config, keys
+    for (path, *_), by_key in together.items():
+        group = list(by_key.values())
+        training = group[0][1].training
+        stored = store.read_file(training, path, manifest.files[path])
         if stored is None:
-            raise DamagedSnapshot(
-                f"trainings/{group[0][1].training}/{path} is gone or damaged; remove that training to redo it"
-            )
+            raise DamagedSnapshot(f"trainings/{training}/{path} is gone or damaged; remove that training to redo it")
         found = evaluate([config for config, _ in group], Weights.from_bytes(stored).params, data, device)
         for (config, keys), accuracies in zip(group, found, strict=True):
             store.put_accuracies(config, keys, manifest, accuracies)

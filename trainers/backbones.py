@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from trainers.closed_form.chain import Blocks
-from trainers.closed_form.layers import BATCH_NORM_EPS
+from trainers.closed_form.blocks import BATCH_NORM_EPS, Blocks
 from trainers.config import BackboneConfig
 
 Params = Mapping[str, Tensor]

@@ -8,7 +8,7 @@ from torch import Tensor
 from trainers import heads
 from trainers.algorithms.algorithm import HEAD_LAYER
 from trainers.backbones import BACKBONES, Backbone, Params
-from trainers.closed_form.chain import Blocks
+from trainers.closed_form.blocks import Blocks
 from trainers.config import TrialConfig
 
 

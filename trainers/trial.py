@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
+from trainers.device import settle
 from trainers.episodes import check_data, training_sampler, validation_sampler
 from trainers.errors import TrainingDiverged
 from trainers.evaluation import Accuracies, Adaptation, evaluate, validate
@@ -44,9 +44,7 @@ def train(
         TrainingDiverged: a training or validation loss that is not finite; names the iteration.
     """
     check_data(config, data)
-    if device.startswith("cuda"):  # the same bits each time, and float32 as on the CPU
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.allow_tf32 = False
+    settle(device)
     settings = config.training
     network = Network(config, data.image_shape)
     done = start.iteration if start else 0

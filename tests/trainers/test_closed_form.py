@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from trainers.datasets.image_file import ImageTable
 from trainers.episodes import Episode
 from trainers.evaluation import Adaptation, evaluate, predict, predict_by_autograd
 from trainers.inner_loop import InnerLoop
-from trainers.meta_step import count_flops, meta_gradient, meta_gradient_by_autograd
+from trainers.meta_step import count_flops, meta_gradient, meta_gradient_by_autograd, say_autograd
 from trainers.network import Network
 from trainers.tasks import Tasks, as_tasks
 from trainers.trial import train
@@ -136,13 +139,18 @@ def test_a_dropped_term_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_float32_is_as_good_as_autograd() -> None:
-    network, params, tasks = setting(size=(28, 28), width=8, dtype=torch.float32)
-    exact = {name: value.double() for name, value in params.items()}
-    truth = meta_gradient_by_autograd(network, exact, replace(tasks, dtype=torch.float64), loop(*ALL)).gradient
-    for method in (meta_gradient, meta_gradient_by_autograd):
-        for name, value in method(network, params, tasks, loop(*ALL)).gradient.items():
-            error = (value.double() - truth[name]).norm() / truth[name].norm()
-            assert error < 1e-3, (method.__name__, name)
+    """Over several networks: one in a few has a maximum so near another that rounding decides, for either method."""
+    errors: dict[str, list[float]] = {"ours": [], "autograd": []}
+    for seed in range(7):
+        network, _, tasks = setting(size=(28, 28), width=8, dtype=torch.float32)
+        params = network.init(seed)
+        exact = {name: value.double() for name, value in params.items()}
+        truth = meta_gradient_by_autograd(network, exact, replace(tasks, dtype=torch.float64), loop(*ALL)).gradient
+        methods = {"ours": meta_gradient, "autograd": meta_gradient_by_autograd}
+        for name, method in methods.items():
+            found = method(network, params, tasks, loop(*ALL)).gradient
+            errors[name].append(max(((found[n].double() - truth[n]).norm() / truth[n].norm()).item() for n in truth))
+    assert np.median(errors["ours"]) < 5 * np.median(errors["autograd"]) < 1e-3
 
 
 # --- one layer: tangents and gradients by finite differences
@@ -249,16 +257,62 @@ def test_layouts_and_their_adjoints(mean: bool, grouped: bool) -> None:
 
 
 def test_patches_have_the_moments_of_the_convolution() -> None:
-    images = torch.rand(2, 3, 2, 10, 7, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    """Up to the constant that is taken off a channel, which is the same at the border as elsewhere."""
+    images = torch.rand(2, 3, 2, 10, 7, generator=torch.Generator().manual_seed(5), dtype=torch.float64) + 1
     w = torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     for stride in (1, 2):
         patches = Patches.of(images, stride)
         matrix = w.flatten(1).T
         for task in range(2):
             z = torch.nn.functional.conv2d(images[task], w, stride=stride, padding=1).transpose(0, 1).flatten(1)
-            torch.testing.assert_close(patches.mean[task].T @ matrix, z.mean(1)[None])
+            centred = patches.columns[task, :-1].T @ matrix - patches.mean[task].T @ matrix
+            torch.testing.assert_close(centred.T, z - z.mean(1, keepdim=True))
             variance = (patches.covariance[task] @ matrix * matrix).sum(0)
             torch.testing.assert_close(variance, z.var(1, correction=0))
+
+
+@pytest.mark.parametrize("kind", ["sparse", "faint", "constant", "smooth"])
+@pytest.mark.parametrize("size", [16, 18])
+@pytest.mark.parametrize("width", [1, 3])
+def test_images_that_are_not_noise(kind: str, size: int, width: int) -> None:
+    """Ties of maxima, dead channels, variances near 0, and maps of one pixel."""
+    network, params, tasks = setting(size=(size, size), width=width, channels=1)
+    pixels = tasks.support_pixels
+    generator = torch.Generator().manual_seed(8)
+    if kind == "sparse":
+        drawn = (torch.rand(pixels.shape, generator=generator) < 0.1).to(torch.uint8) * 255
+    elif kind == "faint":
+        drawn = torch.randint(0, 3, pixels.shape, generator=generator, dtype=torch.uint8)
+    elif kind == "constant":
+        drawn = torch.full_like(pixels, 200)
+    else:
+        drawn = torch.arange(size, dtype=torch.uint8).view(1, 1, size, 1, 1).expand(pixels.shape) * 9
+    how = loop(*ALL, steps=1) if kind != "constant" else loop("head", steps=2)
+    assert_equal_gradients(network, params, replace(tasks, support_pixels=drawn.contiguous()), how)
+
+
+def test_steps_that_are_run_again_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, params, tasks = setting()
+    how = replace(loop(*ALL[1:], steps=4), inner_lr=dict.fromkeys(ALL, 0.05))
+    kept = meta_gradient(network, params, tasks, how)
+    monkeypatch.setattr(meta, "STEPS_KEPT", 1)
+    again = meta_gradient(network, params, tasks, how)
+    assert all(torch.equal(again.gradient[name], value) for name, value in kept.gradient.items())
+
+
+def test_without_a_closed_form_autograd_is_used_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network, params, tasks = setting(episodes=(3, 2, 4))
+    fast = meta_gradient(network, params, tasks, loop(*ALL)), predict(network, params, tasks, ADAPTATIONS)
+    monkeypatch.setattr(Network, "blocks", None)
+    say_autograd.cache_clear()
+    slow = meta_gradient(network, params, tasks, loop(*ALL)), predict(network, params, tasks, ADAPTATIONS)
+    assert [record.message.split()[1] for record in caplog.records] == ["conv4"]
+    for name, value in slow[0].gradient.items():
+        torch.testing.assert_close(fast[0].gradient[name], value, rtol=1e-9, atol=1e-11)
+    for one, other in zip(fast[1], slow[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
 # --- predictions
@@ -282,20 +336,28 @@ def test_predictions(pooling: str) -> None:
         torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-11)
 
 
-def test_evaluations_that_share_layers_are_the_same_bits(strokes: ImageTable) -> None:
+def test_predictions_that_share_layers_are_the_same_bits() -> None:
+    network, params, tasks = setting(size=(28, 28), width=16, episodes=(3, 2, 4), dtype=torch.float32)
+    together = predict(network, params, tasks, ADAPTATIONS)
+    for adaptation, scores in zip(ADAPTATIONS, together, strict=True):
+        assert torch.equal(predict(network, params, tasks, [adaptation])[0], scores)
+
+
+def test_evaluations_of_several_configs(strokes: ImageTable) -> None:
     def config(frozen: int) -> TrialConfig:
         return TrialConfig.model_validate(
             {
                 "episodes": {"ways": 3, "shots": 1, "queries": 2},
                 "backbone": {"width": 4},
                 "training": {"iterations": 2, "validate_every": 2, "meta_batch": 2, "validation_episodes": 2},
-                "evaluation": {"episodes": 20, "frozen_layers": frozen, "inner_steps": 2},
+                "evaluation": {"episodes": 50, "frozen_layers": frozen, "inner_steps": 2},
             }
         )
 
     configs = [config(frozen) for frozen in range(5)]
     *_, progress = train(configs[0], strokes)
     together = evaluate(configs, progress.params, strokes)
+    assert [len(accuracies) for accuracies in together] == [50] * 5
     for one, accuracies in zip(configs, together, strict=True):
         assert (evaluate([one], progress.params, strokes)[0] == accuracies).all()
     assert len({tuple(accuracies) for accuracies in together}) > 1
@@ -317,9 +379,10 @@ def test_flops_are_those_of_the_convolutions() -> None:
     network, params, tasks = setting(size=(32, 32), channels=3, width=16, episodes=(5, 1, 3), dtype=torch.float32)
     maps = [16 * 16 * 9 * size * size * 2 for size in (16, 8, 4)]
     first = 16 * (9 * 3 + 1) * 32 * 32 * 2
-    expected = TASKS * 5 * (1 + 3) * (3 * sum(maps) + 2 * first)
+    moments = (9 * 3 + 1) ** 2 * 32 * 32 * 2
+    expected = TASKS * 5 * (1 + 3) * (3 * sum(maps) + 2 * first + moments)
     counted = count_flops(network, params, tasks, loop("head", steps=1))
-    assert expected < counted < 1.1 * expected
+    assert expected < counted < 1.02 * expected
 
 
 def test_chunks_are_bounded_and_even() -> None:
@@ -327,35 +390,37 @@ def test_chunks_are_bounded_and_even() -> None:
     assert network.blocks is not None
     chain = meta.Chain.of(network.blocks, network.layers, params)
     pixels = 4 * meta.FLOATS_A_CHUNK // 32 // 10
-    for tasks in (1, 7, 10, 11, 32, 1000):
+    for tasks in (1, 7, 10, 11, 32, 34, 1000):
         chunks = [part.stop - part.start for part in chain.chunks(tasks, 1, pixels)]
         assert sum(chunks) == tasks
         assert max(chunks) <= 10
+        assert max(chunks) - min(chunks) <= 1
         assert len(chunks) == -(-tasks // 10)
     assert [part.stop - part.start for part in chain.chunks(3, 10**6, 28 * 28)] == [1, 1, 1]
 
 
 # --- determinism
 
+BITS = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from test_closed_form import ALL, loop, meta_gradient, setting
 
-def test_same_bits_each_time_whatever_runs_beside() -> None:
-    import threading
+torch.set_num_threads(1)
+network, params, tasks = setting(size=(28, 28), width=16, dtype=torch.float32, tasks=6)
+digest = hashlib.sha256()
+for _ in range(int(sys.argv[2])):
+    found = meta_gradient(network, params, tasks, loop(*ALL))
+    digest.update(b"".join(value.numpy().tobytes() for value in found.gradient.values()))
+print(digest.hexdigest())
+"""
 
-    network, params, tasks = setting(size=(28, 28), width=16, dtype=torch.float32, tasks=6)
-    alone = meta_gradient(network, params, tasks, loop(*ALL))
-    stop = threading.Event()
 
-    def load() -> None:
-        while not stop.is_set():
-            torch.randn(200, 200) @ torch.randn(200, 200)
-
-    beside = threading.Thread(target=load)
-    beside.start()
-    try:
-        for _ in range(5):
-            again = meta_gradient(network, params, tasks, loop(*ALL))
-            assert again.loss == alone.loss
-            assert all(torch.equal(again.gradient[name], value) for name, value in alone.gradient.items())
-    finally:
-        stop.set()
-        beside.join()
+def test_same_bits_in_every_process_whatever_runs_beside() -> None:
+    """Three processes beside each other, and one with the cores to itself."""
+    command = [sys.executable, "-c", BITS, str(Path(__file__).parent), "10"]
+    beside = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    digests = {process.communicate()[0] for process in beside}
+    digests.add(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert [len(digest.strip()) for digest in digests] == [64]

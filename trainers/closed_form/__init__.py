@@ -5,9 +5,9 @@ For a chunk of tasks the inner loop is m gradients, P ← P − lr ∘ ∇L_supp
 by m Hessian-vector products, v ← v − ∇²L_support(P_j) (lr ∘ v), from v = ∇L_query(P_m), each computed forward over
 reverse. Hence only ordinary convolutions run, where autograd's double backward takes ill-shaped ones.
 
-``layers.py`` what a layer's *pass* offers, the layouts of maps, and the head; ``image_block.py`` and ``map_block.py`` the
-two kinds of block; ``chain.py`` a stretch of layers as one pass; ``meta.py`` the inner loop, its adjoint and predictions,
-over tasks in chunks.
+``blocks.py`` says which bodies have it; ``layers.py`` what a layer's *pass* offers, the layouts of maps, and the head;
+``image_block.py`` and ``map_block.py`` are the two kinds of block; ``chain.py`` is a stretch of layers as one pass;
+``meta.py`` the inner loop, its adjoint and predictions, over tasks in chunks.
 
 Equal to ``trainers.inner_loop`` and ``trainers.meta_step.meta_gradient_by_autograd`` up to rounding.
 """

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
+from trainers.closed_form.blocks import Blocks
 from trainers.closed_form.image_block import ImageBlockPass, Patches
 from trainers.closed_form.layers import Gradients, HeadPass, LayerParams, Pass, by_groups, features
 from trainers.closed_form.map_block import MapBlockPass
 
+Backward = Callable[[Tensor, bool], tuple[Gradients, Tensor | None]]
+
 Tree = Mapping[str, LayerParams]
 """Parameters, or directions, by layer and short name."""
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """What the blocks of a body do: convolve with ``stride``, pool or not; features are the map or its spatial mean."""
-
-    stride: int
-    pooling: bool
-    mean: bool
 
 
 class Stretch:
@@ -68,15 +61,9 @@ class Stretch:
         self._passes.append((layer, its_pass))
         return its_pass.out
 
-    @staticmethod
-    def features(blocks: Blocks, x: Tensor | Patches, tasks: int) -> Tensor:
-        """Features [tasks, images, size] of the body's last map, by segments."""
-        assert not isinstance(x, Patches)
-        return features(x, tasks, grouped=False, mean=blocks.mean).out
-
     def backward(self, g: Tensor, input_gradient: bool = False) -> tuple[dict[str, Gradients], Tensor | None]:
         """(gradients by layer, gradient of the input where asked for) for g = ∂L/∂out."""
-        return self._backward("backward", g, input_gradient)
+        return self._from_the_end(lambda its: its.backward, g, input_gradient)
 
     def tangent(self, direction: Tree) -> Tensor:
         """Change of ``out`` along a direction of the parameters; layers that are not named stand still."""
@@ -90,14 +77,17 @@ class Stretch:
 
     def tangent_backward(self, dg: Tensor, input_gradient: bool = False) -> tuple[dict[str, Gradients], Tensor | None]:
         """Change of what ``backward`` gave."""
-        return self._backward("tangent_backward", dg, input_gradient)
+        return self._from_the_end(lambda its: its.tangent_backward, dg, input_gradient)
 
-    def _backward(self, which: str, g: Tensor, input_gradient: bool) -> tuple[dict[str, Gradients], Tensor | None]:
+    def _from_the_end(
+        self, direction: Callable[[Pass], Backward], g: Tensor, input_gradient: bool
+    ) -> tuple[dict[str, Gradients], Tensor | None]:
         gradients: dict[str, Gradients] = {}
+        passed: Tensor | None = g
         for index in reversed(range(len(self._passes))):
             layer, its_pass = self._passes[index]
-            its, gx = getattr(its_pass, which)(g, input_gradient or index > 0)
+            assert passed is not None  # every layer but the first is asked for it
+            its, passed = direction(its_pass)(passed, input_gradient or index > 0)
             if layer is not None:
                 gradients[layer] = its
-            g = gx
-        return gradients, g if input_gradient else None
+        return gradients, passed if input_gradient else None

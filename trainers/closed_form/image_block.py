@@ -18,10 +18,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from trainers.closed_form.layers import BATCH_NORM_EPS, Gradients, LayerParams, at, flat, gate, pool, total, unpool
+from trainers.closed_form.blocks import BATCH_NORM_EPS
+from trainers.closed_form.layers import Gradients, LayerParams, at, flat, gate, pool, total, unpool
 
 FLOATS_A_PIECE = 2**18
 """Numbers of the map that are worked on at once: 1 MB, well within a core's cache."""
+
+
+POSITIONS_A_SUM = 2**12
+"""Positions whose products are added up in the images' own precision; the sums are added up in float64."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +44,25 @@ class Patches:
 
     @classmethod
     def of(cls, images: Tensor, stride: int) -> Patches:
-        """Patches of images [tasks, images, C, H, W], with a border of zeros."""
+        """Patches of images [tasks, images, C, H, W], with a border of zeros, less a constant a task and channel.
+
+        Batch norm cancels the constant. Without it neighbouring pixels would be so alike that the variance of an edge
+        filter were a small difference of large moments.
+        """
         tasks, count, channels, height, width = images.shape
         size = (height - 1) // stride + 1, (width - 1) // stride + 1
         padded = F.pad(images, (1, 1, 1, 1)).transpose(1, 2)
-        columns = images.new_ones(tasks, channels * 9 + 1, count, *size)
+        padded -= padded.mean((2, 3, 4), keepdim=True)
+        columns = images.new_empty(tasks, channels * 9 + 1, count, *size)
+        columns[:, -1] = 1
         by_tap = columns[:, :-1].view(tasks, channels, 9, count, *size)
         for tap in range(9):
             top, left = divmod(tap, 3)
             by_tap[:, :, tap] = padded[..., top : top + height : stride, left : left + width : stride]
         columns = columns.flatten(2)
-        # In float64: neighbouring pixels are alike, so the variance of an edge filter is a small difference.
         moments = columns.new_zeros(tasks, columns.shape[1], columns.shape[1], dtype=torch.float64)
-        for task in range(tasks):
-            for part in torch.split(columns[task], 2**14, dim=1):
-                wide = part.double()
-                moments[task].addmm_(wide, wide.T)
+        for part in torch.split(columns, POSITIONS_A_SUM, dim=2):
+            moments += torch.bmm(part, part.mT)
         moments /= columns.shape[2]
         mean = moments[:, :-1, -1:]
         covariance = moments[:, :-1, :-1] - mean @ mean.mT
@@ -78,9 +86,8 @@ class ImageBlockPass:
         self._pieces = self._cut()
         folded = torch.cat([self._a * self._w, params["beta"].unsqueeze(1) - self._a * self._mu], dim=1)
         pooled = [pool(y, pooling) for y in self._apply(folded)]
-        self._outs = [maxima.relu_() for maxima, _ in pooled]
         self._places = [places for _, places in pooled]
-        self.out = self._join(self._outs)
+        self.out = self._join([maxima.relu_() for maxima, _ in pooled])
 
     def _cut(self) -> list[tuple[slice, slice]]:
         """Slices of (tasks, images) in which the full map has about ``FLOATS_A_PIECE`` numbers."""
@@ -111,7 +118,7 @@ class ImageBlockPass:
         channels = self._shape[1]
         product = g.new_zeros(*self._x.columns.shape[:2], channels)
         for (tasks, images), out, places, part in zip(
-            self._pieces, self._outs, self._places, self._parts(g), strict=True
+            self._pieces, self._parts(self.out), self._places, self._parts(g), strict=True
         ):
             unpooled = unpool(gate(part, out), places, torch.Size((len(part), channels, *self._x.size)))
             columns = self._columns(tasks, images)
@@ -174,7 +181,7 @@ class ImageBlockPass:
         self._da = self._dgamma * self._r + self._gamma * self._dr
         last = dp["beta"].unsqueeze(1) - self._da * self._mu - self._a * self._dmu
         folded = torch.cat([self._da * self._w + self._a * self._dw, last], dim=1)
-        moved = zip(self._apply(folded), self._places, self._outs, strict=True)
+        moved = zip(self._apply(folded), self._places, self._parts(self.out), strict=True)
         return self._join([gate(at(dy, places), out) for dy, places, out in moved])
 
     def tangent_backward(self, dg: Tensor, input_gradient: bool) -> tuple[Gradients, Tensor | None]:

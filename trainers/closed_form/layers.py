@@ -6,6 +6,8 @@ A pass of a layer with output o(x, p) offers, to be called in this order,
 * ``tangent(ẋ, ṗ)``: ȯ, the change of o along a direction (None stands for zero),
 * ``tangent_backward(ġ)``: the change of what ``backward`` gave, where g changes by ġ.
 
+A pass keeps what the calls after it need: that, and not the formulas, is most of a step's memory and time.
+
 Many tasks at once: parameters have a first dimension [groups], which is the number of tasks where each has weights of
 its own, or 1 where they share them. A map is channels_last, and lies in one of two layouts:
 
@@ -24,8 +26,6 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
-
-BATCH_NORM_EPS = 1e-5
 
 LayerParams = Mapping[str, Tensor]
 """Parameters of one layer by short name ("weight", "gamma", "beta" or "bias"), each [groups, …]."""

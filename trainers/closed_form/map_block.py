@@ -1,7 +1,8 @@
 """A block on a map: convolution, batch norm, ReLU and pooling, for tasks with weights of their own or shared ones.
 
 The sign of γ goes into the convolution, so that γ ≥ 0: then the maximum of a window is found in front of the affine
-part, which runs on the pooled map only. Symbols: r = 1/σ, x̂ = (z − μ) r, k = γ r, M positions; a dot is the tangent.
+part, which runs on the pooled map only. (At γ = 0 exactly all of a window are equal, and the subgradient taken is that
+of the largest x̂, not of the first.) Symbols: r = 1/σ, x̂ = (z − μ) r, k = γ r, M positions; a dot is the tangent.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
+from trainers.closed_form.blocks import BATCH_NORM_EPS
 from trainers.closed_form.layers import (
-    BATCH_NORM_EPS,
     Gradients,
     LayerParams,
     as_map,
@@ -62,7 +63,9 @@ class MapBlockPass:
     def _convolve(self, x: Tensor, w: Tensor) -> Tensor:
         return F.conv2d(x, w, stride=self._stride, padding=1, groups=self._groups)
 
-    def _conv_backward(self, g: Tensor, x: Tensor, w: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+    def _conv_backward(
+        self, g: Tensor, x: Tensor, w: Tensor, wanted: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
         """(∂/∂x, ∂/∂w) of g · conv(x, w), as far as wanted."""
         stride = [self._stride] * 2
         gx, gw, _ = torch.ops.aten.convolution_backward(
@@ -92,6 +95,7 @@ class MapBlockPass:
         gz = self._before_norm(self._k * self._g, share * self._g_gamma, share * self._g_beta)
         self._gz = as_map(gz, self._shape)
         gx, weight = self._conv_backward(self._gz, self._x, self._w, (input_gradient, True))
+        assert weight is not None
         return self._gradients(weight, self._g_gamma, self._g_beta), gx
 
     def tangent(self, dx: Tensor | None, dp: LayerParams | None) -> Tensor:
@@ -126,11 +130,12 @@ class MapBlockPass:
             (kr * self._dmean - self._dk * self._g_beta - self._k * dg_beta) / positions,
         ).addcmul_(self._dz, kr / -positions)
         dgx, weight = self._conv_backward(as_map(dgz, self._shape), self._x, self._w, (input_gradient, True))
+        assert weight is not None
         wanted = input_gradient and self._dw is not None, self._dx is not None
         if any(wanted):
             x = self._x if self._dx is None else self._dx
             w = self._w if self._dw is None else self._dw
             gx, gw = self._conv_backward(self._gz, x, w, wanted)
-            dgx = dgx if gx is None else dgx.add_(gx)
+            dgx = dgx if dgx is None or gx is None else dgx.add_(gx)
             weight = weight if gw is None else weight.add_(gw)
         return self._gradients(weight, dg_gamma, dg_beta), dgx

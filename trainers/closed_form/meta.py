@@ -10,14 +10,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from trainers.closed_form.chain import Blocks, Stretch, Tree
+from trainers.closed_form.blocks import Blocks
+from trainers.closed_form.chain import Stretch, Tree
 from trainers.closed_form.image_block import Patches
-from trainers.closed_form.layers import Gradients
+from trainers.closed_form.layers import Gradients, features
 from trainers.inner_loop import InnerLoop
 from trainers.tasks import Tasks
 
 FLOATS_A_CHUNK = 1_250_000
-"""Numbers of a chunk's largest kept map, or of its weights: enough tasks to keep the kernels busy, not much more."""
+"""Numbers of a chunk's largest kept map, or of its weights: enough tasks to keep the kernels busy, not much more. In
+float32 the last bits of a result depend on it, so changing it changes the trainer version."""
+
+STEPS_KEPT = 5
+"""Inner steps whose passes are kept for the adjoint; those of earlier steps are run again, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,17 @@ class Chain:
 
     def chunks(self, tasks: int, images: int, pixels: int) -> Iterator[slice]:
         """Slices of tasks, as even as can be, by shapes alone: ``images`` a task of ``pixels`` each."""
-        weight = self.params[self.layers[0]]["weight"]
-        largest = images * weight.shape[1] * pixels // 4  # what the first block leaves, pooled or strided
+        _, width, channels, *_ = self.params[self.layers[0]]["weight"].shape
+        # What the first block keeps is a quarter of its map, pooled or strided; narrow ones keep more of the patches.
+        largest = images * pixels * max(width, 9 * channels + 1) // 4
         weights = sum(value.numel() for its in self.params.values() for value in its.values())
         size = max(1, FLOATS_A_CHUNK // max(largest, weights))
-        size = math.ceil(tasks / math.ceil(tasks / size))
-        for first in range(0, tasks, size):
-            yield slice(first, min(first + size, tasks))
+        small, larger = divmod(tasks, math.ceil(tasks / size))
+        first = 0
+        while first < tasks:
+            last = first + small + (larger > 0)
+            yield slice(first, last)
+            first, larger = last, max(0, larger - 1)
 
 
 class Prefix:
@@ -102,29 +111,46 @@ def loss_gradient_tangent(logits: Tensor, dlogits: Tensor) -> Tensor:
     return p.mul_(dlogits - (p * dlogits).sum(2, keepdim=True)).div_(logits.shape[1])
 
 
-def adapt(chain: Chain, x: Tensor | Patches, labels: Tensor, tasks: int, loop: InnerLoop) -> tuple[Tree, list[Stretch]]:
+Step = Stretch | Tree
+"""An inner step: its passes, or the parameters that it started from, where it is to be run again."""
+
+
+def adapt(chain: Chain, x: Tensor | Patches, labels: Tensor, tasks: int, loop: InnerLoop) -> tuple[Tree, list[Step]]:
     """The inner loop from the prefix's output ``x``.
 
     Returns:
-        The other layers' parameters of every task, [tasks, …], and the steps' passes if ``second_order``.
+        The other layers' parameters of every task, [tasks, …], and the steps if ``second_order``.
     """
     tail = chain.layers[depth_of_prefix(chain, loop) :]
-    adapted: dict[str, dict[str, Tensor]] = {
+    adapted: Tree = {
         layer: {name: value.expand(tasks, *value.shape[1:]) for name, value in chain.params[layer].items()}
         for layer in tail
     }
-    steps = []
-    for _ in range(loop.steps if loop.layers else 0):
-        step = Stretch(chain.blocks, tail, adapted, x, tasks, shared=False)
-        gradients, _ = step.backward(loss_gradient(step.out, labels))
-        for layer in loop.layers:
-            rate = loop.inner_lr[layer]
-            adapted[layer] = {
-                name: torch.sub(value, gradients[layer][name], alpha=rate) for name, value in adapted[layer].items()
-            }
+    steps: list[Step] = []
+    count = loop.steps if loop.layers else 0
+    for number in range(count):
+        step, gradients = inner_step(chain, adapted, x, labels, tasks)
         if loop.second_order:
-            steps.append(step)
+            steps.append(step if number >= count - STEPS_KEPT else adapted)
+        adapted = {
+            layer: {
+                name: torch.sub(value, gradients[layer][name], alpha=loop.inner_lr[layer])
+                for name, value in its.items()
+            }
+            if layer in loop.layers
+            else its
+            for layer, its in adapted.items()
+        }
     return adapted, steps
+
+
+def inner_step(
+    chain: Chain, params: Tree, x: Tensor | Patches, labels: Tensor, tasks: int
+) -> tuple[Stretch, dict[str, Gradients]]:
+    """The passes of a step through the layers of ``params`` [tasks, …], and the gradients of the support losses."""
+    step = Stretch(chain.blocks, list(params), params, x, tasks, shared=False)
+    gradients, _ = step.backward(loss_gradient(step.out, labels))
+    return step, gradients
 
 
 @dataclass
@@ -164,6 +190,8 @@ def _add_chunk(sums: Sums, chain: Chain, tasks: Tasks, loop: InnerLoop) -> None:
     back: Tensor | None = None
     while steps:  # v ← v − ∇²L_support(P_j) (lr ∘ v), and the same for the support's way through the prefix
         step = steps.pop()
+        if not isinstance(step, Stretch):
+            step, _ = inner_step(chain, step, prefix.out(depth), tasks.support_labels, len(tasks))
         direction = {
             layer: {name: value * loop.inner_lr[layer] for name, value in v[layer].items()} for layer in loop.layers
         }
@@ -224,7 +252,9 @@ def scores(chain: Chain, tasks: Tasks, loops: Sequence[InnerLoop | None]) -> lis
             depth = len(chain.layers) - 1 if loop is None else depth_of_prefix(chain, loop)
             x, q = support.out(depth), query.out(depth)
             if loop is None:
-                both = [Stretch.features(chain.blocks, one, count) for one in (x, q)]
+                assert not isinstance(x, Patches)  # there is a body
+                assert not isinstance(q, Patches)
+                both = [features(one, count, grouped=False, mean=chain.blocks.mean).out for one in (x, q)]
                 found[index].append(torch.cat(both, dim=1))
                 continue
             adapted, _ = adapt(chain, x, tasks.support_labels, count, loop)

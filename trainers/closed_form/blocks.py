@@ -1,0 +1,18 @@
+"""What a body must be for the closed form to know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BATCH_NORM_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of 3×3 convolution without bias, transductive batch norm with γ and β, ReLU, and 2×2 max-pool or none."""
+
+    stride: int
+    """Of the convolutions."""
+    pooling: bool
+    mean: bool
+    """Features are the last map's spatial mean; otherwise the flattened map."""
