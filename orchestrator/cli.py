@@ -332,5 +332,6 @@ def main() -> None:
         sys.stderr.close()
         raise SystemExit(EXIT_FAILED_TRIALS) from None
     except OSError as error:  # a disk that is full or gone
-        warn(f"error: {error.filename or 'input or output'}: {error.strerror or error}; give the same command again")
+        place = error.filename or "input or output"
+        warn(f"error: {place}: {error.strerror or error}; mend that, and give the same command again")
         raise SystemExit(EXIT_NOT_FINISHED) from None

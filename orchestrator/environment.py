@@ -19,6 +19,11 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def may_have_gpus() -> bool:
+    """False where no driver of an accelerator is to be seen; how many there are, Ray says."""
+    return sys.platform != "linux" or any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")))
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages that results may depend on; those that are not installed are left out."""
     found = {"python": platform.python_version()}

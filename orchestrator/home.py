@@ -142,8 +142,10 @@ class Home:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-        except BaseException:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.filename is None:  # a disk that is full does not say where
+                raise OSError(error.errno, error.strerror, str(target)) from error
             raise
         return temporary
 

@@ -10,7 +10,7 @@ from itertools import islice
 from orchestrator.cluster.connect import check_address
 from orchestrator.config_paths import leaves, with_values
 from orchestrator.data import check_present, data_folder
-from orchestrator.environment import cpu_count
+from orchestrator.environment import cpu_count, may_have_gpus
 from orchestrator.errors import ClusterError, SpecError, TrackingError
 from orchestrator.grid import expand
 from orchestrator.home import existing_home
@@ -69,11 +69,16 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
     if spec.search is None and spec.grid is None:
         raise SpecError(f"sweep {spec.name!r} has neither search: nor grid:; add one, or use `orchestrate trial`")
     home = existing_home(where.home)
-    spec = continued(spec, SweepRecord(home, spec.name).spec if home else None)
+    asked, spec = spec, continued(spec, SweepRecord(home, spec.name).spec if home else None)
+    if asked.search is not None and spec.search is not None and asked.search.trials < spec.search.trials:
+        on_warning(
+            f"search.trials: {asked.search.trials} asked, but sweep {spec.name!r} has {spec.search.trials} and keeps "
+            "them; choose another --name for fewer"
+        )
     uri, tracked = _tracking(where, on_warning)
     if where.address is not None:
         check_address(where.address)
-    elif spec.resources.gpu == 0:  # only Ray can count GPUs
+    elif spec.resources.gpu == 0 or not may_have_gpus():  # only Ray can count them
         concurrency(spec.resources, [{"CPU": float(cpu_count())}])
     for config in configs_of(spec):
         check_data(config, lookup("dataset", DATASETS, config.dataset.name))

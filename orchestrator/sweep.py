@@ -97,9 +97,13 @@ def run_sweep(
             )
             if uri is not None and not synced:
                 reason = reachable(uri, timeout_s=2) or (tracker.problem if tracker else None) or "it is slow"
+                # A database that a full disk cut short stays broken; it is a view, and can be made again.
+                again = (
+                    "once that file is removed, the same command" if uri.startswith("sqlite:") else "the same command"
+                )
                 on_warning(
-                    f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and the "
-                    "same command again writes what is missing"
+                    f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and "
+                    f"{again} again writes what is missing"
                 )
             with suppress(OSError):  # a full disk is said by what met it first
                 home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})

@@ -369,4 +369,5 @@ def _cut(value: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return masked(" ".join(str(error).split()))[:200] or type(error).__name__
+    words = " ".join(str(error).split()).partition(" [SQL: ")[0]
+    return masked(words)[:200] or type(error).__name__

@@ -43,7 +43,10 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
     """
     if address is not None:
         check_address(address)
-    added = {name: value for name, value in (_SETTINGS | _token(address)).items() if name not in os.environ}
+    settings = _SETTINGS | _token(address)
+    if address is not None:
+        settings |= {"RAY_BACKEND_LOG_LEVEL": "fatal"}  # what does not answer is said once, by us
+    added = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(added)
     import ray
 

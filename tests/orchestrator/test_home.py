@@ -73,8 +73,9 @@ def test_a_failed_put_leaves_the_old_object_and_no_temporary(home: Home, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as failure:
         home.put("a/x", b"new")
+    assert failure.value.filename == str(home.local / "a" / "x")
     monkeypatch.undo()
     assert home.read("a/x") == b"old"
     assert os.listdir(home.local / "a") == ["x"]

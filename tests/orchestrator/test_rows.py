@@ -17,6 +17,7 @@ from orchestrator.export import encode
 from orchestrator.home import open_home
 from orchestrator.inputs import Where, check_inputs, concurrency, configs_of, continued, datasets_of
 from orchestrator.labels import label, varying_first
+from orchestrator.record import SweepRecord
 from orchestrator.rows import METRICS, Row, State, best_row, confidence_95, count_trials, read_row, table
 from orchestrator.spec import Resources, SweepSpec, load_spec
 from orchestrator.store import Store, keys_of
@@ -124,6 +125,30 @@ def test_concurrency_counts_what_fits_on_each_machine() -> None:
             concurrency(impossible, [small, large])
     with pytest.raises(ClusterError, match="ask for less"):
         concurrency(Resources(gpu=1.0), [small])
+
+
+def test_gpus_are_refused_without_starting_ray_where_there_is_no_driver(
+    spec_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_spec(spec_file(grid={"train": {"episodes.shots": [1]}}, resources={"gpu": 1}))
+    home = Where(home=str(tmp_path / "home"))
+    monkeypatch.setattr("orchestrator.inputs.may_have_gpus", lambda: False)
+    with pytest.raises(ClusterError, match="gpu=1, but no machine"):
+        check_inputs(spec, home, lambda line: None)
+    monkeypatch.setattr("orchestrator.inputs.may_have_gpus", lambda: True)
+    check_inputs(spec, home, lambda line: None)
+
+
+def test_fewer_trials_than_there_are_is_said(spec_file: Any, tmp_path: Path) -> None:
+    space = {"algorithm.inner_lr": {"uniform": [0.1, 0.2]}}
+    home = open_home(str(tmp_path / "home"))
+    stored = load_spec(spec_file(search={"trials": 7, "window": 9, "space": space}))
+    SweepRecord(home, stored.name).put_spec(stored, {})
+    for asked, said in ((3, ["search.trials: 3 asked"]), (7, []), (9, [])):
+        lines: list[str] = []
+        spec = load_spec(spec_file(search={"trials": asked, "window": 9, "space": space}))
+        check_inputs(spec, Where(home=str(tmp_path / "home")), lines.append)
+        assert [line.partition(",")[0] for line in lines] == said
 
 
 def test_inputs_see_datasets_and_sizes_behind_conditions(spec_file: Any) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -441,6 +442,17 @@ def test_record_waits_for_nothing(mute):
     assert not tracker.finish("FINISHED", 1)
     assert time.monotonic() - begin < 9  # its request may take 10 s
     assert tracker.run_url is None
+
+
+def test_a_broken_database_is_said_without_its_sql(tmp_path):
+    """As a full disk leaves one: some of its tables, and no note of which."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("CREATE TABLE datasets (x)")
+    tracker = Tracker(default_uri(tmp_path), "metasweep", SWEEP)
+    until(lambda: tracker.problem)
+    assert not tracker.finish("FINISHED", 0.5)
+    assert "datasets already exists" in tracker.problem
+    assert "SQL:" not in tracker.problem
 
 
 def test_nobody_at_the_address():
