@@ -107,9 +107,9 @@ def make_case(setting: Setting, algorithm: str, dtype: torch.dtype = torch.float
 
 def in_memory_as(layout: str, images: torch.Tensor) -> torch.Tensor:
     """Images [n, C, H, W] with their channels first or last in memory; torch picks its kernels by that."""
-    if layout == "channels_first":
-        return images.contiguous()
-    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    memory_format = torch.contiguous_format if layout == "channels_first" else torch.channels_last
+    # Not contiguous(): for it images of one channel are in either format already, whatever their strides say.
+    return torch.empty_like(images, memory_format=memory_format).copy_(images)
 
 
 def steps_of(case: Case, layout: str = "channels_first") -> dict[str, Step]:
