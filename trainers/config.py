@@ -108,6 +108,8 @@ class TrainingConfig(Frozen):
     validation_episodes: PositiveInt = 100
     seed: int = Field(0, ge=0, lt=2**63)
     """Of initialisation and training episodes. Validation and test episodes have seeds of their own."""
+    tf32: bool = False
+    """On CUDA, in training and test: round the inputs of convolutions and matrix products to TF32, which is faster."""
 
     @model_validator(mode="after")
     def _whole_periods(self) -> TrainingConfig:

@@ -116,7 +116,7 @@ def evaluate(configs: Sequence[TrialConfig], params: Params, data: ImageTable, d
         data: the dataset.
         device: where to calculate.
     """
-    settle(device)
+    settle(device, configs[0].training.tf32)
     network = Network(configs[0], data.image_shape)
     params = {name: value.to(device) for name, value in params.items()}
     like = next(iter(params.values()))

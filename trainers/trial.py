@@ -44,8 +44,8 @@ def train(
         TrainingDiverged: a training or validation loss that is not finite; names the iteration.
     """
     check_data(config, data)
-    settle(device)
     settings = config.training
+    settle(device, settings.tf32)
     network = Network(config, data.image_shape)
     done = start.iteration if start else 0
     initial = start.params if start else network.init(settings.seed)
