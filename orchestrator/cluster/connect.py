@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
         options |= {"include_dashboard": False, "num_cpus": cpu_count()}
     try:
         with handlers_kept():
-            ray.init(address=address or "local", **options)
+            context = ray.init(address=address or "local", **options)
     except Exception as error:  # Ray raises what its layers raise: RuntimeError, ConnectionError, its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         place = f"--address {address}" if address else "starting Ray on this machine"
@@ -64,12 +66,18 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
         raise ClusterError(f"{place}: {reason}; {way_out}") from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it warns of metrics that it was told not to log
+    session = context.address_info.get("session_dir") if address is None else None
     try:
         yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    except Exception:
+        session = None  # the logs say why
+        raise
     finally:
         ray.shutdown()
-        for name in added:  # a later cluster has another token
+        for name in added:  # a later cluster may be a standing one, with a token of its own
             os.environ.pop(name, None)
+        if session:
+            shutil.rmtree(session, ignore_errors=True)
 
 
 def _token(address: str | None) -> dict[str, str]:
@@ -82,8 +90,14 @@ def _token(address: str | None) -> dict[str, str]:
         return {}
     given = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
     if address is None:
-        return {"RAY_AUTH_MODE": "token"} | ({} if given else {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+        return {"RAY_AUTH_MODE": "token"} | ({} if given else {"RAY_AUTH_TOKEN": _own_token()})
     return {"RAY_AUTH_MODE": "token"} if given or (Path.home() / ".ray" / "auth_token").exists() else {}
+
+
+@cache
+def _own_token() -> str:
+    """One for all clusters that this process starts: Ray reads it once a process."""
+    return secrets.token_hex(32)
 
 
 def check_address(address: str) -> None:

@@ -432,3 +432,33 @@ def standing_cluster(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
                 os.kill(pid, signal.SIGKILL)
         head.wait()
         shutil.rmtree(temp, ignore_errors=True)
+
+
+SESSIONS = """
+import os
+from pathlib import Path
+
+from orchestrator.cluster.connect import cluster
+
+def mine():
+    return len(list(Path("/tmp/ray").glob(f"session_*_{os.getpid()}")))
+
+print(os.getpid())
+with cluster(None):
+    print(mine())
+print(mine())
+try:
+    with cluster(None):
+        raise ValueError
+except ValueError:
+    print(mine())
+"""
+
+
+def test_the_session_folder_of_a_cluster_stays_only_where_something_failed() -> None:
+    command = [sys.executable, "-c", SESSIONS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment())
+    pid, *counts = done.stdout.split()
+    for folder in Path("/tmp/ray").glob(f"session_*_{pid}"):
+        shutil.rmtree(folder, ignore_errors=True)
+    assert counts == ["1", "0", "1"], done.stderr
