@@ -55,7 +55,6 @@ class Stretch:
             x = self._add(layer, MapBlockPass(x, params[layer], segments, blocks.stride, blocks.pooling))
         assert not isinstance(x, Patches)  # there is a layer
         self.out = x
-        self._grouped = grouped
 
     def _add(self, layer: str | None, its_pass: Pass) -> Tensor:
         self._passes.append((layer, its_pass))

@@ -22,8 +22,8 @@ from trainers.closed_form.blocks import BATCH_NORM_EPS
 from trainers.closed_form.layers import Gradients, LayerParams, at, flat, gate, pool, total, unpool
 
 FLOATS_A_PIECE = 2**18
-"""Numbers of the map that are worked on at once: 1 MB, well within a core's cache."""
-
+"""Numbers of the map that are worked on at once: 1 MB, well within a core's cache. In
+float32 last bits depend on it, so changing it changes the trainer version."""
 
 POSITIONS_A_SUM = 2**12
 """Positions whose products are added up in the images' own precision; the sums are added up in float64."""
@@ -70,7 +70,7 @@ class Patches:
 
 
 class ImageBlockPass:
-    """relu(max-pool(γ BN(conv(images)) + β)), by segments. The images never move."""
+    """relu(max-pool(γ BN(conv(images)) + β)). The images never move: there is no gradient of them."""
 
     def __init__(self, x: Patches, params: LayerParams, pooling: bool, by_groups: bool) -> None:
         """weight [groups, C_out, C_in, 3, 3]; gamma, beta [groups, C_out]. ``by_groups`` is the layout of ``out``."""
