@@ -5,35 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from orchestrator.cli_data import data
+from orchestrator.cli_options import build_bar, home_option, json_option, warn
 
 EXIT_FAILED_TRIALS = 1
 EXIT_NOT_FINISHED = 3
-
-
-def home_option(command: Command) -> Command:
-    """``--home``, which every command takes."""
-    return click.option(
-        "--home",
-        default="./runs",
-        envvar="ORCHESTRATE_HOME",
-        show_default=True,
-        help="Folder or URL that holds everything (or ORCHESTRATE_HOME).",
-    )(command)
-
-
-def json_option(command: Command) -> Command:
-    """``--json``, which reading commands take."""
-    return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else there.")(
-        command
-    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -210,39 +190,7 @@ def dashboard(home: str, host: str, port: int | None) -> None:
     serve_dashboard(local, host, port)
 
 
-@cli.group()
-def data() -> None:
-    """Datasets of a home, each one Arrow file."""
-
-
-@data.command("list")
-@home_option
-@json_option
-def data_list(home: str, as_json: bool) -> None:
-    """Show the datasets that are there, and how to get the others."""
-    from orchestrator.data import data_folder, list_datasets
-    from orchestrator.home import existing_home
-    from orchestrator.summary import dataset_json, datasets_text
-
-    existing_home(home)
-    rows = list_datasets(data_folder(home))
-    click.echo(json.dumps({"datasets": [dataset_json(row) for row in rows]}) if as_json else datasets_text(rows))
-
-
-@data.command("import")
-@click.argument("name")
-@home_option
-@click.option("--source", type=click.Path(path_type=Path), help="Folder or zip of the original files.")
-def data_import(name: str, home: str, source: Path | None) -> None:
-    """Read the dataset NAME from its original files into the home."""
-    from orchestrator.data import data_folder, make_dataset
-    from orchestrator.home import existing_home, open_home
-
-    existing_home(home)
-    with build_bar(f"importing {name}") as on_build:
-        path = make_dataset(data_folder(home), name, source, on_build)
-    open_home(home)
-    click.echo(f"{name}: {path}")
+cli.add_command(data)
 
 
 def find_spec(spec: str) -> Path:
@@ -269,39 +217,6 @@ def _named_as_typed(line: str, typed: dict[str, str]) -> str:
     for override, flag in typed.items():
         line = line.replace(f"--set {override}", flag)
     return line
-
-
-@contextmanager
-def build_bar(what: str = "building the dataset") -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr for making a dataset; nothing is shown unless something is made."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    tasks: list[Any] = []
-
-    def on_build(done: int, total: int) -> None:
-        if not tasks:
-            if bar.console.is_terminal:
-                bar.start()
-            else:
-                warn(f"{what}: {total} images")
-            tasks.append(bar.add_task(what, total=total))
-        bar.update(tasks[0], completed=done)
-        if done >= total and bar.live.is_started:
-            bar.stop()
-
-    try:
-        yield on_build
-    finally:
-        if bar.live.is_started:  # stopping one that never began prints a blank line
-            bar.stop()
-
-
-def warn(line: str) -> None:
-    """A line on stderr."""
-    click.echo(line, err=True)
 
 
 def main() -> None:

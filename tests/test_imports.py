@@ -34,6 +34,8 @@ LAYERS = (
     # what a user can do
     {"sweep"},
     {"preview", "single", "summary"},
+    {"cli_options"},
+    {"cli_data"},
     {"cli", "__init__"},
 )
 

@@ -1,0 +1,62 @@
+"""What several commands share: options, warnings, the bar that shows a dataset being made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def home_option(command: Command) -> Command:
+    """``--home``, which every command takes."""
+    return click.option(
+        "--home",
+        default="./runs",
+        envvar="ORCHESTRATE_HOME",
+        show_default=True,
+        help="Folder or URL that holds everything (or ORCHESTRATE_HOME).",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``, which reading commands take."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else there.")(
+        command
+    )
+
+
+def warn(line: str) -> None:
+    """A line on stderr."""
+    click.echo(line, err=True)
+
+
+@contextmanager
+def build_bar(what: str = "building the dataset") -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr for making a dataset; nothing is shown unless something is made."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    tasks: list[Any] = []
+
+    def on_build(done: int, total: int) -> None:
+        if not tasks:
+            if bar.console.is_terminal:
+                bar.start()
+            else:
+                warn(f"{what}: {total} images")
+            tasks.append(bar.add_task(what, total=total))
+        bar.update(tasks[0], completed=done)
+        if done >= total and bar.live.is_started:
+            bar.stop()
+
+    try:
+        yield on_build
+    finally:
+        if bar.live.is_started:  # stopping one that never began prints a blank line
+            bar.stop()
