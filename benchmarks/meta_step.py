@@ -28,7 +28,8 @@ import torch
 from peers import PEERS, Network
 
 from trainers.config import TrialConfig
-from trainers.datasets.image_file import ImageClass, ImageTable, open_image_file, write_image_file
+from trainers.datasets.image_file import ImageClass, ImageTable, open_image_file
+from trainers.datasets.image_writer import write_image_file
 from trainers.episodes import Episode, EpisodeSampler, training_sampler
 from trainers.evaluation import Adaptation, predict
 from trainers.inner_loop import InnerLoop

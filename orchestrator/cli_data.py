@@ -33,13 +33,56 @@ def data_list(home: str, as_json: bool) -> None:
 @click.argument("name")
 @home_option
 @click.option("--source", type=click.Path(path_type=Path), help="Folder or zip of the original files.")
-def data_import(name: str, home: str, source: Path | None) -> None:
-    """Read the dataset NAME from its original files into the home."""
-    from orchestrator.data import data_folder, make_dataset
+@click.option("--size", type=click.IntRange(8, 1024), help="folder only: side of the images, 84 where left out.")
+@click.option("--grey", is_flag=True, help="folder only: one channel instead of three.")
+@click.option(
+    "--split-file",
+    type=click.Path(path_type=Path),
+    help="folder only: lines class,part; split.csv of the source, or folders train, val, test, where left out.",
+)
+def data_import(
+    name: str, home: str, source: Path | None, size: int | None, grey: bool, split_file: Path | None
+) -> None:
+    """Read the dataset NAME from its original files into the home.
+
+    NAME is one of those that `orchestrate data list` shows, or folder.LABEL: any tree with a folder of PNG or JPEG
+    images for each class. A home may hold several of these; a sweep names one as `dataset: {name: folder.LABEL}`.
+    """
+    from orchestrator.data import data_folder, dataset_row, make_dataset
+    from orchestrator.environment import cpu_count
     from orchestrator.home import existing_home, open_home
+    from orchestrator.interrupt import interruptible
+    from orchestrator.summary import dataset_text
+    from trainers.datasets.recipe import Wishes
 
     existing_home(home)
-    with build_bar(f"importing {name}") as on_build:
-        path = make_dataset(data_folder(home), name, source, on_build)
+    wishes = Wishes(size, grey, split_file)
+    with interruptible(), build_bar(f"importing {name}") as on_build:
+        path = make_dataset(data_folder(home), name, source, on_build, wishes, cpu_count())
     open_home(home)
-    click.echo(f"{name}: {path}")
+    click.echo(dataset_text(dataset_row(path)))
+
+
+@data.command("verify")
+@click.argument("name", required=False)
+@home_option
+@json_option
+def data_verify(name: str | None, home: str, as_json: bool) -> None:
+    """Read every byte of the dataset NAME, or of all; exit code 2 where one is damaged."""
+    from orchestrator.data import data_folder, verify_datasets
+    from orchestrator.errors import DatasetError
+    from orchestrator.home import existing_home
+
+    existing_home(home)
+    verdicts = verify_datasets(data_folder(home), name)
+    damaged = [verdict.problem for verdict in verdicts if verdict.problem]
+    if as_json:
+        rows = [{**vars(verdict), "path": str(verdict.path), "intact": not verdict.problem} for verdict in verdicts]
+        click.echo(json.dumps({"datasets": rows}))
+    else:
+        for verdict in verdicts:
+            click.echo(f"{verdict.name}: {'damaged' if verdict.problem else 'intact'}: {verdict.path}")
+        if not verdicts:
+            click.echo(f"no dataset in {home}; `orchestrate data import NAME --source PATH` brings one")
+    if damaged:
+        raise DatasetError("\n".join(damaged))

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import DatasetError, HomeError
-from trainers.datasets import DATASETS
-from trainers.datasets.image_file import compute_fingerprint, open_image_file, write_image_file
-from trainers.datasets.recipe import Progress, Recipe
-from trainers.registry import lookup
+from trainers.datasets import DATASETS, recipe_of
+from trainers.datasets.image_file import PARTS, ImageTable, open_image_file, verify_image_file
+from trainers.datasets.image_writer import write_images
+from trainers.datasets.recipe import NO_WISHES, Progress, Recipe, Wishes
 
 FOLDER = "datasets"
 DEFAULT_HOME = "runs"
@@ -35,43 +36,82 @@ class DatasetRow:
     classes: int | None = None
     shape: tuple[int, int, int] | None = None
     """(height, width, channels)"""
+    images_per_class: tuple[int, int] | None = None
+    """Of the smallest class, and of the largest."""
+    splits: Mapping[str, Mapping[str, int]] | None = None
+    """Name of a split table -> part -> classes."""
     path: Path | None = None
     size_bytes: int | None = None
     note: str = ""
     """What to do where the dataset is absent or its file damaged."""
 
 
-def make_dataset(home: Path, name: str, source: Path | None, progress: Progress) -> Path:
-    """Reads a dataset by its recipe and puts it into the home.
+@dataclass(frozen=True)
+class Verdict:
+    """What ``orchestrate data verify`` says of one file."""
+
+    name: str
+    path: Path
+    problem: str
+    """Empty where every byte is as it was written."""
+
+
+def make_dataset(
+    home: Path, name: str, source: Path | None, progress: Progress, wishes: Wishes = NO_WISHES, processes: int = 1
+) -> Path:
+    """Makes a dataset by its recipe and puts it into the home.
 
     Where the home already has these very images, that file stays as it is and becomes the newest of its name; a file
     that no longer holds what its name says is written again.
 
     Args:
         home: the home's folder, made where it is absent.
-        name: a key of ``DATASETS``.
+        name: a key of ``DATASETS``, with a label where the recipe takes one.
         source: the original files; None for an embedded dataset.
         progress: called as images are done.
+        wishes: what the user chose, where the recipe leaves a choice.
+        processes: how many decode; 1 is this one.
 
     Returns:
         Path of the Arrow file.
 
     Raises:
         ConfigError: no dataset of that name.
-        DatasetError: the source is absent or damaged.
+        DatasetError: the source is absent or damaged, or the recipe fixes what was wished for.
         HomeError: the home can't be written.
     """
-    table = _recipe(name).read(source, progress)
-    path = home / FOLDER / f"{name}-{table.fingerprint}.arrow"
+    recipe = recipe_of(name)
+    if wishes.named() and not recipe.labelled:
+        raise DatasetError(f"{wishes.named()[0]}: {name} has a size, colours and parts of its own; leave that out")
+    listing = recipe.find(source, wishes)
+    folder = home / FOLDER
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and _intact(path, table.fingerprint):
-            path.touch()
-        else:
-            write_image_file(table, path)
+        with _made(folder):
+            return write_images(name, listing, folder, progress, processes, lambda digest: _path(folder, name, digest))
     except OSError as error:
-        raise HomeError(f"can't write {path}: {error.strerror or error}; free space there or choose --home") from error
-    return path
+        reason = error.strerror or error
+        raise HomeError(f"can't write {folder}: {reason}; free space there or choose --home") from error
+
+
+def verify_datasets(home: Path, name: str | None) -> list[Verdict]:
+    """Reads every dataset file of the home, or of one name, and says which are damaged.
+
+    Raises:
+        DatasetError: the home has no file of that name.
+    """
+    found = []
+    for path, own, fingerprint in sorted(_files(home)):
+        if name in (None, own):
+            try:
+                recorded = verify_image_file(path).fingerprint
+                problem = "" if recorded == fingerprint else f"{path} holds {recorded}; give it that name again"
+            except DatasetError as error:
+                problem = str(error)
+            found.append(Verdict(own, path, problem))
+    if name is not None and not found:
+        there = ", ".join(sorted({own for _, own, _ in _files(home)})) or "none"
+        raise DatasetError(f"{name} is not in {home}, so there is nothing to verify; datasets there: {there}")
+    return found
 
 
 def find_dataset(home: Path, name: str, fingerprint: str | None = None) -> Path | None:
@@ -94,13 +134,30 @@ def check_present(home: Path, name: str) -> None:
         ConfigError: no dataset of that name.
         DatasetError: absent; one line with the command.
     """
-    recipe = _recipe(name)
-    if not recipe.embedded and find_dataset(home, name) is None:
-        raise DatasetError(f"{name} is not in {home}; {_way_in(home, recipe)}")
+    if not recipe_of(name).embedded and find_dataset(home, name) is None:
+        raise DatasetError(f"{name} is not in {home}; {_way_in(home, name)}")
 
 
-def ensure_dataset(home: Path, name: str, progress: Progress) -> Path:
+def known_data(home: Path, name: str) -> ImageTable | Recipe:
+    """What is known of a dataset before a sweep: its images where they were imported, else its recipe.
+
+    Raises:
+        ConfigError: no dataset of that name.
+        DatasetError: the imported file is damaged.
+    """
+    recipe = recipe_of(name)
+    path = None if recipe.embedded else find_dataset(home, name)
+    return recipe if path is None else open_image_file(path)
+
+
+def ensure_dataset(home: Path, name: str, progress: Progress, fingerprint: str | None = None) -> Path:
     """The dataset's file in the home; an embedded dataset is made where it is absent or damaged.
+
+    Args:
+        home: the home's folder.
+        name: of the dataset.
+        progress: called as images are done, where it is made.
+        fingerprint: picks one of several files, where it is there; else the newest counts.
 
     Raises:
         ConfigError: no dataset of that name.
@@ -108,8 +165,8 @@ def ensure_dataset(home: Path, name: str, progress: Progress) -> Path:
         HomeError: the home can't be written.
     """
     check_present(home, name)
-    path = find_dataset(home, name)
-    if path is not None and not (_recipe(name).embedded and _problem(path)):
+    path = find_dataset(home, name, fingerprint) or find_dataset(home, name)
+    if path is not None and not (recipe_of(name).embedded and _problem(path)):
         return path
     return make_dataset(home, name, None, progress)
 
@@ -119,17 +176,56 @@ def list_datasets(home: Path) -> list[DatasetRow]:
     files = sorted(_files(home), key=lambda file: file[0].stat().st_mtime_ns, reverse=True)
     rows = []
     for name in [*DATASETS, *sorted({found for _, found, _ in files} - set(DATASETS))]:
-        own = [(path, digest) for path, found, digest in files if found == name]
-        rows += [_row(path, name, digest) for path, digest in own]
+        own = [path for path, found, _ in files if found == name]
+        rows += [dataset_row(path) for path in own]
         if not own:
-            recipe = _recipe(name)
-            rows.append(DatasetRow(name, recipe.title, note=_way_in(home, recipe)))
+            rows.append(DatasetRow(name, recipe_of(name).title, note=_way_in(home, name)))
     return rows
 
 
-def _recipe(name: str) -> Recipe:
-    recipe: Recipe = lookup("dataset", DATASETS, name)
-    return recipe
+def dataset_row(path: Path) -> DatasetRow:
+    """What ``orchestrate data list`` says of a file of a home, whether it opens or not."""
+    match = _FILE.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"{path} has no name of a dataset file")
+    name, fingerprint = match["name"], match["fingerprint"]
+    title = recipe_of(name).title if name in DATASETS else ""
+    size = path.stat().st_size
+    try:
+        table = open_image_file(path)
+    except DatasetError as error:
+        return DatasetRow(name, title, fingerprint, path=path, size_bytes=size, note=str(error))
+    counts = [entry.count for entry in table.classes]
+    return DatasetRow(
+        name,
+        title,
+        fingerprint,
+        images=len(table.pixels),
+        classes=len(table.classes),
+        shape=table.image_shape,
+        images_per_class=(min(counts), max(counts)),
+        splits={split: {part: len(parts[part]) for part in PARTS} for split, parts in table.splits.items()},
+        path=path,
+        size_bytes=size,
+    )
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Makes a folder, which is gone again when what is to fill it fails."""
+    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # another process has put something there
+            for place in absent:
+                place.rmdir()
+        raise
+
+
+def _path(folder: Path, name: str, fingerprint: str) -> Path:
+    return folder / f"{name}-{fingerprint}.arrow"
 
 
 def _files(home: Path) -> Iterator[tuple[Path, str, str]]:
@@ -141,19 +237,6 @@ def _files(home: Path) -> Iterator[tuple[Path, str, str]]:
             yield path, match["name"], match["fingerprint"]
 
 
-def _row(path: Path, name: str, fingerprint: str) -> DatasetRow:
-    title = _recipe(name).title if name in DATASETS else ""
-    size = path.stat().st_size
-    try:
-        table = open_image_file(path)
-    except DatasetError as error:
-        return DatasetRow(name, title, fingerprint, path=path, size_bytes=size, note=str(error))
-    images, height, width, channels = table.pixels.shape
-    return DatasetRow(
-        name, title, fingerprint, images, len(table.classes), (height, width, channels), path=path, size_bytes=size
-    )
-
-
 def _problem(path: Path) -> str:
     """What stops the file from being opened; empty where nothing does."""
     try:
@@ -163,18 +246,11 @@ def _problem(path: Path) -> str:
     return ""
 
 
-def _intact(path: Path, fingerprint: str) -> bool:
-    """Whether the file's bytes still are what its name says. Reads all of it."""
-    try:
-        table = open_image_file(path)
-    except DatasetError:
-        return False
-    return compute_fingerprint(table.pixels, table.classes, table.splits) == fingerprint
-
-
-def _way_in(home: Path, recipe: Recipe) -> str:
+def _way_in(home: Path, name: str) -> str:
+    recipe = recipe_of(name)
     if recipe.embedded:
         return "is made when a sweep first needs it"
     default = Path(os.environ.get("ORCHESTRATE_HOME", DEFAULT_HOME))
     option = "" if home.absolute() == default.absolute() else f" --home {shlex.quote(os.fspath(home))}"
-    return f"run: orchestrate data import {recipe.name} --source PATH{option}"
+    wanted = f"{name}.LABEL" if recipe.labelled and name in DATASETS else name
+    return f"run: orchestrate data import {wanted} --source PATH{option}"

@@ -9,7 +9,7 @@ from itertools import islice
 
 from orchestrator.cluster.connect import check_address
 from orchestrator.config_paths import leaves, with_values
-from orchestrator.data import check_present, data_folder
+from orchestrator.data import check_present, data_folder, known_data
 from orchestrator.environment import cpu_count, may_have_gpus
 from orchestrator.errors import ClusterError, SpecError, TrackingError
 from orchestrator.grid import expand
@@ -19,9 +19,7 @@ from orchestrator.space import MAX_CHECKED, assignments, candidates
 from orchestrator.spec import Resources, SweepSpec, differences
 from orchestrator.tracking_uri import check_uri, masked, reachable
 from trainers.config import TrialConfig
-from trainers.datasets import DATASETS
 from trainers.episodes import check_data
-from trainers.registry import lookup
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,9 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
         check_address(where.address)
     elif spec.resources.gpu == 0 or not may_have_gpus():  # only Ray can count them
         concurrency(spec.resources, [{"CPU": float(cpu_count())}])
+    data = {name: known_data(data_folder(where.home), name) for name in datasets_of(spec)}
     for config in configs_of(spec):
-        check_data(config, lookup("dataset", DATASETS, config.dataset.name))
+        check_data(config, data[config.dataset.name])
     if need_data:
         for name in datasets_of(spec):
             check_present(data_folder(where.home), name)

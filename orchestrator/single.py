@@ -12,11 +12,10 @@ from orchestrator.home import existing_home, open_home
 from orchestrator.rows import read_row
 from orchestrator.store import Store, keys_of
 from trainers.config import TrialConfig
-from trainers.datasets import DATASETS
+from trainers.datasets import recipe_of
 from trainers.datasets.image_file import open_image_file
 from trainers.episodes import check_data
 from trainers.memory import keep_freed_memory
-from trainers.registry import lookup
 
 
 def run_single(
@@ -28,7 +27,7 @@ def run_single(
         InputError: the home or the dataset can't be used.
     """
     existing_home(home_url)
-    check_data(config, lookup("dataset", DATASETS, config.dataset.name))
+    check_data(config, recipe_of(config.dataset.name))
     check_present(data_folder(home_url), config.dataset.name)
 
     import torch

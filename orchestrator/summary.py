@@ -72,11 +72,21 @@ def datasets_text(rows: list[DatasetRow]) -> str:
         if row.fingerprint is None or row.images is None:
             lines.append(f"{row.name}: {row.title}\n  {row.note}")
         else:
-            lines.append(
-                f"{row.name}: {row.images} images, {row.classes} classes, {'x'.join(map(str, row.shape or ()))}, "
-                f"{(row.size_bytes or 0) / 2**20:.1f} MiB\n  {row.path}"
-            )
+            lines.append(dataset_text(row))
     return "\n".join(lines)
+
+
+def dataset_text(row: DatasetRow) -> str:
+    """A dataset that is there: its size, the classes of each part, where it lies."""
+    fewest, most = row.images_per_class or (0, 0)
+    each = f"of {fewest}" if fewest == most else f"of {fewest} to {most}"
+    lines = [
+        f"{row.name}: {row.images} images, {row.classes} classes {each}, {'x'.join(map(str, row.shape or ()))}, "
+        f"{(row.size_bytes or 0) / 2**20:.1f} MiB"
+    ]
+    for split, parts in (row.splits or {}).items():
+        lines.append(f"  split {split}: " + ", ".join(f"{count} {part}" for part, count in parts.items()))
+    return "\n".join([*lines, f"  {row.path}"])
 
 
 def dataset_json(row: DatasetRow) -> dict[str, Any]:

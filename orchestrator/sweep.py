@@ -12,7 +12,7 @@ from orchestrator.attempt_record import record_failed_attempt
 from orchestrator.board import Board
 from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.execute import Event, Request, execute
-from orchestrator.data import data_folder, ensure_dataset, find_dataset
+from orchestrator.data import data_folder, ensure_dataset
 from orchestrator.environment import cpu_count, git_commit, versions
 from orchestrator.errors import InputError
 from orchestrator.grid import expand, group_by_training
@@ -122,8 +122,7 @@ def open_data(
     folder = data_folder(home_url)
     tables = {}
     for name in datasets_of(spec):
-        path = find_dataset(folder, name, pinned[name]) if name in pinned else None
-        tables[name] = open_image_file(path or ensure_dataset(folder, name, on_build))
+        tables[name] = open_image_file(ensure_dataset(folder, name, on_build, pinned.get(name)))
         if name in pinned and tables[name].fingerprint != pinned[name]:
             raise InputError(
                 f"dataset {name!r} has changed since sweep {spec.name!r} began ({pinned[name]} is gone, "

@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from miniature import FILES, write_zip
 
 from orchestrator.data import find_dataset, make_dataset
+from trainers.datasets import recipe_of
 from trainers.datasets.image_file import ImageTable, open_image_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +70,27 @@ def _made_once(folder: Path, name: str, source: Path | None) -> Path:
     """The dataset's file in ``folder``, made by whichever worker comes first."""
     with _locked(folder / f"{name}.lock"):
         return find_dataset(folder, name) or make_dataset(folder, name, source, no_progress)
+
+
+@pytest.fixture(scope="session")
+def dataset_file(session_folder: Path, real_data: Path) -> Callable[[str], Path]:
+    """The file of any dataset, from the real data where they are there, else from a small source. Never write to it."""
+
+    def made(name: str) -> Path:
+        if recipe_of(name).embedded:
+            return _made_once(session_folder, name, None)
+        for source in (real_data / name, real_data / f"{name}.zip"):
+            if source.exists():
+                return _made_once(session_folder, name, source)
+        if name not in FILES:
+            pytest.fail(f"{name} can't be tested: put {name}.zip into {real_data}, or a small source into miniature.py")
+        with _locked(session_folder / f"{name}-source.lock"):
+            source = session_folder / f"{name}-source.zip"
+            if not source.exists():
+                write_zip(source, FILES[name]())
+        return _made_once(session_folder, name, source)
+
+    return made
 
 
 @pytest.fixture(scope="session")

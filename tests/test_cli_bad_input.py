@@ -278,7 +278,7 @@ def test_wrong_option(tmp_path: Path, options: list[str], words: list[str]) -> N
     [
         (["sweep"], ["SPEC: is missing", "orchestrate sweep --help"]),
         (["swep"], ["swep: no such command", "did you mean 'sweep'?"]),
-        (["data", "fetch"], ["fetch: no such command of orchestrate data", "known: import, list"]),
+        (["data", "fetch"], ["fetch: no such command of orchestrate data", "known: import, list, verify"]),
         ([""], ["'': no such command"]),
         (["export"], ["NAME: is missing", "orchestrate export --help"]),
         (["export", "quick", "--format", "xml"], ["--format xml: must be one of csv, json, parquet"]),

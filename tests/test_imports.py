@@ -47,7 +47,11 @@ TRAINERS_NEED = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "PIL", 
 # Files that the leaves of a family share.
 SHARED = {
     "trainers.algorithms": {"trainers.algorithms.algorithm"},
-    "trainers.datasets": {"trainers.datasets.recipe", "trainers.datasets.image_file"},
+    "trainers.datasets": {
+        *("trainers.datasets.recipe", "trainers.datasets.image_file", "trainers.datasets.image_writer"),
+        *("trainers.datasets.rendering", "trainers.datasets.source", "trainers.datasets.decode"),
+        *("trainers.datasets.class_listing", "trainers.datasets.cifar100"),
+    },
 }
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from trainers.algorithms import ALGORITHMS
 from trainers.algorithms.algorithm import HEAD_LAYER, Algorithm, Head
-from trainers.datasets import DATASETS
+from trainers.datasets import recipe_of
 from trainers.errors import ConfigError
 from trainers.registry import lookup, nearest
 
@@ -40,14 +40,14 @@ class DatasetConfig(Frozen):
 
     @model_validator(mode="after")
     def _known(self) -> DatasetConfig:
-        recipe = lookup("dataset", DATASETS, self.name)
+        recipe = recipe_of(self.name)
         if self.split is not None and self.split not in recipe.splits:
             raise ConfigError(f"unknown split {self.split!r} of {self.name}; {nearest(self.split, recipe.splits)}")
         return self
 
     def resolved(self) -> tuple[str, bool]:
         """(split, rotations) with the dataset's usual values filled in."""
-        recipe = lookup("dataset", DATASETS, self.name)
+        recipe = recipe_of(self.name)
         rotations = recipe.rotations if self.rotations is None else self.rotations
         return self.split or next(iter(recipe.splits)), rotations
 

@@ -6,16 +6,24 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orchestrator.data import ensure_dataset, find_dataset, list_datasets, make_dataset
+from orchestrator.data import (
+    Verdict,
+    ensure_dataset,
+    find_dataset,
+    list_datasets,
+    make_dataset,
+    verify_datasets,
+)
 from orchestrator.errors import DatasetError, HomeError
-from trainers.datasets.image_file import ImageClass, ImageTable, open_image_file
-from trainers.datasets.recipe import Progress, Recipe
+from trainers.datasets.image_file import ImageClass, open_image_file
+from trainers.datasets.recipe import Job, Listing, Recipe, Wishes
 from trainers.errors import ConfigError
 
 
@@ -28,17 +36,18 @@ class Tiny(Recipe):
 
     name = "tiny"
     title = "Tiny: 3 classes"
-    splits = ("usual",)
+    splits: Mapping[str, Mapping[str, int]] = {"usual": {"train": 1, "validation": 1, "test": 1}}
+    images_per_class = 2
     rotations = False
     embedded = True
     brightness = 1
 
-    def read(self, source: Path | None, progress: Progress) -> ImageTable:
+    def find(self, source: Path | None, wishes: Wishes) -> Listing:
         pixels = np.full((6, 4, 4, 1), self.brightness, np.uint8)
         classes = [ImageClass(name, name, 2 * first, 2) for first, name in enumerate("abc")]
         splits = {"usual": {"train": (0,), "validation": (1,), "test": (2,)}}
-        progress(6, 6)
-        return ImageTable.build(self.name, pixels, np.tile(np.arange(2, dtype=np.int32), 3), classes, splits)
+        samples = np.tile(np.arange(2, dtype=np.int32), 3)
+        return Listing((4, 4, 1), classes, samples, splits, [Job(0, 6, lambda: pixels)])
 
 
 TINY = Tiny()
@@ -47,7 +56,9 @@ TINY = Tiny()
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TINY, "brightness", 1)
-    monkeypatch.setattr("orchestrator.data.DATASETS", {"tiny": f"{__name__}:TINY", "far": f"{__name__}:FAR"})
+    datasets = {"tiny": f"{__name__}:TINY", "far": f"{__name__}:FAR", "mine": f"{__name__}:MINE"}
+    for place in ("orchestrator.data.DATASETS", "trainers.datasets.DATASETS"):
+        monkeypatch.setattr(place, datasets)
     monkeypatch.delenv("ORCHESTRATE_HOME", raising=False)
 
 
@@ -59,6 +70,16 @@ class Far(Tiny):
 
 
 FAR = Far()
+
+
+class Mine(Far):
+    """A dataset of which a home may hold several."""
+
+    name = "mine"
+    labelled = True
+
+
+MINE = Mine()
 
 
 def file_names(home: Path) -> list[str]:
@@ -122,7 +143,7 @@ def test_other_files_are_passed_over(tmp_path: Path) -> None:
         (folder / name).write_text("")
     assert find_dataset(tmp_path, "tiny") is None
     assert find_dataset(tmp_path, "tiny-small") == folder / f"tiny-small-{digest}.arrow"
-    assert {row.name for row in list_datasets(tmp_path)} == {"tiny", "far", "tiny-small"}
+    assert {row.name for row in list_datasets(tmp_path)} == {"tiny", "far", "mine", "tiny-small"}
 
 
 def test_an_embedded_dataset_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +157,75 @@ def test_a_damaged_embedded_dataset_is_made_again(tmp_path: Path) -> None:
     path = ensure_dataset(tmp_path, "tiny", no_progress)
     path.write_bytes(path.read_bytes()[:50])
     open_image_file(ensure_dataset(tmp_path, "tiny", no_progress))
+
+
+def test_an_embedded_dataset_of_an_older_format_is_made_again(tmp_path: Path) -> None:
+    path = make_dataset(tmp_path, "tiny", None, no_progress)
+    good = path.read_bytes()
+    fingerprint = open_image_file(path).fingerprint
+    path.write_bytes(good.replace(b'"format":2', b'"format":1'))
+    for wanted in (None, fingerprint):
+        assert ensure_dataset(tmp_path, "tiny", no_progress, wanted) == path
+        assert path.read_bytes() == good
+
+
+def test_the_fingerprint_asked_for_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = make_dataset(tmp_path, "tiny", None, no_progress)
+    monkeypatch.setattr(TINY, "brightness", 2)
+    new = make_dataset(tmp_path, "tiny", None, no_progress)
+    assert ensure_dataset(tmp_path, "tiny", no_progress, open_image_file(old).fingerprint) == old
+    assert ensure_dataset(tmp_path, "tiny", no_progress, "0" * 20) == new
+
+
+def test_one_home_holds_several_of_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    birds = make_dataset(tmp_path, "mine.birds", tmp_path, no_progress)
+    monkeypatch.setattr(MINE, "brightness", 2)
+    signs = make_dataset(tmp_path, "mine.signs", tmp_path, no_progress)
+    assert find_dataset(tmp_path, "mine") is None
+    assert find_dataset(tmp_path, "mine.birds") == birds
+    assert ensure_dataset(tmp_path, "mine.signs", no_progress) == signs
+    assert [row.name for row in list_datasets(tmp_path)] == ["tiny", "far", "mine", "mine.birds", "mine.signs"]
+    with pytest.raises(DatasetError, match=r"data import mine.cars --source PATH"):
+        ensure_dataset(tmp_path, "mine.cars", no_progress)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "option"),
+    [
+        (Wishes(size=20), "--size"),
+        (Wishes(grey=True), "--grey"),
+        (Wishes(split_file=Path("x")), "--split-file"),
+    ],
+)
+def test_what_a_recipe_fixes_can_not_be_chosen(tmp_path: Path, wishes: Wishes, option: str) -> None:
+    with pytest.raises(DatasetError, match=f"^{option}: far has"):
+        make_dataset(tmp_path, "far", tmp_path, no_progress, wishes)
+    make_dataset(tmp_path, "mine.birds", tmp_path, no_progress, wishes)
+
+
+class TestVerify:
+    def test_reads_all_or_one(self, tmp_path: Path) -> None:
+        assert verify_datasets(tmp_path, None) == []
+        tiny = make_dataset(tmp_path, "tiny", None, no_progress)
+        far = make_dataset(tmp_path, "far", tmp_path, no_progress)
+        assert verify_datasets(tmp_path, None) == [Verdict("far", far, ""), Verdict("tiny", tiny, "")]
+        assert verify_datasets(tmp_path, "far") == [Verdict("far", far, "")]
+        with pytest.raises(DatasetError, match=r"mine is not in .*; datasets there: far, tiny"):
+            verify_datasets(tmp_path, "mine")
+
+    def test_finds_a_wrong_pixel(self, tmp_path: Path) -> None:
+        path = make_dataset(tmp_path, "tiny", None, no_progress)
+        good = path.read_bytes()
+        path.write_bytes(good.replace(bytes([1]) * 96, bytes([1]) * 95 + bytes([2])))
+        open_image_file(path)
+        (verdict,) = verify_datasets(tmp_path, "tiny")
+        assert f"{path} is damaged (its pixels" in verdict.problem
+
+    def test_finds_a_file_under_the_name_of_another(self, tmp_path: Path) -> None:
+        path = make_dataset(tmp_path, "tiny", None, no_progress)
+        other = path.rename(path.with_name(f"tiny-{'a' * 20}.arrow"))
+        (verdict,) = verify_datasets(tmp_path, None)
+        assert verdict.problem.startswith(f"{other} holds {open_image_file(other).fingerprint}")
 
 
 @pytest.mark.parametrize(
@@ -186,12 +276,17 @@ def test_a_full_disk_is_an_error_of_the_home(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(HomeError, match="No space left on device"):
         make_dataset(tmp_path, "tiny", None, no_progress)
-    assert file_names(tmp_path) == []
+    assert not list(tmp_path.iterdir()), "a failed import leaves no folder"
 
 
 def test_list_shows_files_and_what_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = list_datasets(tmp_path)
-    assert [(row.name, row.path, row.images) for row in absent] == [("tiny", None, None), ("far", None, None)]
+    assert [(row.name, row.path, row.images) for row in absent] == [
+        ("tiny", None, None),
+        ("far", None, None),
+        ("mine", None, None),
+    ]
+    assert "orchestrate data import mine.LABEL --source PATH" in absent[2].note
     assert "when a sweep first needs it" in absent[0].note
     assert "orchestrate data import far --source PATH" in absent[1].note
 
@@ -205,8 +300,10 @@ def test_list_shows_files_and_what_is_absent(tmp_path: Path, monkeypatch: pytest
     assert (rows[0].images, rows[0].classes, rows[0].shape, rows[0].note) == (6, 3, (4, 4, 1), "")
     assert rows[0].fingerprint == open_image_file(new).fingerprint
     assert rows[0].size_bytes == new.stat().st_size
-    assert (rows[3].name, rows[3].images) == ("gone", None)
-    assert "damaged" in rows[3].note
+    assert rows[0].images_per_class == (2, 2)
+    assert rows[0].splits == {"usual": {"train": 1, "validation": 1, "test": 1}}
+    assert (rows[4].name, rows[4].images) == ("gone", None)
+    assert "damaged" in rows[4].note
 
 
 def test_makers_at_once_do_no_harm(tmp_path: Path) -> None:

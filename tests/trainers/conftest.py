@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from trainers.datasets.image_file import ImageClass, ImageTable
+from trainers.datasets.image_file import ImageClass, ImageTable, open_image_file
+from trainers.datasets.image_writer import write_images
+from trainers.datasets.recipe import NO_WISHES, Recipe
+
+
+def no_progress(done: int, total: int) -> None:
+    """Where a test does not look at progress."""
+
+
+@pytest.fixture
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ImageTable]:
+    """Makes the file of a recipe in a folder of its own, in which nothing else is left, and opens it."""
+
+    def table(recipe: Recipe, source: Path | None, wishes=NO_WISHES, progress=no_progress, processes=1) -> ImageTable:
+        folder = tmp_path_factory.mktemp("made")
+        try:
+            listing = recipe.find(source, wishes)
+            path = write_images(recipe.name, listing, folder, progress, processes, lambda digest: folder / digest)
+            assert list(folder.iterdir()) == [path]
+        except BaseException:
+            assert not list(folder.iterdir()), "a failed import left something behind"
+            raise
+        return open_image_file(path)
+
+    return table
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from itertools import combinations
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 import trainers.datasets
-from trainers.datasets import DATASETS
+from trainers.datasets import DATASETS, recipe_of
 from trainers.datasets.image_file import (
     METADATA_KEY,
     PARTS,
@@ -24,11 +25,13 @@ from trainers.datasets.image_file import (
     ImageTable,
     compute_fingerprint,
     open_image_file,
-    write_image_file,
+    seal_of,
+    verify_image_file,
 )
+from trainers.datasets.image_writer import write_image_file
 from trainers.datasets.recipe import Recipe
-from trainers.errors import DatasetError
-from trainers.registry import lookup
+from trainers.episodes import Episode, EpisodeSampler
+from trainers.errors import ConfigError, DatasetError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = {
@@ -39,11 +42,9 @@ CONTENT = {
 
 
 @pytest.fixture(params=sorted(DATASETS))
-def dataset(request: pytest.FixtureRequest) -> ImageTable:
-    """Every member of the list; conftest has a fixture of its name."""
-    table = request.getfixturevalue(request.param)
-    assert isinstance(table, ImageTable)
-    return table
+def dataset(request: pytest.FixtureRequest, dataset_file: Callable[[str], Path]) -> ImageTable:
+    """Every member of the list."""
+    return open_image_file(dataset_file(request.param))
 
 
 def small_table(**changes: object) -> ImageTable:
@@ -64,20 +65,18 @@ def small_table(**changes: object) -> ImageTable:
 
 
 class TestContract:
-    def test_is_as_large_as_documented(self, dataset: ImageTable) -> None:
-        content = dict(CONTENT[dataset.name])
-        assert dataset.pixels.shape == content.pop("shape")
-        sizes = {split: tuple(len(parts[part]) for part in PARTS) for split, parts in dataset.splits.items()}
-        assert sizes == content
-
     def test_is_what_its_recipe_says(self, dataset: ImageTable) -> None:
-        recipe = lookup("dataset", DATASETS, dataset.name)
-        assert isinstance(recipe, Recipe)
+        recipe = recipe_of(dataset.name)
         assert recipe.name == dataset.name
+        assert recipe.splits.keys() == dataset.splits.keys()
         counted = {name: {part: len(parts[part]) for part in parts} for name, parts in dataset.splits.items()}
-        assert {name: dict(parts) for name, parts in recipe.splits.items()} == counted
-        assert recipe.images_per_class == min(entry.count for entry in dataset.classes)
-        assert f"{len(dataset.classes):,}" in recipe.title
+        for split, said in recipe.splits.items():
+            assert dict(said) == {part: counted[split][part] for part in said}
+            recipe.check_episodes(split, min(counted[split].values()), min(entry.count for entry in dataset.classes))
+        if recipe.images_per_class is not None:
+            assert recipe.images_per_class == min(entry.count for entry in dataset.classes)
+        if any(recipe.splits.values()):
+            assert f"{len(dataset.classes):,}" in recipe.title
 
     def test_images_are_bytes_sorted_by_class(self, dataset: ImageTable) -> None:
         assert dataset.pixels.dtype == np.uint8
@@ -100,20 +99,28 @@ class TestContract:
             for one, other in combinations(PARTS, 2):
                 assert not set(parts[one]) & set(parts[other])
 
-    def test_no_image_is_blank_and_ink_is_bright(self, dataset: ImageTable) -> None:
-        assert (dataset.pixels.reshape(len(dataset.pixels), -1).max(axis=1) > 100).all()
-        assert dataset.pixels.mean() < 127, "background should be dark"
+    def test_episodes_are_the_same_every_time_and_shots_nested(self, dataset: ImageTable) -> None:
+        for split, parts in dataset.splits.items():
+            dataset.check_episodes(split, ways=1, images_per_class=3)
+            for part, members in parts.items():
+                ways = min(5, len(members))
 
-    def test_holds_the_usual_episodes(self, dataset: ImageTable) -> None:
-        for split in dataset.splits:
-            dataset.check_episodes(split, ways=20, images_per_class=20)
+                def episode(shots: int) -> Episode:
+                    sampler = EpisodeSampler(dataset, split, part, True, ways, shots, queries=1, seed=7)  # noqa: B023
+                    return sampler.episode(3)
+
+                one, two = episode(1), episode(2)
+                assert one.support.shape == (ways, 1, *dataset.image_shape)
+                assert np.array_equal(two.support[:, :1], one.support)
+                assert np.array_equal(two.query, one.query)
+                assert np.array_equal(episode(2).support, two.support)
 
     def test_fingerprint_is_that_of_the_content(self, dataset: ImageTable) -> None:
         assert compute_fingerprint(dataset.pixels, dataset.classes, dataset.splits) == dataset.fingerprint
 
     def test_survives_the_file(self, dataset: ImageTable, tmp_path: Path) -> None:
         write_image_file(dataset, tmp_path / "copy.arrow")
-        copy = open_image_file(tmp_path / "copy.arrow")
+        copy = verify_image_file(tmp_path / "copy.arrow")
         assert np.array_equal(copy.pixels, dataset.pixels)
         assert np.array_equal(copy.samples, dataset.samples)
         assert (copy.name, copy.classes, copy.splits) == (dataset.name, dataset.classes, dataset.splits)
@@ -131,21 +138,39 @@ class TestContract:
             copy.pixels[0] = 0
 
 
+@pytest.mark.parametrize("name", CONTENT)
+class TestInk:
+    def test_is_as_large_as_documented(self, request: pytest.FixtureRequest, name: str) -> None:
+        table = request.getfixturevalue(name)
+        content = dict(CONTENT[name])
+        assert table.pixels.shape == content.pop("shape")
+        assert content == {split: tuple(len(parts[part]) for part in PARTS) for split, parts in table.splits.items()}
+
+    def test_is_bright_on_dark(self, request: pytest.FixtureRequest, name: str) -> None:
+        table = request.getfixturevalue(name)
+        assert (table.pixels.reshape(len(table.pixels), -1).max(axis=1) > 100).all()
+        assert table.pixels.mean() < 127
+
+    def test_holds_the_usual_episodes(self, request: pytest.FixtureRequest, name: str) -> None:
+        table = request.getfixturevalue(name)
+        for split in table.splits:
+            table.check_episodes(split, ways=20, images_per_class=20)
+
+
 def test_every_recipe_is_in_the_list() -> None:
     defined = set()
     for module in iter_modules(trainers.datasets.__path__, "trainers.datasets."):
         for value in vars(import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, Recipe) and value is not Recipe:
                 defined.add(value)
-    listed = {type(lookup("dataset", DATASETS, name)) for name in DATASETS}
+    listed = {type(recipe_of(name)) for name in DATASETS}
     assert defined == listed
 
 
 def test_checking_a_name_is_cheap() -> None:
     program = (
-        "import sys; from trainers.registry import lookup; from trainers.datasets import DATASETS\n"
-        "[lookup('dataset', DATASETS, name) for name in DATASETS]\n"
-        "print(sorted({'torch', 'ray', 'HersheyFonts', 'multiprocessing.pool'} & set(sys.modules)))"
+        "import sys; from trainers.datasets import DATASETS, recipe_of; [recipe_of(name) for name in DATASETS]\n"
+        "print(sorted({'torch', 'ray', 'HersheyFonts', 'pyarrow.parquet'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
@@ -182,7 +207,7 @@ class TestFingerprint:
     ("changes", "message"),
     [
         ({"pixels": np.zeros((10, 4, 5), np.uint8)}, "pixels must be"),
-        ({"pixels": np.zeros((10, 4, 5, 3), np.float32)}, "pixels must be"),
+        ({"pixels": np.zeros((10, 4, 5, 3), np.float32)}, "pixels must be uint8"),
         ({"samples": np.zeros(9, np.int32)}, "samples must be"),
         ({"classes": [ImageClass("a", "a", 0, 9)]}, "9 images, the table 10"),
         ({"classes": [ImageClass("a", "a", 1, 9)]}, "must start at row 0"),
@@ -259,25 +284,44 @@ class TestFile:
             assert "import the dataset again" in str(caught.value)
             assert "\n" not in str(caught.value)
 
-    def test_a_wrong_byte_never_crashes(self, tmp_path: Path) -> None:
-        """It is refused, or it opens and all of it can be read: a length that leads beyond the map would crash."""
-        write_image_file(small_table(), tmp_path / "good.arrow")
-        good = (tmp_path / "good.arrow").read_bytes()
-        refused = 0
-        for place in range(0, len(good), 3):
+    @pytest.mark.parametrize("change", [0x01, 0x80, 0xFF])
+    def test_every_wrong_byte_is_found(self, tmp_path: Path, change: int) -> None:
+        """By the opening, or where it is a pixel by ``verify_image_file``; a wrong length crashes neither."""
+        table = small_table()
+        path = tmp_path / "small.arrow"
+        write_image_file(table, path)
+        good = path.read_bytes()
+        pixels = range(start := good.index(table.pixels.tobytes()), start + table.pixels.nbytes)
+        for place in range(len(good)):
             broken = bytearray(good)
-            broken[place] ^= 0x81
-            (tmp_path / "bad.arrow").write_bytes(broken)
-            try:
-                open_image_file(tmp_path / "bad.arrow").pixels.sum()
-            except DatasetError:
-                refused += 1
-        assert refused > 100
+            broken[place] ^= change
+            path.write_bytes(broken)
+            if place in pixels:
+                open_image_file(path)
+                with pytest.raises(DatasetError, match=r"is damaged .* import the dataset again"):
+                    verify_image_file(path)
+            else:
+                with pytest.raises(DatasetError, match="again"):
+                    open_image_file(path)
+
+    def test_bytes_that_changed_places_are_found(self, tmp_path: Path) -> None:
+        """Neither the last byte before the pixels nor the first behind them can become one of theirs."""
+        write_image_file(small_table(), tmp_path / "small.arrow")
+        good = (tmp_path / "small.arrow").read_bytes()
+        assert seal_of(good[:100], good[200:]) != seal_of(good[:101], good[201:])
+        assert seal_of(b"ab", b"c") != seal_of(b"a", b"bc")
+
+    def test_a_file_of_another_format_says_so(self, tmp_path: Path) -> None:
+        write_image_file(small_table(), tmp_path / "old.arrow")
+        good = (tmp_path / "old.arrow").read_bytes()
+        (tmp_path / "old.arrow").write_bytes(good.replace(b'"format":2', b'"format":1'))
+        with pytest.raises(DatasetError, match="is of format 1, this version reads 2; import the dataset again"):
+            open_image_file(tmp_path / "old.arrow")
 
     def test_foreign_files_are_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "foreign.arrow"
         table = pa.table({"image": [1, 2], "class": [0, 1], "sample": [0, 0]})
-        for metadata in (None, {METADATA_KEY: b"{}"}, {METADATA_KEY: b"no json"}, {METADATA_KEY: b'{"format":99}'}):
+        for metadata in (None, {METADATA_KEY: b"{}"}, {METADATA_KEY: b"no json"}, {METADATA_KEY: b'{"format":2}'}):
             with pa.ipc.new_file(path, table.schema.with_metadata(metadata)) as writer:
                 writer.write_table(table.replace_schema_metadata(metadata))
             with pytest.raises(DatasetError, match="damaged or not an image file"):
@@ -286,12 +330,20 @@ class TestFile:
             with pytest.raises(DatasetError, match="import the dataset again"):
                 open_image_file(absent)
 
-    def test_a_class_column_that_differs_from_the_class_table_is_refused(self, tmp_path: Path) -> None:
-        table = small_table()
-        write_image_file(table, tmp_path / "good.arrow")
-        good = (tmp_path / "good.arrow").read_bytes()
-        column = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3, 3], np.int32).tobytes()
-        assert good.count(column) == 1
-        (tmp_path / "bad.arrow").write_bytes(good.replace(column, column[::-1]))
-        with pytest.raises(DatasetError, match="class column and class table differ"):
-            open_image_file(tmp_path / "bad.arrow")
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("foldr.birds", "did you mean 'folder'"),
+        ("folder.", "a label is of a-z, 0-9 and _"),
+        ("folder.My birds", "a label is of a-z, 0-9 and _"),
+        ("folder.a.b", "a label is of a-z, 0-9 and _"),
+        ("folder.../x", "a label is of a-z, 0-9 and _"),
+        ("omniglot.mine", "omniglot takes no label"),
+    ],
+)
+def test_names_that_are_no_datasets_are_refused(name: str, message: str) -> None:
+    assert recipe_of("folder.birds_2") is recipe_of("folder")
+    with pytest.raises(ConfigError, match=message) as caught:
+        recipe_of(name)
+    assert repr(name) in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from trainers.datasets.glyphs import GLYPHS, HANDS, SCRIPTS, Glyph, _shape, distinct_glyphs, draw
 from trainers.datasets.image_file import ImageTable
+from trainers.datasets.recipe import NO_WISHES
 from trainers.errors import DatasetError
 
 CORNER = Glyph("test/corner", "test", (((0, 0), (0, 20), (10, 20)),))
@@ -138,14 +140,14 @@ def nearest_neighbour_accuracy(table: ImageTable, part: str, ways: int, episodes
 
 def test_a_source_is_refused() -> None:
     with pytest.raises(DatasetError, match="leave --source out"):
-        GLYPHS.read(Path("anything"), lambda done, total: None)
+        GLYPHS.find(Path("anything"), NO_WISHES)
 
 
-def test_progress_reaches_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_reaches_the_end(make: Callable[..., ImageTable], monkeypatch: pytest.MonkeyPatch) -> None:
     glyphs = list(distinct_glyphs())
     some = [next(glyph for glyph in glyphs if glyph.script == script) for script in SCRIPTS]
     monkeypatch.setattr("trainers.datasets.glyphs.distinct_glyphs", lambda: iter(some))
     calls: list[tuple[int, int]] = []
-    table = GLYPHS.read(None, lambda done, total: calls.append((done, total)))
+    table = make(GLYPHS, None, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(20 * n, 100) for n in range(1, 6)]
     assert len(table.pixels) == 100

@@ -16,14 +16,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from trainers.datasets.image_file import ImageClass, ImageTable, Pixels
-from trainers.datasets.recipe import Progress, Recipe
+from trainers.datasets.image_file import ImageClass, Pixels
+from trainers.datasets.recipe import Job, Listing, Recipe, Wishes
 from trainers.errors import DatasetError
 
 SIZE = 28
@@ -83,23 +84,19 @@ class Glyphs(Recipe):
     rotations = False
     embedded = True
 
-    def read(self, source: Path | None, progress: Progress) -> ImageTable:
-        """Draws all images; takes seconds on one core."""
+    def find(self, source: Path | None, wishes: Wishes) -> Listing:
+        """A job a glyph; all of them take seconds on one core."""
         if source is not None:
             raise DatasetError("glyphs is drawn from an installed package: leave --source out")
         glyphs = sorted(distinct_glyphs(), key=lambda glyph: glyph.name)
-        pixels = np.empty((len(glyphs) * HANDS, SIZE, SIZE, 1), np.uint8)
-        for index, glyph in enumerate(glyphs):
-            first = index * HANDS
-            pixels[first : first + HANDS, :, :, 0] = draw(glyph)
-            progress(first + HANDS, len(pixels))
+        jobs = [Job(index * HANDS, HANDS, partial(_rows, glyph)) for index, glyph in enumerate(glyphs)]
         classes = [ImageClass(glyph.name, glyph.script, index * HANDS, HANDS) for index, glyph in enumerate(glyphs)]
         scripts = {
             part: tuple(index for index, glyph in enumerate(glyphs) if glyph.script in members)
             for part, members in PARTS_BY_SCRIPT.items()
         }
         samples = np.tile(np.arange(HANDS, dtype=np.int32), len(glyphs))
-        return ImageTable.build(self.name, pixels, samples, classes, {"scripts": scripts})
+        return Listing((SIZE, SIZE, 1), classes, samples, {"scripts": scripts}, jobs)
 
 
 GLYPHS = Glyphs()
@@ -134,6 +131,10 @@ def _shape(strokes: Strokes) -> frozenset[frozenset[tuple[int, int]]]:
     unit = 100_000  # fine enough that no two different glyphs of at most some hundred font units meet
     scaled = [[((x - left) * unit // extent, (y - top) * unit // extent) for x, y in stroke] for stroke in strokes]
     return frozenset(frozenset(ends) for stroke in scaled for ends in pairwise(stroke))
+
+
+def _rows(glyph: Glyph) -> Pixels:
+    return draw(glyph)[..., None]
 
 
 def draw(glyph: Glyph) -> Pixels:

@@ -3,15 +3,19 @@
 Arrow IPC *file* format, uncompressed, one record batch, one row an image, so that every process of a machine maps the
 same pages and a class is a slice of rows. Columns: ``image`` (fixed-shape tensor, uint8 [height, width, channels]),
 ``class`` and ``sample`` (int32). Nothing in the file depends on when, where or from which archive it was made.
+
+Two digests in the metadata find any byte that changed: the *fingerprint* is that of the content, pixels included, and
+is recomputed by ``verify_image_file``; the *seal* is the SHA-256 of all bytes around the pixels, with the seal itself
+as zeros, and cheap enough for every opening.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +29,11 @@ from trainers.errors import DatasetError
 
 PARTS = ("train", "validation", "test")
 METADATA_KEY = b"metasweep"
-FORMAT = 1
+FORMAT = 2
+UNSEALED = "0" * 64
+"""What stands in place of the seal while it is computed."""
+_CHUNK = 1 << 20
+"""Bytes of pixels read at once: mapped pages of a whole dataset would count as memory of the process."""
 
 Pixels = npt.NDArray[np.uint8]
 Splits = Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -73,7 +81,9 @@ class ImageTable:
             ValueError: arrays, class table and split tables do not fit together (a mistake in a recipe).
         """
         splits = {split: {part: tuple(parts[part]) for part in parts} for split, parts in splits.items()}
-        _check(pixels, samples, classes, splits)
+        check_tables(pixels.shape, samples, classes, splits)
+        if pixels.dtype != np.uint8:
+            raise ValueError(f"pixels must be uint8, got {pixels.dtype}")
         fingerprint = compute_fingerprint(pixels, classes, splits)
         return cls(name, pixels, samples, tuple(classes), splits, fingerprint)
 
@@ -111,17 +121,50 @@ class ImageTable:
 
 def compute_fingerprint(pixels: Pixels, classes: Sequence[ImageClass], splits: Splits) -> str:
     """First 20 hex digits of the SHA-256 of shape, class table, split tables and pixels."""
-    tables = {"shape": pixels.shape, "classes": [asdict(entry) for entry in classes], "splits": splits}
+    return _fingerprint(pixels.shape, classes, splits, [np.ascontiguousarray(pixels).data])
+
+
+def stored_fingerprint(
+    path: Path, offset: int, shape: Sequence[int], classes: Sequence[ImageClass], splits: Splits
+) -> str:
+    """``compute_fingerprint`` of the pixels that lie in a file from ``offset`` on, in little memory."""
+    return _fingerprint(shape, classes, splits, _chunks(path, offset, math.prod(shape)))
+
+
+def _fingerprint(
+    shape: Sequence[int], classes: Sequence[ImageClass], splits: Splits, pixels: Iterable[memoryview]
+) -> str:
+    tables = {"shape": shape, "classes": [asdict(entry) for entry in classes], "splits": splits}
     digest = hashlib.sha256(json.dumps(tables, sort_keys=True, separators=(",", ":")).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
+    for part in pixels:
+        digest.update(part)
     return digest.hexdigest()[:20]
 
 
-def _check(pixels: Pixels, samples: npt.NDArray[np.int32], classes: Sequence[ImageClass], splits: Splits) -> None:
-    if pixels.ndim != 4 or pixels.dtype != np.uint8 or 0 in pixels.shape:
-        raise ValueError(f"pixels must be uint8 [images, height, width, channels], got {pixels.dtype} {pixels.shape}")
-    if samples.shape != pixels.shape[:1] or samples.dtype != np.int32:
-        raise ValueError(f"samples must be int32 [{len(pixels)}], got {samples.dtype} {samples.shape}")
+def _chunks(path: Path, offset: int, size: int) -> Iterator[memoryview]:
+    chunk = memoryview(bytearray(_CHUNK))
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        while size:
+            got = file.readinto(chunk[: min(size, _CHUNK)])
+            if not got:
+                raise EOFError(f"{path} ends {size} bytes early")
+            yield chunk[:got]
+            size -= got
+
+
+def check_tables(
+    shape: Sequence[int], samples: npt.NDArray[np.int32], classes: Sequence[ImageClass], splits: Splits
+) -> None:
+    """Checks that pixels of ``shape`` [images, height, width, channels], samples, classes and splits fit together.
+
+    Raises:
+        ValueError: they don't.
+    """
+    if len(shape) != 4 or 0 in shape:
+        raise ValueError(f"pixels must be [images, height, width, channels], got {tuple(shape)}")
+    if samples.shape != (shape[0],) or samples.dtype != np.int32:
+        raise ValueError(f"samples must be int32 [{shape[0]}], got {samples.dtype} {samples.shape}")
     for earlier, later in pairwise(classes):
         if earlier.name >= later.name:
             raise ValueError(f"classes must be sorted by name without repeats, got {earlier.name} before {later.name}")
@@ -130,8 +173,8 @@ def _check(pixels: Pixels, samples: npt.NDArray[np.int32], classes: Sequence[Ima
         if entry.first != row or entry.count < 1:
             raise ValueError(f"class {entry.name} must start at row {row} and have images, got {entry}")
         row += entry.count
-    if row != len(pixels):
-        raise ValueError(f"classes hold {row} images, the table {len(pixels)}")
+    if row != shape[0]:
+        raise ValueError(f"classes hold {row} images, the table {shape[0]}")
     if not splits:
         raise ValueError("a dataset needs a split table")
     for split, parts in splits.items():
@@ -144,97 +187,101 @@ def _check(pixels: Pixels, samples: npt.NDArray[np.int32], classes: Sequence[Ima
             raise ValueError(f"split {split}: parts must share no class and name only classes of the table")
 
 
-def write_image_file(table: ImageTable, path: Path) -> None:
-    """Writes ``table`` to ``path`` in one atomic step: temporary name beside it, fsync, rename.
-
-    Raises:
-        OSError: disk full, no permission. Whatever is raised, no temporary file stays.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            schema, batch = _to_arrow(table)
-            with pa.ipc.new_file(file, schema) as writer:
-                writer.write_batch(batch)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:  # KeyboardInterrupt too
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _to_arrow(table: ImageTable) -> tuple[Any, Any]:
-    shape = table.pixels.shape[1:]
-    flat = pa.array(np.ascontiguousarray(table.pixels).reshape(-1))
-    image_type = pa.fixed_shape_tensor(pa.uint8(), shape, dim_names=["height", "width", "channel"])
-    images = pa.ExtensionArray.from_storage(image_type, pa.FixedSizeListArray.from_arrays(flat, int(np.prod(shape))))
-    metadata = {
-        "format": FORMAT,
-        "name": table.name,
-        "fingerprint": table.fingerprint,
-        "classes": [asdict(entry) for entry in table.classes],
-        "splits": table.splits,
-    }
-    schema = pa.schema(
-        [("image", image_type), ("class", pa.int32()), ("sample", pa.int32())],
-        metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True, separators=(",", ":"))},
-    )
-    columns = [images, pa.array(_class_column(table.classes)), pa.array(table.samples)]
-    return schema, pa.record_batch(columns, schema=schema)
-
-
-def _class_column(classes: Sequence[ImageClass]) -> npt.NDArray[np.int32]:
+def class_column(classes: Sequence[ImageClass]) -> npt.NDArray[np.int32]:
+    """The class of every row."""
     return np.repeat(np.arange(len(classes), dtype=np.int32), [entry.count for entry in classes])
 
 
 def open_image_file(path: Path) -> ImageTable:
-    """Maps a file of ``write_image_file``; no pixel is read or copied.
-
-    The fingerprint is the recorded one: ``compute_fingerprint`` tells whether the pixels still are what it says.
+    """Maps a file of ``image_writer``; no pixel is read or copied.
 
     Raises:
-        DatasetError: the file is absent, damaged or not an image file of MetaSweep.
+        DatasetError: the file is absent, of another format, or damaged anywhere but in its pixels.
     """
+    return _open(path)[0]
+
+
+def verify_image_file(path: Path) -> ImageTable:
+    """Opens a file as ``open_image_file`` does and reads all its pixels: no byte of it has changed.
+
+    Raises:
+        DatasetError: as ``open_image_file``; or the pixels are not those that the fingerprint was taken of.
+    """
+    table, offset = _open(path)
     try:
+        found = stored_fingerprint(path, offset, table.pixels.shape, table.classes, table.splits)
+    except (OSError, EOFError) as error:
+        raise DatasetError(f"{path} can't be read ({error}); import the dataset again") from error
+    if found != table.fingerprint:
+        raise DatasetError(
+            f"{path} is damaged (its pixels have fingerprint {found} instead of {table.fingerprint}); "
+            "import the dataset again"
+        )
+    return table
+
+
+def _open(path: Path) -> tuple[ImageTable, int]:
+    """The table, and where its pixels begin in the file."""
+    try:
+        whole = pa.memory_map(os.fspath(path)).read_buffer()
         # Without the validation a damaged length would make a view that ends beyond the map.
-        reader = pa.ipc.open_file(pa.memory_map(os.fspath(path)))
+        reader = pa.ipc.open_file(whole)
         if reader.num_record_batches != 1:
             raise ValueError(f"{reader.num_record_batches} record batches instead of 1")
         batch = reader.get_batch(0)
         batch.validate()
-        return _from_arrow(batch)
+        metadata = _metadata(batch.schema)
+        if metadata["format"] == FORMAT:
+            offset = pixel_offset(whole, batch)
+            _check_seal(whole, offset, batch.column("image").to_numpy_ndarray().nbytes, metadata["seal"])
+            return _from_arrow(batch, metadata), offset
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; import the dataset again") from error
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DatasetError(f"{path} is damaged or not an image file ({reason}); import the dataset again") from error
+    raise DatasetError(
+        f"{path} is of format {metadata['format']!r}, this version reads {FORMAT}; import the dataset again"
+    )
 
 
-def _from_arrow(batch: Any) -> ImageTable:
-    stored = (batch.schema.metadata or {}).get(METADATA_KEY)
+def _metadata(schema: Any) -> dict[str, Any]:
+    stored = (schema.metadata or {}).get(METADATA_KEY)
     if stored is None:
         raise ValueError("no MetaSweep metadata")
-    metadata = json.loads(stored)
-    if metadata["format"] != FORMAT:
-        raise ValueError(f"format {metadata['format']} instead of {FORMAT}")
+    metadata: dict[str, Any] = json.loads(stored)
+    return metadata
+
+
+def pixel_offset(whole: Any, batch: Any) -> int:
+    """Where in the buffer of a whole file the pixels of its record batch begin, in bytes."""
+    offset: int = batch.column("image").storage.buffers()[-1].address - whole.address
+    return offset
+
+
+def seal_of(head: bytes, tail: bytes) -> str:
+    """The seal of the bytes before and after the pixels; where the seal goes they hold ``UNSEALED``."""
+    digest = hashlib.sha256(b"%d %d " % (len(head), len(tail)))
+    digest.update(head)
+    digest.update(tail)
+    return digest.hexdigest()
+
+
+def _check_seal(whole: Any, offset: int, size: int, recorded: str) -> None:
+    own, unsealed = recorded.encode(), UNSEALED.encode()
+    head, tail = (bytes(part).replace(own, unsealed) for part in (whole[:offset], whole[offset + size :]))
+    if len(own) != len(unsealed) or seal_of(head, tail) != recorded:
+        raise ValueError("the bytes around its pixels are not those that were sealed")
+
+
+def _from_arrow(batch: Any, metadata: Mapping[str, Any]) -> ImageTable:
     pixels = batch.column("image").to_numpy_ndarray()
     samples = batch.column("sample").to_numpy(zero_copy_only=True)
     classes = tuple(ImageClass(**entry) for entry in metadata["classes"])
     splits = {
         split: {part: tuple(indices) for part, indices in parts.items()} for split, parts in metadata["splits"].items()
     }
-    _check(pixels, samples, classes, splits)
-    if not np.array_equal(batch.column("class").to_numpy(zero_copy_only=True), _class_column(classes)):
+    check_tables(pixels.shape, samples, classes, splits)
+    if not np.array_equal(batch.column("class").to_numpy(zero_copy_only=True), class_column(classes)):
         raise ValueError("class column and class table differ")
     return ImageTable(metadata["name"], pixels, samples, classes, splits, metadata["fingerprint"])

@@ -10,22 +10,19 @@ The two archives are read where they lie: nothing is ever unpacked to disk.
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from trainers.datasets.image_file import ImageClass, ImageTable, Pixels, Splits
-from trainers.datasets.recipe import Progress, Recipe
+from trainers.datasets.decode import decode, resize
+from trainers.datasets.image_file import ImageClass, Pixels, Splits
+from trainers.datasets.recipe import Job, Listing, Recipe, Wishes
+from trainers.datasets.source import Source
 from trainers.errors import DatasetError
 
 SIZE = 28
@@ -36,21 +33,15 @@ CHARACTERS = {"images_background": 964, "images_evaluation": 659}
 VALIDATION_ALPHABETS = 6
 MAML_BOUNDS = {"train": (0, 1100), "validation": (1100, 1200), "test": (1200, 1623)}
 """Places of the three parts in the shuffled classes."""
-LARGEST_MEMBER = 1 << 20
-"""Bytes. The real images have some hundred: anything far larger is not one of them, and not worth the memory."""
+JOB_CLASSES = 12
 WAY_OUT = "get images_background.zip and images_evaluation.zip anew from github.com/brendenlake/omniglot, folder python"
 
-_IMAGE = re.compile(r"([^/]+)/(character\d\d)/\d+_(\d\d)\.png\Z")
+_IMAGE = re.compile(r"/([^/]+)/(character\d\d)/\d+_(\d\d)\.png\Z")
 
 Key = tuple[str, int]
 """Class name and drawer: sorts as the table does."""
-Member = tuple[str, Callable[[], bytes]]
-"""Where an image lies, for messages, and how to read it."""
-# What zipfile and Pillow are known to raise on damaged, encrypted or oversized input.
-_DECODING_ERRORS = (
-    *(OSError, EOFError, SyntaxError, ValueError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error, Image.DecompressionBombError),
-)
+File = tuple[Source, str]
+"""An image: where it is found, and its name there."""
 
 
 class Omniglot(Recipe):
@@ -66,42 +57,34 @@ class Omniglot(Recipe):
     rotations = True
     embedded = False
 
-    def read(self, source: Path | None, progress: Progress) -> ImageTable:
-        """Reads both archives, or the folders they unpack to; takes seconds on one core.
+    def find(self, source: Path | None, wishes: Wishes) -> Listing:
+        """Reads both archives, or the folders they unpack to.
 
         Args:
             source: the folder that holds the archives or the unpacked folders, one of these itself, or a folder above.
-            progress: called after each character.
+            wishes: all unset.
         """
         if source is None:
             raise DatasetError("omniglot needs --source PATH: the folder with its two archives; " + WAY_OUT)
-        with ExitStack() as opened:
-            images: dict[Key, Member] = {}
-            background: set[str] = set()
-            for part, count in CHARACTERS.items():
-                place = _find(source, part)
-                found = _index(_zip_members(opened, place) if place.is_file() else _folder_members(place))
-                names = _check_counts(place, found, count)
-                if part == "images_background":
-                    background = names
-                elif background & names:
-                    raise DatasetError(f"{place} repeats {min(background & names)} of images_background; {WAY_OUT}")
-                images.update(found)
-            return self._table(images, background, progress)
-
-    def _table(self, images: Mapping[Key, Member], background: set[str], progress: Progress) -> ImageTable:
-        pixels = np.empty((len(images), SIZE, SIZE, 1), np.uint8)
-        samples = np.empty(len(images), np.int32)
+        images: dict[Key, File] = {}
+        background: set[str] = set()
+        for part, count in CHARACTERS.items():
+            place = _find(source, part)
+            found = _index(Source(place))
+            names = _check_counts(place, found, count)
+            if part == "images_background":
+                background = names
+            elif background & names:
+                raise DatasetError(f"{place} repeats {min(background & names)} of images_background; {WAY_OUT}")
+            images.update(found)
+        keys = sorted(images)
         classes: list[ImageClass] = []
-        for name, keys in groupby(sorted(images), key=lambda key: key[0]):
+        for name, drawers in groupby(keys, key=lambda key: key[0]):
             first = classes[-1].first + classes[-1].count if classes else 0
-            row = first
-            for row, key in enumerate(keys, first):
-                pixels[row, :, :, 0] = _greys(*images[key])
-                samples[row] = key[1]
-            classes.append(ImageClass(name, name.partition("/")[0], first, row + 1 - first))
-            progress(row + 1, len(images))
-        return ImageTable.build(self.name, pixels, samples, classes, split_tables(classes, background))
+            classes.append(ImageClass(name, name.partition("/")[0], first, len(list(drawers))))
+        samples = np.array([drawer for _, drawer in keys], np.int32)
+        jobs = list(_jobs([images[key] for key in keys]))
+        return Listing((SIZE, SIZE, 1), classes, samples, split_tables(classes, background), jobs)
 
 
 OMNIGLOT = Omniglot()
@@ -143,41 +126,22 @@ def _find(source: Path, part: str) -> Path:
     raise DatasetError(f"{source} holds neither {part}.zip nor a folder {part}; {WAY_OUT}")
 
 
-def _zip_members(opened: ExitStack, path: Path) -> Iterator[Member]:
-    """Every file of the archive. Names are never used as a path; unsafe ones are refused all the same."""
-    try:
-        archive = opened.enter_context(zipfile.ZipFile(path))
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DatasetError(f"{path} is no readable zip ({error}); {WAY_OUT}") from error
-    for info in archive.infolist():
-        name = PurePosixPath(info.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or re.match("[A-Za-z]:", info.filename):
-            raise DatasetError(f"{path} holds the unsafe name {info.filename!r}; {WAY_OUT}")
-        if not info.is_dir():
-            if info.file_size > LARGEST_MEMBER:
-                raise DatasetError(f"{path} holds {info.filename!r} of {info.file_size} bytes; {WAY_OUT}")
-            yield f"{path}/{info.filename}", partial(archive.read, info)
-
-
-def _folder_members(folder: Path) -> Iterator[Member]:
-    for path in folder.rglob("*.png"):
-        yield path.as_posix(), path.read_bytes
-
-
-def _index(members: Iterable[Member]) -> dict[Key, Member]:
-    """The images among ``members``; other files (a .DS_Store, a read-me) are passed over, folders above ignored."""
-    found: dict[Key, Member] = {}
-    for place, read in members:
-        image = _IMAGE.search(place)
-        if image and "__MACOSX" not in place:
+def _index(source: Source) -> dict[Key, File]:
+    """The images of a source; other files (a read-me) are passed over, folders above ignored."""
+    found: dict[Key, File] = {}
+    for name in source.sizes:
+        image = _IMAGE.search(f"/{name}")
+        if image:
             key = f"{image[1]}/{image[2]}", int(image[3])
             if key in found:
-                raise DatasetError(f"{place} is the second image of {key[0]} by drawer {key[1]}; {WAY_OUT}")
-            found[key] = place, read
+                raise DatasetError(
+                    f"{source.place(name)} is the second image of {key[0]} by drawer {key[1]}; {WAY_OUT}"
+                )
+            found[key] = source, name
     return found
 
 
-def _check_counts(place: Path, found: Iterable[Key], characters: int) -> set[str]:
+def _check_counts(place: Path, found: Mapping[Key, File], characters: int) -> set[str]:
     """Names of the classes found, which must be all of them with all drawers."""
     drawers = Counter(name for name, _ in found)
     if len(drawers) != characters:
@@ -188,17 +152,21 @@ def _check_counts(place: Path, found: Iterable[Key], characters: int) -> set[str
     return set(drawers)
 
 
-def _greys(place: str, read: Callable[[], bytes]) -> Pixels:
-    """The image in ``read()`` as uint8 [28, 28], ink 255."""
-    try:
-        with Image.open(io.BytesIO(read()), formats=["PNG"]) as image:
-            if image.size != (SOURCE_SIZE, SOURCE_SIZE):
-                raise DatasetError(f"{place} is of size {image.size} instead of {SOURCE_SIZE}×{SOURCE_SIZE}; {WAY_OUT}")
-            small = image.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-    except _DECODING_ERRORS as error:
-        raise DatasetError(f"{place} is damaged or no image ({_one_line(error)}); {WAY_OUT}") from error
-    return 255 - np.asarray(small)
+def _jobs(files: Sequence[File]) -> Iterator[Job]:
+    rows = JOB_CLASSES * DRAWERS
+    for first in range(0, len(files), rows):
+        part = files[first : first + rows]
+        yield Job(first, len(part), partial(_greys, part))
 
 
-def _one_line(error: Exception) -> str:
-    return type(error).__name__ if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())[:120]
+def _greys(files: Sequence[File]) -> Pixels:
+    """The images as uint8 [files, 28, 28, 1], ink 255."""
+    pixels = np.empty((len(files), SIZE, SIZE, 1), np.uint8)
+    for row, (source, name) in enumerate(files):
+        image = decode(source.read(name), source.place(name), channels=1)
+        if image.size != (SOURCE_SIZE, SOURCE_SIZE):
+            raise DatasetError(
+                f"{source.place(name)} is of size {image.size} instead of {SOURCE_SIZE}×{SOURCE_SIZE}; {WAY_OUT}"
+            )
+        pixels[row] = 255 - resize(image, SIZE)
+    return pixels
