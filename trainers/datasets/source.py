@@ -21,7 +21,7 @@ DEEPEST = 32
 WAY_OUT = "mend that, or give --source an intact copy"
 
 # What zipfile is known to raise on damaged, encrypted or foreign input.
-_READING_ERRORS = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_READING_ERRORS = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Source:
