@@ -61,8 +61,8 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
 
     Raises:
         InputError: the home can't be used; another spec has that name; nothing answers at the address; no machine
-            can hold a trial; the tracking URI is malformed, or out of reach and required; a dataset is absent, or too
-            small for the episodes.
+            can hold a trial; the tracking URI is malformed, or out of reach and required; a dataset is absent,
+            damaged, or too small for the episodes.
     """
     if spec.search is None and spec.grid is None:
         raise SpecError(f"sweep {spec.name!r} has neither search: nor grid:; add one, or use `orchestrate trial`")

@@ -339,7 +339,7 @@ def test_listing_data_makes_no_home(tmp_path: Path) -> None:
     assert "orchestrate data import omniglot" in done.stdout
 
 
-EVERY_COMMAND = {**NEW_HOME, **OLD_HOME, "data list": ["data", "list"]}
+EVERY_COMMAND = {**NEW_HOME, **OLD_HOME, "data list": ["data", "list"], "data verify": ["data", "verify"]}
 
 
 LATER = '{"schema": 2, "id": "0"}'
@@ -425,6 +425,11 @@ def test_the_import_command_names_the_home(tmp_path: Path) -> None:
         (["omniglt", "--source", "empty"], ["'omniglt'", "'omniglot'"]),
         (["glyphs", "--source", "empty"], ["glyphs", "--source"]),
         (["../x", "--source", "empty"], ["'../x'"]),
+        (["omniglot", "--source", "empty", "--size", "20"], ["--size", "omniglot", "leave that out"]),
+        (["folder.x", "--source", "empty", "--size", "0"], ["--size 0", "at least 8"]),
+        (["folder.x", "--source", "empty"], ["empty", "holds no PNG or JPEG"]),
+        (["folder.X", "--source", "empty"], ["'folder.X'", "a-z"]),
+        (["cifar_fs", "--source", "file"], ["file", "no readable zip"]),
     ],
 )
 def test_wrong_import(tmp_path: Path, arguments: list[str], words: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,6 +71,18 @@ def test_processes_work_beside_this_one(tmp_path: Path) -> None:
     assert 1 <= len(others(2)) <= 2
 
 
+def test_processes_never_see_ctrl_c(tmp_path: Path) -> None:
+    """Nor while they start: one that does ends with a traceback of its own."""
+    made = listing([Job(5 * index, 5, partial(sigint_blocked, 5)) for index in range(12)])
+    assert open_image_file(write(tmp_path, made, processes=2)).pixels.all()
+    assert not sigint_blocked(5).any(), "this process does see it"
+
+
+def sigint_blocked(count: int) -> np.ndarray:
+    blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return np.full((count, *SHAPE), int(blocked), np.uint8)
+
+
 def pid(count: int) -> np.ndarray:
     pixels = np.zeros((count, *SHAPE), np.uint8)
     pixels[:, 0, :2, 0] = list((os.getpid() % 2**16).to_bytes(2, "little"))
@@ -128,10 +141,11 @@ def test_a_full_disk_is_said_before_anything_is_made(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its own peak")
 def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
     """400 MB of pixels are made, written, fingerprinted and verified in a fraction of that."""
     program = """
-import resource, sys
+import re, sys
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -140,7 +154,7 @@ from trainers.datasets.image_writer import write_images
 from trainers.datasets.recipe import Job, Listing
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 
 side, count, images = 1000, 10, 400
 splits = {"usual": {"train": (0,), "validation": (1,), "test": (2,)}}
