@@ -91,7 +91,8 @@ class Source:
         try:
             archive = zipfile.ZipFile(self.path)
         except _READING_ERRORS as error:
-            raise DatasetError(f"{self.path} is no readable zip ({one_line(error)}); {WAY_OUT}") from error
+            reason = f"is no readable zip, or cut short ({one_line(error)})"
+            raise DatasetError(f"{self.path} {reason}; {WAY_OUT}") from error
         for entry in archive.infolist():
             name = PurePosixPath(entry.filename.replace("\\", "/"))
             if name.is_absolute() or ".." in name.parts or re.match("[A-Za-z]:", entry.filename):
