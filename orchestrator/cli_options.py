@@ -1,4 +1,4 @@
-"""What several commands share: options, warnings, the bar that shows a dataset being made."""
+"""What several commands share: options, warnings, the bar that shows a dataset being made or fetched."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ def warn(line: str) -> None:
 
 
 @contextmanager
-def build_bar(what: str = "building the dataset") -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr for making a dataset; nothing is shown unless something is made."""
+def build_bar(what: str = "building the dataset", unit: str = "images") -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr for making or fetching a dataset, in ``images`` or ``bytes``; shown when it begins."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn()
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     tasks: list[Any] = []
 
@@ -49,7 +50,7 @@ def build_bar(what: str = "building the dataset") -> Iterator[Callable[[int, int
             if bar.console.is_terminal:
                 bar.start()
             else:
-                warn(f"{what}: {total} images")
+                warn(f"{what}: {total} {unit}")
             tasks.append(bar.add_task(what, total=total))
         bar.update(tasks[0], completed=done)
         if done >= total and bar.live.is_started:

@@ -135,7 +135,7 @@ def check_present(home: Path, name: str) -> None:
         DatasetError: absent; one line with the command.
     """
     if not recipe_of(name).embedded and find_dataset(home, name) is None:
-        raise DatasetError(f"{name} is not in {home}; {_way_in(home, name)}")
+        raise DatasetError(f"{name} is not in {home}; {way_in(home, name)}")
 
 
 def known_data(home: Path, name: str) -> ImageTable | Recipe:
@@ -179,7 +179,7 @@ def list_datasets(home: Path) -> list[DatasetRow]:
         own = [path for path, found, _ in files if found == name]
         rows += [dataset_row(path) for path in own]
         if not own:
-            rows.append(DatasetRow(name, recipe_of(name).title, note=_way_in(home, name)))
+            rows.append(DatasetRow(name, recipe_of(name).title, note=way_in(home, name)))
     return rows
 
 
@@ -208,6 +208,20 @@ def dataset_row(path: Path) -> DatasetRow:
         path=path,
         size_bytes=size,
     )
+
+
+def way_in(home: Path, name: str) -> str:
+    """How a user brings a dataset into the home, or that nothing has to be done."""
+    recipe = recipe_of(name)
+    if recipe.embedded:
+        return "is made when a sweep first needs it"
+    default = Path(os.environ.get("ORCHESTRATE_HOME", DEFAULT_HOME))
+    option = "" if home.absolute() == default.absolute() else f" --home {shlex.quote(os.fspath(home))}"
+    wanted = f"{name}.LABEL" if recipe.labelled and name in DATASETS else name
+    by_hand = f"orchestrate data import {wanted} --source PATH{option}"
+    if recipe.archives:
+        return f"run: orchestrate data fetch {name}{option}, or, with its archives at hand, {by_hand}"
+    return f"run: {by_hand}"
 
 
 @contextmanager
@@ -244,13 +258,3 @@ def _problem(path: Path) -> str:
     except DatasetError as error:
         return str(error)
     return ""
-
-
-def _way_in(home: Path, name: str) -> str:
-    recipe = recipe_of(name)
-    if recipe.embedded:
-        return "is made when a sweep first needs it"
-    default = Path(os.environ.get("ORCHESTRATE_HOME", DEFAULT_HOME))
-    option = "" if home.absolute() == default.absolute() else f" --home {shlex.quote(os.fspath(home))}"
-    wanted = f"{name}.LABEL" if recipe.labelled and name in DATASETS else name
-    return f"run: orchestrate data import {wanted} --source PATH{option}"

@@ -278,7 +278,7 @@ def test_wrong_option(tmp_path: Path, options: list[str], words: list[str]) -> N
     [
         (["sweep"], ["SPEC: is missing", "orchestrate sweep --help"]),
         (["swep"], ["swep: no such command", "did you mean 'sweep'?"]),
-        (["data", "fetch"], ["fetch: no such command of orchestrate data", "known: import, list, verify"]),
+        (["data", "remove"], ["remove: no such command of orchestrate data", "fetch, import, list, show, verify"]),
         ([""], ["'': no such command"]),
         (["export"], ["NAME: is missing", "orchestrate export --help"]),
         (["export", "quick", "--format", "xml"], ["--format xml: must be one of csv, json, parquet"]),
@@ -305,6 +305,8 @@ NEW_HOME = {  # commands that make a home where there is none
     "sweep --dry-run": ["sweep", "s.yaml", "--dry-run"],
     "trial": ["trial", "s.yaml"],
     "data import": ["data", "import", "glyphs"],
+    "data fetch": ["data", "fetch", "omniglot"],
+    "data show": ["data", "show", "glyphs"],
 }
 OLD_HOME = {
     "status": ["status"],

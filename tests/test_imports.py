@@ -21,7 +21,7 @@ LAYERS = (
     {"errors", "usage"},
     # parts that know nothing of sweeps
     {"data", "environment", "export", "home", "interrupt", "status", "tracking_uri", "tracking_views", "yaml_file"},
-    {"dashboard", "live", "store", "tracking", "wording"},
+    {"contact_sheet", "dashboard", "download", "live", "store", "tracking", "wording"},
     {"attempt_record", "config_paths", "growth"},
     {"attempt", "space"},
     # what a sweep is, what it tries, what came of it
@@ -40,7 +40,12 @@ LAYERS = (
 )
 
 # The one place of each heavy library of the orchestrator.
-ONLY_IN = {"ray": "orchestrator.cluster", "optuna": "orchestrator.search", "mlflow": "orchestrator.tracking"}
+ONLY_IN = {
+    "ray": "orchestrator.cluster",
+    "optuna": "orchestrator.search",
+    "mlflow": "orchestrator.tracking",
+    "pooch": "orchestrator.download",
+}
 
 TRAINERS_NEED = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "PIL", "HersheyFonts"}
 

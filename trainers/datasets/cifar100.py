@@ -16,7 +16,8 @@ from trainers.datasets.source import Source
 from trainers.errors import DatasetError
 
 IMAGE_SHAPE = (32, 32, 3)
-WAY_OUT = "--source takes the folder or zip cifar100 of CIFAR-FS (github.com/bertinetto/r2d2)"
+ORIGIN = "github.com/bertinetto/r2d2"
+WAY_OUT = f"--source takes the folder or zip cifar100 of CIFAR-FS ({ORIGIN})"
 
 SUPERCLASSES = {
     "aquatic_mammals": "beaver dolphin otter seal whale",

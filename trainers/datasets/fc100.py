@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainers.datasets.cifar100 import IMAGE_SHAPE, SUPERCLASS_OF, WAY_OUT, open_tree, split_files
+from trainers.datasets.cifar100 import IMAGE_SHAPE, ORIGIN, SUPERCLASS_OF, WAY_OUT, open_tree, split_files
 from trainers.datasets.class_listing import check_counts, list_classes, parts_of
 from trainers.datasets.recipe import Listing, Recipe, Wishes
 
@@ -26,6 +26,7 @@ class Fc100(Recipe):
     images_per_class = None
     rotations = False
     embedded = False
+    origin = ORIGIN
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:
         """``source`` is as for CIFAR-FS; the parts are those of ``splits/fc100`` where it has such files."""

@@ -20,10 +20,8 @@ from trainers.errors import DatasetError
 IMAGE_SHAPE = (84, 84, 3)
 COLUMNS = ["filename", "label"]
 SPLIT_FILES = ("train.csv", "val.csv", "test.csv")
-WAY_OUT = (
-    "--source takes the folder or zip of the images with train.csv, val.csv and test.csv "
-    "(github.com/twitter-research/meta-learning-lstm, data/miniImagenet)"
-)
+SPLITS_ORIGIN = "github.com/twitter-research/meta-learning-lstm, data/miniImagenet"
+WAY_OUT = f"--source takes the folder or zip of the images with train.csv, val.csv and test.csv ({SPLITS_ORIGIN})"
 
 
 class MiniImageNet(Recipe):
@@ -35,6 +33,7 @@ class MiniImageNet(Recipe):
     images_per_class = None
     rotations = False
     embedded = False
+    origin = f"image-net.org (the images) and {SPLITS_ORIGIN} (train.csv, val.csv, test.csv)"
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:
         """Reads the three files; images lie in folders by class or in one, wherever. Others are passed over.

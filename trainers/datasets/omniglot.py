@@ -21,7 +21,7 @@ import numpy as np
 
 from trainers.datasets.decode import decode, resize
 from trainers.datasets.image_file import ImageClass, Pixels, Splits
-from trainers.datasets.recipe import Job, Listing, Recipe, Wishes
+from trainers.datasets.recipe import Archive, Job, Listing, Recipe, Wishes
 from trainers.datasets.source import Source
 from trainers.errors import DatasetError
 
@@ -34,6 +34,7 @@ VALIDATION_ALPHABETS = 6
 MAML_BOUNDS = {"train": (0, 1100), "validation": (1100, 1200), "test": (1200, 1623)}
 """Places of the three parts in the shuffled classes."""
 JOB_CLASSES = 12
+ORIGIN = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
 WAY_OUT = "get images_background.zip and images_evaluation.zip anew from github.com/brendenlake/omniglot, folder python"
 
 _IMAGE = re.compile(r"/([^/]+)/(character\d\d)/\d+_(\d\d)\.png\Z")
@@ -56,6 +57,10 @@ class Omniglot(Recipe):
     images_per_class = 20
     rotations = True
     embedded = False
+    archives = (
+        Archive(f"{ORIGIN}/images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
+        Archive(f"{ORIGIN}/images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
+    )
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:
         """Reads both archives, or the folders they unpack to.

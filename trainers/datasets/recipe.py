@@ -65,6 +65,20 @@ class Wishes:
 NO_WISHES = Wishes()
 
 
+@dataclass(frozen=True)
+class Archive:
+    """An original file that can be downloaded."""
+
+    url: str
+    """Ends in the name that the recipe looks for."""
+    md5: str
+
+    @property
+    def name(self) -> str:
+        """Its name in a folder."""
+        return self.url.rpartition("/")[2]
+
+
 class Recipe(ABC):
     """A dataset that can be made into one Arrow file. A new one is a subclass in a file of its own."""
 
@@ -82,6 +96,10 @@ class Recipe(ABC):
     """True: made from what is installed, without ``--source``."""
     labelled: bool = False
     """True: a home may hold several, each as ``<name>.<label>``, and the import takes ``Wishes``."""
+    archives: Sequence[Archive] = ()
+    """All of the original files, where they can be downloaded without asking anybody."""
+    origin: str = ""
+    """Where the original files are, where a user has to get them."""
 
     def check_episodes(self, split: str, ways: int, images_per_class: int) -> None:
         """What ``ImageTable.check_episodes`` will say of the images, as far as it is known before there are any.
