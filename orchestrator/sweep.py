@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +88,8 @@ def run_sweep(
         board = Board(spec, Store(home), data, tracker, tags, on_change)
         end: End = "KILLED"
         try:
-            _run(spec, record, run, board, data, slots, None if started else stack, on_warning)
+            tables = list(data.values()) if where.address is not None else []  # here, every worker can map the files
+            _run(spec, record, run, board, data, tables, slots, None if started else stack, on_warning)
             end = "FINISHED"
         finally:
             shown_uri = masked(uri) if uri else None
@@ -146,13 +147,17 @@ def _run(
     run: str,
     board: Board,
     data: Mapping[str, ImageTable],
+    tables: Collection[ImageTable],
     slots: int,
     stack: ExitStack | None,
     on_warning: Callable[[str], None],
 ) -> None:
-    """Runs what the store does not have. With a ``stack`` Ray is started on it, if there is something to run."""
+    """Runs what the store does not have.
+
+    ``tables`` are the data that not every worker may be able to map. With a ``stack`` Ray is started on it, if there is
+    something to run.
+    """
     store = Store(record.home)
-    folder = data_folder(record.home.url)
 
     def look(number: int, config: TrialConfig) -> Row:
         return read_row(
@@ -180,7 +185,8 @@ def _run(
         return Request(
             number=unit.number,
             home=record.home.url if record.home.local is None else str(record.home.local),
-            dataset=str(folder / "datasets" / f"{name}-{data[name].fingerprint}.arrow"),
+            dataset=name,
+            fingerprint=data[name].fingerprint,
             configs=tuple(row.config.model_dump_json() for row in unit.rows),
             device="cuda" if spec.resources.gpu > 0 else "cpu",
             threads=max(1, int(spec.resources.cpu)),  # two trials on two cores beat one on both
@@ -202,7 +208,7 @@ def _run(
 
     if stack is not None:
         stack.enter_context(cluster(None))
-    execute(next_trial, on_event, spec.resources, slots)
+    execute(next_trial, on_event, spec.resources, slots, tables)
 
 
 def _failed(row: Row) -> Row:

@@ -7,17 +7,18 @@ to another, and results are in the store.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.scratch import scratch_folder
+from orchestrator.cluster.sharing import Shared, open_here, share
 from orchestrator.errors import InterruptedSweep
 from orchestrator.home import open_home
 from orchestrator.spec import Resources
 from orchestrator.store import Store
 from trainers.config import TrialConfig
+from trainers.datasets.image_file import ImageTable
 from trainers.errors import MetaSweepError
 
 Event = dict[str, Any]
@@ -33,12 +34,14 @@ STORE_PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class Request:
-    """What a worker needs to run one trial: strings and numbers only."""
+    """What a worker needs to run one trial, but for shared datasets: strings and numbers only."""
 
     number: int
     home: str
     dataset: str
-    """Path of the dataset's Arrow file, mapped by every worker on a machine."""
+    """Name of the dataset."""
+    fingerprint: str
+    """Which version of it: ``sharing`` says how a worker gets at its pixels."""
     configs: tuple[str, ...]
     """Trial configs as JSON, of one training key."""
     device: str
@@ -54,8 +57,21 @@ OnEvent = Callable[[int, Event], None]
 """Gets a trial's number and an event of it. ``{"kind": "ended"}`` is the last of each trial."""
 
 
-def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_concurrent: int) -> None:
+def execute(
+    next_trial: NextTrial,
+    on_event: OnEvent,
+    resources: Resources,
+    max_concurrent: int,
+    tables: Collection[ImageTable] = (),
+) -> None:
     """Runs trials until there is none left.
+
+    Args:
+        next_trial: what to run.
+        on_event: gets what happened.
+        resources: of one trial.
+        max_concurrent: how many run at once.
+        tables: datasets that not every machine may have as a file; nodes that lack one get a copy.
 
     Raises:
         InterruptedSweep: the cluster is gone, or a callback raised (disk full, say).
@@ -68,8 +84,9 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
     feeder = TrialFeeder(next_trial, on_event)
     try:
         with scratch_folder() as scratch:
+            runner = tune.with_parameters(TrialRunner, shared=share(tables)) if tables else TrialRunner
             tuner = tune.Tuner(
-                tune.with_resources(TrialRunner, {"cpu": resources.cpu, "gpu": resources.gpu}),
+                tune.with_resources(runner, {"cpu": resources.cpu, "gpu": resources.gpu}),
                 tune_config=tune.TuneConfig(
                     search_alg=feeder,
                     num_samples=-1,
@@ -95,7 +112,7 @@ def execute(next_trial: NextTrial, on_event: OnEvent, resources: Resources, max_
         raise InterruptedSweep(f"the sweep stopped: {_one_line(cause)}; run it again to go on") from error
 
 
-def run_request(request: Request) -> Iterator[Event]:
+def run_request(request: Request, shared: Shared) -> Iterator[Event]:
     """The events of a trial, run in this process.
 
     Never raises: a failure is an event, ``lost`` where it could not be recorded here.
@@ -104,14 +121,13 @@ def run_request(request: Request) -> Iterator[Event]:
         import torch
 
         from orchestrator.attempt import attempt_trial
-        from trainers.datasets.image_file import open_image_file
         from trainers.memory import keep_freed_memory
 
         keep_freed_memory()
         torch.set_num_threads(request.threads)
         configs = [TrialConfig.model_validate_json(text) for text in request.configs]
         store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))
-        data = open_image_file(Path(request.dataset))
+        data = open_here(request.home, request.dataset, request.fingerprint, shared)
         yield from attempt_trial(store, configs, data, request.asked_by, request.device)
     except Exception as error:  # this node lacks the home, the dataset or the device, or the disk is full
         yield {"kind": "lost", "cause": _one_line(error)}

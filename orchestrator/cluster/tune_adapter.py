@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from ray.tune import Trainable
 from ray.tune.search import Searcher
 
 from orchestrator.cluster.execute import NextTrial, OnEvent, Request, run_request
+from orchestrator.cluster.sharing import Shared
 from orchestrator.cluster.tune_failure import failure_cause
 
 
@@ -90,8 +92,9 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
 class TrialRunner(Trainable):  # type: ignore[misc]  # ray is untyped
     """Runs trials one after the other in one process. A step runs to the trial's next event."""
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], shared: Shared = MappingProxyType({})) -> None:
         """Begins a trial."""
+        self._shared = shared
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -107,4 +110,4 @@ class TrialRunner(Trainable):  # type: ignore[misc]  # ray is untyped
     def _begin(self, config: dict[str, Any]) -> None:
         request = json.loads(config["request"])
         request["configs"] = tuple(request["configs"])
-        self._events = run_request(Request(**request))
+        self._events = run_request(Request(**request), self._shared)

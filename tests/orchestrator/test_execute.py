@@ -137,7 +137,7 @@ class Strange(executor.Request):
 @pytest.mark.slow
 def test_a_worker_that_can_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "WORKER_RETRIES", 0)
-    left = [Strange(3, "home", "data", ("{}",), "cpu", 1, {})]
+    left = [Strange(3, "home", "data", "0" * 20, ("{}",), "cpu", 1, {})]
     events: list[tuple[int, dict[str, Any]]] = []
 
     def next_trial() -> executor.Request:
