@@ -20,8 +20,19 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     {"errors", "usage"},
     # parts that know nothing of sweeps
-    {"data", "environment", "export", "home", "interrupt", "status", "tracking_uri", "tracking_views", "yaml_file"},
-    {"contact_sheet", "dashboard", "download", "live", "store", "tracking", "wording"},
+    {
+        "data",
+        "environment",
+        "export",
+        "home",
+        "interrupt",
+        "stats",
+        "status",
+        "tracking_uri",
+        "tracking_views",
+        "yaml_file",
+    },
+    {"contact_sheet", "dashboard", "download", "live", "store", "tracking", "verdicts", "wording"},
     {"attempt_record", "config_paths", "growth"},
     {"attempt", "space"},
     # what a sweep is, what it tries, what came of it
