@@ -32,6 +32,24 @@ class MetaGradient:
     """Share of query images classified correctly after adaptation."""
 
 
+@dataclass(frozen=True)
+class MetaSums:
+    """A meta-gradient before anything of it is read back from its device."""
+
+    gradient: dict[str, Tensor]
+    """As ``MetaGradient.gradient``."""
+    loss: Tensor
+    """As ``MetaGradient.loss``, []."""
+    correct: Tensor
+    """Query images classified correctly, []."""
+    images: int
+    """Query images."""
+
+    def result(self) -> MetaGradient:
+        """With loss and accuracy as numbers; waits for the device."""
+        return MetaGradient(self.gradient, self.loss.item(), self.correct.item() / self.images)
+
+
 def meta_gradient(network: Network, params: Params, tasks: Tasks, loop: InnerLoop) -> MetaGradient:
     """Mean over tasks of ∇_θ L_query(θ_m(θ)): through the inner steps, or past them if first order.
 
@@ -40,17 +58,20 @@ def meta_gradient(network: Network, params: Params, tasks: Tasks, loop: InnerLoo
     if network.blocks is None:
         say_autograd(network.name)
         return meta_gradient_by_autograd(network, params, tasks, loop)
+    return meta_sums(network, params, tasks, loop).result()
+
+
+def meta_sums(network: Network, params: Params, tasks: Tasks, loop: InnerLoop) -> MetaSums:
+    """The closed form of ``meta_gradient``, for a backbone that has one. What is done depends on shapes alone."""
+    assert network.blocks is not None
     sums = closed_form.meta_gradient(closed_form.Chain.of(network.blocks, network.layers, params), tasks, loop)
     gradient = {
         name: sums.gradient[layer][short][0] / len(tasks)
         for name in params
         for layer, _, short in [name.partition(".")]
     }
-    return MetaGradient(
-        gradient,
-        torch.cat(sums.losses).mean().item(),
-        torch.cat(sums.correct).sum().item() / (len(tasks) * len(tasks.query_labels)),
-    )
+    images = len(tasks) * len(tasks.query_labels)
+    return MetaSums(gradient, torch.cat(sums.losses).mean(), torch.cat(sums.correct).sum(), images)
 
 
 @cache

@@ -43,6 +43,11 @@ class Tasks:
     def __len__(self) -> int:
         return len(self.support_pixels)
 
+    @property
+    def labels(self) -> tuple[Tensor, Tensor]:
+        """Of support and query."""
+        return self.support_labels, self.query_labels
+
     def __iter__(self) -> Iterator[Task]:
         for index in range(len(self)):
             one = slice(index, index + 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trainers.captured_step import MetaStep
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.device import settle
@@ -15,7 +16,7 @@ from trainers.episodes import check_data, training_sampler, validation_sampler
 from trainers.errors import TrainingDiverged
 from trainers.evaluation import Accuracies, Adaptation, evaluate, validate
 from trainers.inner_loop import InnerLoop
-from trainers.meta_step import Adam, count_flops, meta_gradient
+from trainers.meta_step import Adam, count_flops
 from trainers.network import Network
 from trainers.snapshots import Progress, Validation, Weights
 from trainers.tasks import as_tasks
@@ -58,13 +59,14 @@ def train(
     loop = InnerLoop.of_training(config)
     validation_loop = replace(loop, second_order=False)
     adaptations = [Adaptation(head, validation_loop) for head in config.validation_heads]
+    step = MetaStep(network, optimizer.params, loop)
     progress = start
     losses: list[float] = []
     accuracies: list[float] = []
     for iteration in range(done, settings.iterations):
         first = iteration * settings.meta_batch
         tasks = as_tasks(episodes.episodes(range(first, first + settings.meta_batch)), like)
-        result = meta_gradient(network, optimizer.params, tasks, loop)
+        result = step(tasks)
         if not math.isfinite(result.loss):
             raise TrainingDiverged(f"the training loss is {result.loss} at iteration {iteration + 1}")
         optimizer.step(result.gradient)
