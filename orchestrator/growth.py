@@ -29,7 +29,8 @@ def changes(
     if plans[0] == "search":
         lines += _search(old["search"], new["search"])
     if plans[0] == "grid":
-        lines += _grid(old["grid"]["train"], new["grid"]["train"])
+        for part in ("train", "test"):
+            lines += _grid(part, old["grid"][part], new["grid"][part])
         if not set(old_seeds) <= set(new_seeds) and "trial.training.seed" not in " ".join(lines):
             lines.append(_line("grid.seeds", old["grid"]["seeds"], new["grid"]["seeds"]))
     return lines
@@ -47,10 +48,10 @@ def _search(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _grid(old: Mapping[str, list[Any]], new: Mapping[str, list[Any]]) -> list[str]:
+def _grid(part: str, old: Mapping[str, list[Any]], new: Mapping[str, list[Any]]) -> list[str]:
     shrunk = {path: factor for path, factor in old.items() if not all(one in new.get(path, []) for one in factor)}
     added = {path: factor for path, factor in new.items() if path not in old}
-    return _between("grid.train", shrunk, {path: new[path] for path in (*shrunk, *added) if path in new})
+    return _between(f"grid.{part}", shrunk, {path: new[path] for path in (*shrunk, *added) if path in new})
 
 
 def _between(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ def varying_paths(spec: SweepSpec) -> list[str]:
     if spec.grid is None:
         return []
     several_seeds = not isinstance(spec.grid.seeds, int) or spec.grid.seeds > 1
-    return [*spec.grid.train, *(["training.seed"] if several_seeds else [])]
+    return [*spec.grid.factors, *(["training.seed"] if several_seeds else [])]
 
 
 def varying_first(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
@@ -31,7 +31,8 @@ def label(config: TrialConfig, spec: SweepSpec) -> str:
     for path in varying_paths(spec):
         if path == "algorithm.name" or not _acts(path, spec, leaves):
             continue
-        words.append(f"{path.rpartition('.')[2]}={_short(leaves[path])}")
+        section, _, key = path.rpartition(".")
+        words.append(f"{'test_' if section == 'evaluation' else ''}{key}={_short(leaves[path])}")
     return " ".join(words)
 
 

@@ -93,15 +93,21 @@ class SearchSpec(Frozen):
         return self
 
 
-def _factor(path: str) -> str:
+def _train_factor(path: str) -> str:
     if path.startswith("evaluation."):
-        raise ConfigError(
-            f"{path} is no factor of training, and a grid varies training only for now; set it once in trial:"
-        )
+        raise ConfigError(f"{path} is how a training is tested; move it to grid.test")
     return known_path(path)
 
 
-Factor = Annotated[str, AfterValidator(_factor)]
+def _test_factor(path: str) -> str:
+    known_path(path)
+    if not path.startswith("evaluation."):
+        raise ConfigError(f"{path} changes what is trained; move it to grid.train")
+    return path
+
+
+TrainFactor = Annotated[str, AfterValidator(_train_factor)]
+TestFactor = Annotated[str, AfterValidator(_test_factor)]
 Levels = Annotated[tuple[Any, ...], BeforeValidator(levels)]
 
 
@@ -120,8 +126,10 @@ def _seeds(value: Any) -> int | tuple[int, ...]:
 class GridSpec(Frozen):
     """An ablation: every combination of the levels of its factors, under every seed."""
 
-    train: dict[Factor, Levels] = Field({})
+    train: dict[TrainFactor, Levels] = Field({})
     """Config path -> levels, in the order of the table: the first factor changes slowest."""
+    test: dict[TestFactor, Levels] = Field({})
+    """The same for how each training is tested, ``evaluation.…``: more levels are no more trainings."""
     seeds: Annotated[int | tuple[int, ...], BeforeValidator(_seeds)] = 1
     """How many, from ``training.seed`` on, or the seeds themselves."""
 
@@ -131,9 +139,14 @@ class GridSpec(Frozen):
         return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
 
     @property
+    def factors(self) -> dict[str, tuple[Any, ...]]:
+        """Config path -> levels of all factors, those of training first."""
+        return {**self.train, **self.test}
+
+    @property
     def size(self) -> int:
         """How many cells."""
-        return math.prod(len(factor) for factor in self.train.values()) * self.seed_count
+        return math.prod(len(factor) for factor in self.factors.values()) * self.seed_count
 
     def seeds_of(self, config: TrialConfig) -> tuple[int, ...]:
         """The seeds under which a config is trained."""
@@ -143,8 +156,8 @@ class GridSpec(Frozen):
 
     def combinations(self) -> list[dict[str, Any]]:
         """Every combination of levels, the first factor slowest."""
-        space = {path: Parameter(choice=factor) for path, factor in self.train.items()}
-        return list(assignments(space, {}, self.train))
+        space = {path: Parameter(choice=factor) for path, factor in self.factors.items()}
+        return list(assignments(space, {}, self.factors))
 
     @model_validator(mode="after")
     def _consistent(self) -> GridSpec:
@@ -191,7 +204,11 @@ class SweepSpec(Frozen):
                 first = next(assignments(self.search.space, leaves(self.trial), {**corners, **_single(point)}))
                 raise_at(invalid(self.trial, [first], "leads to", "change it"), "search", "start", index)
         if self.grid:
-            raise_at(invalid(self.trial, self.grid.combinations(), "holds", "leave that out"), "grid", "train")
+            test = self.grid.test
+            wrong = invalid(self.trial, self.grid.combinations(), "holds", "leave that out")
+            raise_at(
+                [(("test" if place and place[0] in test else "train", *place), words) for place, words in wrong], "grid"
+            )
             highest = self.trial.training.seed + self.grid.seed_count
             if highest > 2**63:
                 raise_at([(("trial", "training", "seed"), "leaves no room for grid.seeds below 2^63; lower it")])
@@ -238,10 +255,10 @@ def _hidden_problems(values: Mapping[str, Any], document: Document) -> list[tupl
     """What is wrong with the base config and what varies in it, by themselves: combinations are checked last, and one
     wrong value elsewhere would hide them until it is mended. What was found before comes again."""
     reduced = {"name": "reduced", "trial": values.get("trial", {})}
-    for plan, varied, needed in (("search", "space", {"trials": 1}), ("grid", "train", {})):
+    for plan, varied, needed in (("search", ("space",), {"trials": 1}), ("grid", ("train", "test"), {})):
         section = values.get(plan)
-        if isinstance(section, dict) and section.get(varied):
-            reduced[plan] = {**needed, varied: section[varied]}
+        if isinstance(section, dict) and any(section.get(key) for key in varied):
+            reduced[plan] = {**needed, **{key: section[key] for key in varied if section.get(key)}}
     try:
         SweepSpec.model_validate(reduced)
     except ValidationError as error:
@@ -284,7 +301,7 @@ def _override_place(path: str) -> tuple[str, ...] | None:
         return None
     if parts[0] not in SweepSpec.model_fields:
         return ("trial", *parts) if path in CONFIG_PATHS or path in TrialConfig.model_fields else None
-    if parts[:2] in (("search", "space"), ("grid", "train")):
+    if parts[:2] in (("search", "space"), ("grid", "train"), ("grid", "test")):
         inner = ".".join(parts[2:])
         for known in CONFIG_PATHS:
             if inner == known or inner.startswith(f"{known}."):
@@ -309,8 +326,11 @@ def _plain(spec: SweepSpec) -> dict[str, Any]:
             {path: plain_value(value) for path, value in point.items()} for point in spec.search.start
         ]
     if spec.grid:
-        train = {path: plain_value(factor) for path, factor in spec.grid.train.items()}
-        values["grid"] = {"train": train, "seeds": plain_value(spec.grid.seeds)}
+        train, test = (
+            {path: plain_value(factor) for path, factor in factors.items()}
+            for factors in (spec.grid.train, spec.grid.test)
+        )
+        values["grid"] = {"train": train, "test": test, "seeds": plain_value(spec.grid.seeds)}
     values["resources"] = spec.resources.model_dump(mode="json")
     return values
 

@@ -196,7 +196,6 @@ def test_wrong_file(tmp_path: Path, text: str, words: list[str]) -> None:
         ("scales", GOOD + "scales: {smoke: {training.iterations: 100}}\n"),
         ("search.early_stopping", GOOD + "  early_stopping: {name: asha}\n"),
         ("search.confirm", GOOD + "  confirm: {top: 3, seeds: 5}\n"),
-        ("grid.test", "grid:\n  test: {evaluation.frozen_layers: [0, 1]}\n"),
         ("grid.compare", "grid:\n  compare: {baseline: {}}\n"),
         ("grid.published", "grid:\n  published: table1\n"),
     ],

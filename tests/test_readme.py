@@ -39,7 +39,7 @@ def test_the_example_file_is_a_sweep(tmp_path: Path) -> None:
     grid = example[: example.index("search:")] + example[example.index("# grid:") :].replace("# ", "").replace(
         "#", ""
     ).replace("... or lay them out: factors x levels x seeds", "")
-    assert set(yaml.safe_load(grid)["grid"]) == {"train", "seeds"}
+    assert set(yaml.safe_load(grid)["grid"]) == {"train", "test", "seeds"}
     path.write_text(grid)
     assert load_spec(path).grid is not None
 

@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.grid import expand, group_by_training
-from orchestrator.spec import SweepSpec, load_spec
-from trainers.canonical import training_key
+from orchestrator.spec import SweepSpec, load_spec, spec_to_yaml
+from trainers.canonical import evaluation_key, training_key
 from trainers.config import TrialConfig, flatten
 
 
@@ -51,6 +51,26 @@ def test_cells_are_the_product_in_file_order(tmp_path: Path, seeds: str, expecte
         } == flatten(cell.config)
         assert cell.config == TrialConfig.model_validate(cell.config.model_dump())
     assert expand(spec) == cells
+
+
+def test_test_factors_never_retrain(tmp_path: Path) -> None:
+    """Table 1 of the paper: five sets of frozen layers, two shots, three seeds."""
+    spec = grid(
+        tmp_path,
+        "grid:\n  train: {episodes.shots: [1, 5]}\n  test: {evaluation.frozen_layers: [0, 1, 2, 3, 4]}\n  seeds: 3\n",
+    )
+    cells = expand(spec)
+    wanted = list(itertools.product((1, 5), range(5), range(3)))
+    assert [
+        (cell.config.episodes.shots, cell.config.evaluation.frozen_layers, cell.config.training.seed) for cell in cells
+    ] == wanted
+    groups = group_by_training(cells, lambda config: training_key(config, "f"))
+    assert sorted(len(group) for _, group in groups) == [5] * 6
+    assert len({evaluation_key(cell.config, "f") for cell in cells}) < len(cells)  # the same for every training
+    for _, group in groups:
+        assert len({evaluation_key(cell.config, "f") for cell in group}) == 5
+    (tmp_path / "stored.yaml").write_text(spec_to_yaml(spec))
+    assert load_spec(tmp_path / "stored.yaml") == spec
 
 
 def test_seeds_as_a_factor(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ search:
     training.clip: {choice: [null, 1, 10.0]}
   start: [{algorithm.inner_lr: 0.4}]
 """
+TESTED = "grid:\n  train: {episodes.shots: [1, 5]}\n  test: {evaluation.frozen_layers: [0, 4]}\n"
 GRID = """\
 trial:
   training: {seed: 7}
@@ -90,7 +91,10 @@ BAD = {
         "s.yaml:16: search.early_stopping: unknown key 'early_stopping'; "
         "known: objective, sampler, seed, space, start, trials, window",
     ),
-    "not built yet in grid": (GRID + "  test: {}\n", "s.yaml:6: grid.test: unknown key 'test'; known: seeds, train"),
+    "not built yet in grid": (
+        GRID + "  compare: {}\n",
+        "s.yaml:6: grid.compare: unknown key 'compare'; known: seeds, test, train",
+    ),
     "name": (
         "name: a b\n" + GRID,
         "s.yaml:1: name: must be 1 to 100 letters, digits and ._- and begin with a letter or digit, got 'a b'; "
@@ -278,8 +282,17 @@ BAD = {
     ),
     "grid over evaluations": (
         "grid:\n  train:\n    evaluation.head: [nil]\n",
-        "s.yaml:3: grid.train.evaluation.head: evaluation.head is no factor of training, and a grid varies training "
-        "only for now; set it once in trial:",
+        "s.yaml:3: grid.train.evaluation.head: evaluation.head is how a training is tested; move it to grid.test",
+    ),
+    "test factor that retrains": (
+        "grid:\n  test:\n    algorithm.inner_steps: [1, 5]\n",
+        "s.yaml:3: grid.test.algorithm.inner_steps: algorithm.inner_steps changes what is trained; move it to "
+        "grid.train",
+    ),
+    "test level": (
+        "grid:\n  train: {episodes.shots: [1, 5]}\n  test:\n    evaluation.frozen_layers: [0, 5]\n",
+        "s.yaml:4: grid.test.evaluation.frozen_layers: holds {evaluation.frozen_layers: 5}: conv4 has 4 body layers, "
+        "got 5; leave that out",
     ),
     "grid over seeds": (
         "grid:\n  train:\n    training.seed: [0, 1]\n  seeds: 2\n",
@@ -575,6 +588,14 @@ CHANGES: list[tuple[str, str, str, list[str]]] = [
     (GRID, "episodes.shots: [1, 5], ", "", ["grid.train.episodes.shots: [1, 5] -> absent"]),
     (GRID, "train: {", "train: {episodes.ways: [5], ", ["grid.train.episodes.ways: absent -> [5]"]),
     (GRID, "seed: 7", "seed: 8", ["trial.training.seed: 7 -> 8"]),
+    (TESTED, "[0, 4]", "[0, 2, 4]", []),
+    (TESTED, "[0, 4]", "[0]", ["grid.test.evaluation.frozen_layers: [0, 4] -> [0]"]),
+    (
+        TESTED,
+        "test: {evaluation.frozen_layers: [0, 4]}",
+        "test: {}",
+        ["grid.test.evaluation.frozen_layers: [0, 4] -> absent"],
+    ),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import shutil
@@ -378,19 +379,26 @@ def test_a_grid_on_a_standing_ray_cluster_grows_by_seeds(
     spec_file: Any, fresh_glyphs_home: Path, tmp_path: Path
 ) -> None:
     home = fresh_glyphs_home
-    path = spec_file("small-grid", grid={"train": {"algorithm.name": ["maml", "anil", "nil"]}, "seeds": 1})
+    factors = {"train": {"algorithm.name": ["maml", "anil", "nil"]}, "test": {"evaluation.frozen_layers": [0, 4]}}
+    path = spec_file("small-grid", grid={**factors, "seeds": 1})
     with standing_cluster(tmp_path) as (address, variables):
         on_cluster = ("--address", address)
         status = sweep(path, "--home", home, *on_cluster, **variables)
         assert (status["trials"]["planned"], status["trials"]["completed"]) == (2, 2)  # anil and nil share a training
-        assert len(rows("small-grid", home)) == 3
+        assert len(rows("small-grid", home)) == 6
         before = attempts(home)
         grown = sweep(path, "--home", home, "--seeds", 2, *on_cluster, **variables)
     assert (grown["trials"]["planned"], grown["trials"]["completed"], grown["trials"]["cached"]) == (4, 4, 2)
     assert len(attempts(home) - before) == 2
-    assert [(row["algorithm.name"], row["seed"]) for row in rows("small-grid", home)] == [
-        (name, seed) for name in ("maml", "anil", "nil") for seed in "01"
-    ]
+    tested = {
+        (row["algorithm.name"], row["evaluation.frozen_layers"], row["seed"]): row for row in rows("small-grid", home)
+    }
+    assert list(tested) == list(itertools.product(("maml", "anil", "nil"), "04", "01"))
+    for name, seed in itertools.product(("maml", "anil"), "01"):  # one training, tested in two ways
+        all_adapt, head_adapts = (tested[name, frozen, seed] for frozen in "04")
+        assert all_adapt["training_key"] == head_adapts["training_key"]
+        assert all_adapt["evaluation_key"] != head_adapts["evaluation_key"]
+        assert tested["nil", "0", seed]["evaluation_key"] == tested["nil", "4", seed]["evaluation_key"]  # no inner loop
 
 
 @contextmanager
