@@ -49,6 +49,20 @@ print(json.dumps({"after": after, "seen": seen}))
 """
 
 
+# Private memory of a process before it opens a dataset, and when it has read all of it.
+READER = """
+import sys, psutil
+import pyarrow, numpy
+from orchestrator.cluster.sharing import open_here
+open_here(sys.argv[1], "glyphs", sys.argv[2], {})
+before = psutil.Process().memory_full_info().uss
+data = open_here(sys.argv[1], "glyphs", sys.argv[2], {})
+for row in range(0, len(data.pixels), 64):
+    data.pixels[row : row + 64].max()
+print(psutil.Process().memory_full_info().uss - before)
+"""
+
+
 @dataclass(frozen=True)
 class Node:
     """A machine of its own but for the disk: network, host name, processes, shared memory, temporary files."""
@@ -184,6 +198,14 @@ def test_the_file_of_the_machine_comes_first(fresh_glyphs_home: Path, glyphs: Im
     shared = {glyphs.fingerprint: "a reference that is not asked for"}
     found = open_here(str(fresh_glyphs_home), "glyphs", glyphs.fingerprint, shared)
     assert found.fingerprint == glyphs.fingerprint
+
+
+def test_a_further_reader_takes_no_memory_of_its_own(fresh_glyphs_home: Path, glyphs: ImageTable) -> None:
+    first = open_image_file(next((fresh_glyphs_home / "datasets").iterdir()))
+    first.pixels.max()
+    command = [sys.executable, "-c", READER, str(fresh_glyphs_home), glyphs.fingerprint]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 0.1 * first.pixels.nbytes
 
 
 def test_a_home_on_an_object_store_has_its_files_in_the_cache_of_the_machine(
