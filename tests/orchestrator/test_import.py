@@ -199,15 +199,20 @@ class TestInterrupted:
         assert running.returncode == 130
         assert "Traceback" not in said
         assert not content(tmp_path / "home")
-        assert in_session(running.pid) == []
+        wait_until_gone(running.pid)
 
     def test_killed_leaves_no_process(self, running: subprocess.Popen[str], tmp_path: Path) -> None:
         running.kill()
         running.wait(timeout=DEADLINE_S)
-        end = time.monotonic() + DEADLINE_S
-        while in_session(running.pid):
-            assert time.monotonic() < end, "its processes live on"
-            time.sleep(0.05)
+        wait_until_gone(running.pid)
+
+
+def wait_until_gone(leader: int) -> None:
+    """The last process of a session sees that its parent is gone, and goes."""
+    end = time.monotonic() + DEADLINE_S
+    while in_session(leader):
+        assert time.monotonic() < end, "its processes live on"
+        time.sleep(0.05)
 
 
 def in_session(leader: int) -> list[int]:

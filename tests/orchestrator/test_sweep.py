@@ -152,8 +152,12 @@ def start_and_wait(home: Path, *arguments: Any, validations: int) -> subprocess.
 
 def runners_of(driver: subprocess.Popen[str]) -> list[int]:
     """Processes in which trials run."""
-    found = [pid for pid in children_of(driver.pid) if "Trainable" in command_of(pid)]
-    assert found
+    found: list[int] = []
+    # Between two trials a process is not called so.
+    wait_for(
+        lambda: found.extend(pid for pid in children_of(driver.pid) if "Trainable" in command_of(pid)) or found,
+        "no trial runs",
+    )
     return found
 
 
