@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from orchestrator.errors import HomeError
+from orchestrator.errors import HomeError, InputError
 from trainers.datasets import recipe_of
 from trainers.datasets.image_file import ImageTable
 from trainers.episodes import TEST_SEED, VALIDATION_SEED, Episode, EpisodeSampler, Pixels
@@ -23,6 +23,7 @@ SMALLEST_SIDE = 56
 MARGIN, GAP, APART, LINE = 16, 4, 28, 22
 """Pixels around the sheet, between images, between support and query, of a line of text."""
 NAME_WIDTH = 190
+MOST_IMAGES = 5000
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (120, 120, 120)
 FONT_SIZE = 14
 
@@ -63,7 +64,17 @@ def class_names(sampler: EpisodeSampler, index: int) -> list[str]:
 
 
 def draw_sheet(sampler: EpisodeSampler, indices: Sequence[int]) -> Image.Image:
-    """The episodes below each other, RGB."""
+    """The episodes below each other, RGB.
+
+    Raises:
+        InputError: more images than anybody looks at, or memory holds.
+    """
+    images = len(indices) * sampler.ways * (sampler.shots + sampler.queries)
+    if images > MOST_IMAGES:
+        raise InputError(
+            f"--episodes {len(indices)} --ways {sampler.ways} --shots {sampler.shots} --queries {sampler.queries}: a "
+            f"sheet of {images} images, and {MOST_IMAGES} are the most; ask for fewer"
+        )
     episodes = sampler.episodes(indices)
     tiles = [_tile(episode, class_names(sampler, index)) for index, episode in zip(indices, episodes, strict=True)]
     width = 2 * MARGIN + max(tile.width for tile in tiles)

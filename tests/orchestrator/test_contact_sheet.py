@@ -139,6 +139,7 @@ def test_json(fresh_glyphs_home: Path, tmp_path: Path, glyphs: ImageTable) -> No
         (["glyphs", "--split", "official"], ["no split 'official'", "scripts"]),
         (["glyphs", "--part", "validation", "--ways", "100"], ["validation has 74 classes, too few for 100 ways"]),
         (["glyphs", "--shots", "19"], ["20 images, fewer than shots + queries = 24"]),
+        (["glyphs", "--ways", "70", "--queries", "19"], ["--ways 70", "5600 images", "5000 are the most"]),
         (["glyphs", "--png", "/nonexistent/sheet.png"], ["can't write /nonexistent/sheet.png", "--png"]),
         (["glyphs", "--episodes", "0"], ["--episodes 0: must be"]),
         (["glyhps"], ["'glyhps'", "'glyphs'"]),
