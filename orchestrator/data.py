@@ -47,7 +47,7 @@ class DatasetRow:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What ``orchestrate data verify`` says of one file."""
 
     name: str
@@ -93,7 +93,7 @@ def make_dataset(
         raise HomeError(f"can't write {folder}: {reason}; free space there or choose --home") from error
 
 
-def verify_datasets(home: Path, name: str | None) -> list[Verdict]:
+def verify_datasets(home: Path, name: str | None) -> list[Verification]:
     """Reads every dataset file of the home, or of one name, and says which are damaged.
 
     Raises:
@@ -107,7 +107,7 @@ def verify_datasets(home: Path, name: str | None) -> list[Verdict]:
                 problem = "" if recorded == fingerprint else f"{path} holds {recorded}; give it that name again"
             except DatasetError as error:
                 problem = str(error)
-            found.append(Verdict(own, path, problem))
+            found.append(Verification(own, path, problem))
     if name is not None and not found:
         there = ", ".join(sorted({own for _, own, _ in _files(home)})) or "none"
         raise DatasetError(f"{name} is not in {home}, so there is nothing to verify; datasets there: {there}")

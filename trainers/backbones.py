@@ -46,9 +46,10 @@ class Backbone(ABC):
 class Conv4(Backbone):
     """Four blocks of 3×3 convolution without bias, batch norm, ReLU and 2×2 max-pool; or stride 2 instead of the pool.
 
-    Batch norm is transductive: always the statistics of the batch at hand, no running ones (paper.md, trap 2). Its γ
-    and β adapt with their block. The convolution has no bias: batch norm would cancel it. With ``pooling="max"`` the
-    features are the flattened last map (32·5·5 = 800 on 84×84), with ``"stride"`` its spatial mean.
+    Batch norm is transductive: always the statistics of the batch at hand, no running ones, as in the original MAML
+    code. Its γ and β adapt with their block. The convolution has no bias: batch norm would cancel it. With
+    ``pooling="max"`` the features are the flattened last map (32·5·5 = 800 on 84×84), with ``"stride"`` its spatial
+    mean.
     """
 
     def __init__(self, config: BackboneConfig, image_shape: tuple[int, int, int]) -> None:

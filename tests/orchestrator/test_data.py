@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from orchestrator.data import (
-    Verdict,
+    Verification,
     ensure_dataset,
     find_dataset,
     list_datasets,
@@ -208,8 +208,8 @@ class TestVerify:
         assert verify_datasets(tmp_path, None) == []
         tiny = make_dataset(tmp_path, "tiny", None, no_progress)
         far = make_dataset(tmp_path, "far", tmp_path, no_progress)
-        assert verify_datasets(tmp_path, None) == [Verdict("far", far, ""), Verdict("tiny", tiny, "")]
-        assert verify_datasets(tmp_path, "far") == [Verdict("far", far, "")]
+        assert verify_datasets(tmp_path, None) == [Verification("far", far, ""), Verification("tiny", tiny, "")]
+        assert verify_datasets(tmp_path, "far") == [Verification("far", far, "")]
         with pytest.raises(DatasetError, match=r"mine is not in .*; datasets there: far, tiny"):
             verify_datasets(tmp_path, "mine")
 

@@ -21,9 +21,6 @@ class CifarFs(Recipe):
     name = "cifar_fs"
     title = "CIFAR-FS: the 100 classes of CIFAR-100 parted at random, 32×32 colour"
     splits: Mapping[str, Mapping[str, int]] = {"bertinetto": {"train": 64, "validation": 16, "test": 20}}
-    images_per_class = None
-    rotations = False
-    embedded = False
     origin = ORIGIN
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:

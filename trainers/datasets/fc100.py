@@ -23,9 +23,6 @@ class Fc100(Recipe):
     name = "fc100"
     title = "FC100: the 100 classes of CIFAR-100 parted by superclass, 32×32 colour"
     splits: Mapping[str, Mapping[str, int]] = {"oreshkin": {"train": 60, "validation": 20, "test": 20}}
-    images_per_class = None
-    rotations = False
-    embedded = False
     origin = ORIGIN
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:

@@ -43,9 +43,6 @@ class Folder(Recipe):
     name = "folder"
     title = "Your own images: a folder a class, PNG or JPEG"
     splits: Mapping[str, Mapping[str, int]] = {SPLIT: {}}
-    images_per_class = None
-    rotations = False
-    embedded = False
     labelled = True
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:

@@ -81,7 +81,6 @@ class Glyphs(Recipe):
     title = "Hershey font glyphs drawn by synthetic hands: 1,207 classes of 20 images, 28×28 grey"
     splits: Mapping[str, Mapping[str, int]] = {"scripts": {"train": 962, "validation": 74, "test": 171}}
     images_per_class = 20
-    rotations = False
     embedded = True
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:

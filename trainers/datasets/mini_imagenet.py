@@ -30,9 +30,6 @@ class MiniImageNet(Recipe):
     name = "mini_imagenet"
     title = "miniImageNet: 100 classes of ImageNet, 84×84 colour"
     splits: Mapping[str, Mapping[str, int]] = {"ravi": {"train": 64, "validation": 16, "test": 20}}
-    images_per_class = None
-    rotations = False
-    embedded = False
     origin = f"image-net.org (the images) and {SPLITS_ORIGIN} (train.csv, val.csv, test.csv)"
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:

@@ -56,7 +56,6 @@ class Omniglot(Recipe):
     }
     images_per_class = 20
     rotations = True
-    embedded = False
     archives = (
         Archive(f"{ORIGIN}/images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
         Archive(f"{ORIGIN}/images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),

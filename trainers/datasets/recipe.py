@@ -88,11 +88,11 @@ class Recipe(ABC):
     splits: Mapping[str, Mapping[str, int]]
     """Its split tables, the usual one first: name -> part (train, validation, test) -> classes; parts whose size only
     the images tell are left out."""
-    images_per_class: int | None
+    images_per_class: int | None = None
     """Of the smallest class; None where only the images tell."""
-    rotations: bool
-    """Whether episodes usually rotate each class by a random quarter turn (paper.md, section 4)."""
-    embedded: bool
+    rotations: bool = False
+    """Whether episodes usually rotate each class by a random quarter turn, as the original MAML code does."""
+    embedded: bool = False
     """True: made from what is installed, without ``--source``."""
     labelled: bool = False
     """True: a home may hold several, each as ``<name>.<label>``, and the import takes ``Wishes``."""
