@@ -18,7 +18,7 @@ import torch
 
 from orchestrator.data import make_dataset
 from orchestrator.search import Outcome, Proposal, default_window, propose
-from orchestrator.spec import load_spec
+from orchestrator.spec_file import load_spec
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable, open_image_file
 from trainers.episodes import training_sampler

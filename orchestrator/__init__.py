@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.inputs import Where
     from orchestrator.rows import results
-    from orchestrator.spec import load_spec as load_sweep
+    from orchestrator.spec_file import load_spec as load_sweep
     from orchestrator.sweep import run_sweep
 
 __all__ = ["Where", "load_sweep", "results", "run_sweep"]
 
 _PLACES = {
     "Where": "orchestrator.inputs:Where",
-    "load_sweep": "orchestrator.spec:load_spec",
+    "load_sweep": "orchestrator.spec_file:load_spec",
     "results": "orchestrator.rows:results",
     "run_sweep": "orchestrator.sweep:run_sweep",
 }

@@ -60,7 +60,7 @@ def sweep(
     """
     from orchestrator.errors import InterruptedSweep, SpecError
     from orchestrator.inputs import Where
-    from orchestrator.spec import load_spec
+    from orchestrator.spec_file import load_spec
 
     flags = {
         "name": ("--name", name),
@@ -110,7 +110,7 @@ def sweep(
 @json_option
 def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Run one trial in this process, without Ray: CONFIG is a sweep file or its trial: part."""
-    from orchestrator.spec import load_spec
+    from orchestrator.spec_file import load_spec
 
     spec = load_spec(find_spec(config), overrides, require_plan=False)
 

@@ -22,7 +22,8 @@ from typing import Any
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import Home, damaged, to_json
 from orchestrator.search import Proposal
-from orchestrator.spec import SweepSpec, load_spec, spec_to_yaml
+from orchestrator.spec import SweepSpec
+from orchestrator.spec_file import load_spec, spec_to_yaml
 
 LOCK_PATIENCE_S = 1.0
 """How long a new driver waits: reading commands hold the lock for a moment."""

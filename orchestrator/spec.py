@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from orchestrator.config_paths import CONFIG_PATHS, known_path, leaves, nearest_path, plain_value, with_values
-from orchestrator.errors import SpecError
+from orchestrator.config_paths import known_path, leaves, plain_value, with_values
 from orchestrator.growth import changes
 from orchestrator.space import (
     Parameter,
@@ -27,8 +25,8 @@ from orchestrator.space import (
     scalar_or_list,
     space_problems,
 )
-from orchestrator.wording import plain_problems, shown
-from orchestrator.yaml_file import MAX_DEPTH, Document, Place, dotted, parse_yaml, read_yaml, yaml_text
+from orchestrator.wording import shown
+from orchestrator.yaml_file import Place
 from trainers.config import Frozen, PositiveInt, TrialConfig
 from trainers.errors import ConfigError
 
@@ -40,8 +38,7 @@ __all__ = [
     "SearchSpec",
     "SweepSpec",
     "differences",
-    "load_spec",
-    "spec_to_yaml",
+    "plain_spec",
     "with_values",
 ]
 
@@ -219,104 +216,8 @@ def _single(point: Mapping[str, Any]) -> dict[str, tuple[Any]]:
     return {path: (value,) for path, value in point.items()}
 
 
-def load_spec(path: str | Path, overrides: Sequence[str] = (), *, require_plan: bool = True) -> SweepSpec:
-    """The sweep that a YAML file describes.
-
-    Args:
-        path: the file. ``name`` is its stem where the file gives none.
-        overrides: ``path=value``, value as YAML; a path in the file (``search.trials``), or of a config
-            (``training.iterations``, short for ``trial.training.iterations``).
-        require_plan: refuse a file with neither search nor grid. Otherwise the file may also be a bare trial config.
-
-    Raises:
-        SpecError: one line ``FILE:LINE: place: what is wrong, got VALUE; way out`` for each problem found.
-    """
-    path = Path(path)
-    document = read_yaml(path)
-    if not require_plan:
-        _wrap_bare_trial(document)
-    complaints = [words for text in overrides for words in _override(document, text)]
-    values = {"name": path.stem, **{key: value for key, value in document.value.items() if value is not None}}
-    problems = list(document.problems)
-    if require_plan and not {"search", "grid"} & values.keys():
-        problems.append((("search",), "is missing; add search: or grid: to say what the sweep tries"))
-    spec = None
-    try:
-        spec = SweepSpec.model_validate(values)
-    except ValidationError as error:
-        problems += plain_problems(SweepSpec, error, values, document.overridden)
-        problems += _hidden_problems(values, document)
-    if problems or complaints or spec is None:
-        raise SpecError(*document.lines(problems), *complaints)
-    return spec
-
-
-def _hidden_problems(values: Mapping[str, Any], document: Document) -> list[tuple[Place, str]]:
-    """What is wrong with the base config and what varies in it, by themselves: combinations are checked last, and one
-    wrong value elsewhere would hide them until it is mended. What was found before comes again."""
-    reduced = {"name": "reduced", "trial": values.get("trial", {})}
-    for plan, varied, needed in (("search", ("space",), {"trials": 1}), ("grid", ("train", "test"), {})):
-        section = values.get(plan)
-        if isinstance(section, dict) and any(section.get(key) for key in varied):
-            reduced[plan] = {**needed, **{key: section[key] for key in varied if section.get(key)}}
-    try:
-        SweepSpec.model_validate(reduced)
-    except ValidationError as error:
-        return plain_problems(SweepSpec, error, reduced, document.overridden)
-    return []
-
-
-def _wrap_bare_trial(document: Document) -> None:
-    """Makes a file that is only a trial config into a sweep file with that ``trial:``."""
-    keys = document.value.keys()
-    if keys & TrialConfig.model_fields.keys() and not keys & (SweepSpec.model_fields.keys() - {"name"}):
-        document.value = {"trial": document.value}
-        document.origins = {("trial", *place): origin for place, origin in document.origins.items()}
-        document.problems = [(("trial", *place), words) for place, words in document.problems]
-
-
-def _override(document: Document, text: str) -> list[str]:
-    """Applies one override; what is wrong with it."""
-    path, equals, value = text.partition("=")
-    path, label = path.strip(), f"--set {text}"
-    if not equals or not path or not value.strip():
-        return [f"{label}: must be path=value, like search.trials=5 (null for nothing)"]
-    place = _override_place(path)
-    if place is None:
-        return [f"{label}: unknown path {path!r}; {nearest_path(path, tuple(SweepSpec.model_fields))}"]
-    try:
-        parsed = parse_yaml(value, label)
-        if parsed.problems:
-            return [f"{label}: {dotted(where)}: {words}" for where, words in parsed.problems]
-        document.override(place, parsed.value, label)
-    except SpecError as error:
-        return [re.sub(rf"^{re.escape(label)}:\d+: ", f"{label}: ", problem) for problem in error.problems]
-    return []
-
-
-def _override_place(path: str) -> tuple[str, ...] | None:
-    """Keys from the top of the file to what an override's path names; None where it names nothing."""
-    parts = tuple(path.split("."))
-    if len(parts) > MAX_DEPTH:
-        return None
-    if parts[0] not in SweepSpec.model_fields:
-        return ("trial", *parts) if path in CONFIG_PATHS or path in TrialConfig.model_fields else None
-    if parts[:2] in (("search", "space"), ("grid", "train"), ("grid", "test")):
-        inner = ".".join(parts[2:])
-        for known in CONFIG_PATHS:
-            if inner == known or inner.startswith(f"{known}."):
-                first, _, rest = inner[len(known) + 1 :].partition(".")
-                return (*parts[:2], known, *(one for one in (first, rest) if one))
-        return (*parts[:2], inner) if inner else parts[:2]
-    return parts
-
-
-def spec_to_yaml(spec: SweepSpec) -> str:
-    """The whole spec as a sweep file, defaults written out; ``load_spec`` of it gives an equal spec."""
-    return yaml_text(_plain(spec))
-
-
-def _plain(spec: SweepSpec) -> dict[str, Any]:
+def plain_spec(spec: SweepSpec) -> dict[str, Any]:
+    """The whole spec as plain values, as its file would say it, defaults written out."""
     values: dict[str, Any] = {"name": spec.name, "question": spec.question}
     values["trial"] = spec.trial.model_dump(mode="json")
     if spec.search:
@@ -342,4 +243,4 @@ def differences(old: SweepSpec, new: SweepSpec) -> list[str]:
     that the new spec leaves out stays the stored one.
     """
     seeds = tuple(spec.grid.seeds_of(spec.trial) if spec.grid else () for spec in (old, new))
-    return changes(_plain(old), _plain(new), seeds[0], seeds[1])
+    return changes(plain_spec(old), plain_spec(new), seeds[0], seeds[1])

@@ -23,7 +23,8 @@ from orchestrator.plan import GridPlan, Plan, SearchPlan, Unit
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row, read_row, status
 from orchestrator.search import default_window
-from orchestrator.spec import SweepSpec, spec_to_yaml
+from orchestrator.spec import SweepSpec
+from orchestrator.spec_file import spec_to_yaml
 from orchestrator.status import SweepStatus
 from orchestrator.store import Store, keys_of
 from orchestrator.tracking import End, Tracker

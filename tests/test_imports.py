@@ -37,7 +37,7 @@ LAYERS = (
     {"attempt", "space"},
     # what a sweep is, what it tries, what came of it
     {"spec"},
-    {"cluster", "grid", "labels", "search"},
+    {"cluster", "grid", "labels", "search", "spec_file"},
     {"record"},
     {"rows"},
     {"inputs", "plan", "tracking_rows"},

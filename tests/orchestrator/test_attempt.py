@@ -15,7 +15,7 @@ from orchestrator import attempt as attempt_module
 from orchestrator.attempt import attempt_trial
 from orchestrator.home import open_home
 from orchestrator.rows import read_row
-from orchestrator.spec import load_spec
+from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
 from orchestrator.tracking_rows import stored_view
 from trainers.config import TrialConfig

@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.grid import expand, group_by_training
-from orchestrator.spec import SweepSpec, load_spec, spec_to_yaml
+from orchestrator.spec import SweepSpec
+from orchestrator.spec_file import load_spec, spec_to_yaml
 from trainers.canonical import evaluation_key, training_key
 from trainers.config import TrialConfig, flatten
 

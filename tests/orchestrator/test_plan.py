@@ -15,7 +15,8 @@ from orchestrator.home import open_home
 from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
-from orchestrator.spec import SweepSpec, load_spec
+from orchestrator.spec import SweepSpec
+from orchestrator.spec_file import load_spec
 from orchestrator.store import keys_of
 from trainers.config import TrialConfig
 

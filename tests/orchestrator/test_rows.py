@@ -19,7 +19,8 @@ from orchestrator.inputs import Where, check_inputs, concurrency, configs_of, co
 from orchestrator.labels import label, varying_first
 from orchestrator.record import SweepRecord
 from orchestrator.rows import METRICS, Row, State, best_row, confidence_95, count_trials, read_row, table
-from orchestrator.spec import Resources, SweepSpec, load_spec
+from orchestrator.spec import Resources, SweepSpec
+from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
 from trainers.config import TrialConfig, flatten
 

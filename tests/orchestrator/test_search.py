@@ -22,7 +22,8 @@ from orchestrator.search import (
     propose,
     told_digest,
 )
-from orchestrator.spec import SearchSpec, load_spec
+from orchestrator.spec import SearchSpec
+from orchestrator.spec_file import load_spec
 from trainers.config import TrialConfig
 
 WINDOW = 4

@@ -21,7 +21,7 @@ import pytest
 from orchestrator.cluster.sharing import open_here
 from orchestrator.errors import DatasetError
 from orchestrator.single import run_single
-from orchestrator.spec import load_spec
+from orchestrator.spec_file import load_spec
 from trainers.datasets.image_file import ImageTable, open_image_file
 
 ROOT = Path(__file__).resolve().parents[2]

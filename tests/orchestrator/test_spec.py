@@ -14,7 +14,8 @@ import yaml
 
 from orchestrator.errors import SpecError
 from orchestrator.search import SAMPLERS
-from orchestrator.spec import SearchSpec, SweepSpec, differences, load_spec, spec_to_yaml, with_values
+from orchestrator.spec import SearchSpec, SweepSpec, differences, with_values
+from orchestrator.spec_file import load_spec, spec_to_yaml
 from orchestrator.yaml_file import parse_yaml, yaml_text
 from trainers.config import TrialConfig
 
