@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from miniature import FILES, write_zip
+from miniature import FILES, write_folder
 
 from orchestrator.data import find_dataset, make_dataset
 from trainers.datasets import recipe_of
@@ -85,9 +85,9 @@ def dataset_file(session_folder: Path, real_data: Path) -> Callable[[str], Path]
         if name not in FILES:
             pytest.fail(f"{name} can't be tested: put {name}.zip into {real_data}, or a small source into miniature.py")
         with _locked(session_folder / f"{name}-source.lock"):
-            source = session_folder / f"{name}-source.zip"
+            source = session_folder / f"{name}-source"
             if not source.exists():
-                write_zip(source, FILES[name]())
+                write_folder(source, FILES[name]())
         return _made_once(session_folder, name, source)
 
     return made
