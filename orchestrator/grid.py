@@ -1,48 +1,99 @@
-"""Lays out the cells of an ablation grid, and groups them into units of work."""
+"""Lays out an ablation grid: its cells, the points of each under every seed, and the trainings that these share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.config_paths import with_values
 from orchestrator.errors import SpecError
 from orchestrator.spec import SweepSpec
+from trainers.canonical import evaluation_key, training_key
 from trainers.config import TrialConfig
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One point of a grid under one seed."""
+class GridPoint:
+    """One cell of a grid under one seed: one evaluation, and a row of an export."""
 
     number: int
+    cell: int
+    """Number of its cell; the points of a cell follow each other."""
     config: TrialConfig
     levels: dict[str, Any]
-    """Config path -> level, as asked, in the order of the factors."""
+    """Config path -> level, as asked, in the order of the factors; those that do not act here are absent."""
     seed: int
 
 
-def expand(spec: SweepSpec) -> tuple[Cell, ...]:
-    """All cells of a grid, in file order: the first factor slowest, the seeds fastest.
+def points(spec: SweepSpec) -> Iterator[GridPoint]:
+    """All points of a grid, in file order: the first factor slowest, the seeds fastest.
 
     Raises:
         SpecError: the sweep has no grid.
     """
     if spec.grid is None:
         raise SpecError(f"{spec.name}: has no grid; add grid: to its file")
-    cells: list[Cell] = []
-    for levels in spec.grid.combinations():
+    number = 0
+    for cell, levels in enumerate(spec.grid.combinations(spec.trial)):
         config = with_values(spec.trial, levels)
         for seed in spec.grid.seeds_of(config):  # seeds were checked with the spec
             seeded = config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
-            cells.append(Cell(len(cells), seeded, levels, seed))
-    return tuple(cells)
+            yield GridPoint(number, cell, seeded, levels, seed)
+            number += 1
 
 
-def group_by_training(cells: Iterable[Cell], key: Callable[[TrialConfig], str]) -> list[tuple[str, list[Cell]]]:
-    """Cells by training key, both in first-seen order: the cells of one key are one training and its evaluations."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(key(cell.config), []).append(cell)
+def expand(spec: SweepSpec) -> tuple[GridPoint, ...]:
+    """All points of a grid, as ``points``."""
+    return tuple(points(spec))
+
+
+def group_by_training(
+    points: Iterable[GridPoint], key: Callable[[TrialConfig], str]
+) -> list[tuple[str, list[GridPoint]]]:
+    """Points by training key, both in first-seen order: those of one key are one training and its evaluations."""
+    groups: dict[str, list[GridPoint]] = {}
+    for point in points:
+        groups.setdefault(key(point.config), []).append(point)
     return list(groups.items())
+
+
+def distinct(points: Iterable[GridPoint]) -> list[tuple[int, ...]]:
+    """Numbers of the cells that mean the same, in first-seen order: each tuple is one cell, however often asked.
+
+    Needs no data: within a grid a dataset's name tells as much as its fingerprint.
+    """
+    meanings: dict[int, list[tuple[str, str]]] = {}
+    for point in points:
+        name = point.config.dataset.name
+        meanings.setdefault(point.cell, []).append(
+            (training_key(point.config, name), evaluation_key(point.config, name))
+        )
+    same: dict[tuple[tuple[str, str], ...], list[int]] = {}
+    for cell, keys in meanings.items():
+        same.setdefault(tuple(keys), []).append(cell)
+    return [tuple(cells) for cells in same.values()]
+
+
+def baseline_cells(spec: SweepSpec, levels: Mapping[int, Mapping[str, Any]]) -> dict[int, int]:
+    """Cell -> the cell that ``grid.compare.baseline`` compares it with; the baselines themselves, and cells whose
+    baseline is excluded, are absent.
+
+    Args:
+        spec: of the sweep.
+        levels: of every cell, by its number.
+    """
+    baseline = spec.grid.baseline if spec.grid else {}
+    if not baseline:
+        return {}
+
+    def rest(its: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+        return frozenset((path, level) for path, level in its.items() if path not in baseline)
+
+    candidates = {
+        rest(its): cell
+        for cell, its in levels.items()
+        if all(path in its and its[path] == level for path, level in baseline.items())
+    }
+    found = {cell: candidates.get(rest(its)) for cell, its in levels.items()}
+    return {cell: other for cell, other in found.items() if other is not None and other != cell}

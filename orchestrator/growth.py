@@ -30,7 +30,12 @@ def changes(
         lines += _search(old["search"], new["search"])
     if plans[0] == "grid":
         for part in ("train", "test"):
-            lines += _grid(part, old["grid"][part], new["grid"][part])
+            lines += _grid(part, _factors(old["grid"][part]), _factors(new["grid"][part]))
+            lines += _between(f"grid.{part}", _whens(old["grid"][part]), _whens(new["grid"][part]))
+        if old["grid"]["zip"] != new["grid"]["zip"]:
+            lines.append(_line("grid.zip", old["grid"]["zip"], new["grid"]["zip"]))
+        if not all(entry in old["grid"]["exclude"] for entry in new["grid"]["exclude"]):  # fewer exclusions: more cells
+            lines.append(_line("grid.exclude", old["grid"]["exclude"], new["grid"]["exclude"]))
         if not set(old_seeds) <= set(new_seeds) and "trial.training.seed" not in " ".join(lines):
             lines.append(_line("grid.seeds", old["grid"]["seeds"], new["grid"]["seeds"]))
     return lines
@@ -46,6 +51,14 @@ def _search(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if orders[0] != orders[1] and set(orders[0]) == set(orders[1]):  # values are chosen in this order
         lines.append(_line("search.space", orders[0], orders[1]))
     return lines
+
+
+def _factors(part: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {path: factor["choice"] if isinstance(factor, dict) else factor for path, factor in part.items()}
+
+
+def _whens(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{path}.when": factor["when"] for path, factor in part.items() if isinstance(factor, dict)}
 
 
 def _grid(part: str, old: Mapping[str, list[Any]], new: Mapping[str, list[Any]]) -> list[str]:

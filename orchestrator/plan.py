@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.grid import Cell
+from orchestrator.grid import GridPoint
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
 from orchestrator.search import Outcome, Proposal, known_before, propose, told_digest
@@ -57,12 +57,12 @@ class Plan(ABC):
 class GridPlan(Plan):
     """Units in grid order, but for those that the store has."""
 
-    def __init__(self, groups: list[tuple[str, list[Cell]]], look: Look, on_known: Callable[[Unit], None]) -> None:
+    def __init__(self, groups: list[tuple[str, list[GridPoint]]], look: Look, on_known: Callable[[Unit], None]) -> None:
         self.planned = len(groups)
         self._in_flight = 0
         self._left: list[Unit] = []
-        for number, (_, cells) in enumerate(groups):
-            unit = Unit(number, tuple(look(cell.number, cell.config) for cell in cells))
+        for number, (_, points) in enumerate(groups):
+            unit = Unit(number, tuple(look(point.number, point.config) for point in points))
             failed_for_good = any(row.state == "failed" and row.final for row in unit.rows)
             if failed_for_good or all(row.state == "completed" for row in unit.rows):
                 on_known(unit)

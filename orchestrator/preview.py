@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.data import check_present, data_folder
 from orchestrator.errors import DatasetError
-from orchestrator.grid import expand, group_by_training
+from orchestrator.grid import distinct, expand, group_by_training
 from orchestrator.inputs import Where, check_inputs, datasets_of
 from orchestrator.spec import SweepSpec
 from trainers.canonical import training_key
@@ -29,7 +29,7 @@ def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None]) ->
     found: dict[str, Any] = {"name": spec.name, "home": where.home, "datasets": names}
     if spec.search is not None:
         return found | {"kind": "search", "trials": spec.search.trials, "parameters": list(spec.search.space)}
-    cells = expand(spec)
+    asked = expand(spec)
     # Without data there is no fingerprint; within one preview the dataset's name tells the same apart.
-    trainings = group_by_training(cells, lambda config: training_key(config, config.dataset.name))
-    return found | {"kind": "grid", "cells": len(cells), "trainings": len(trainings)}
+    trainings = group_by_training(asked, lambda config: training_key(config, config.dataset.name))
+    return found | {"kind": "grid", "cells": len(distinct(asked)), "trainings": len(trainings)}

@@ -5,7 +5,6 @@ A SweepSpec that exists is whole: its space can propose, and its grid lay out, v
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -13,12 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from orchestrator.config_paths import known_path, leaves, plain_value, with_values
+from orchestrator.grid_spec import GridSpec
 from orchestrator.growth import changes
 from orchestrator.space import (
     Parameter,
     assignments,
     invalid,
-    levels,
     order_problems,
     point_problems,
     raise_at,
@@ -41,8 +40,6 @@ __all__ = [
     "plain_spec",
     "with_values",
 ]
-
-MAX_CELLS = 100_000
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
@@ -90,82 +87,6 @@ class SearchSpec(Frozen):
         return self
 
 
-def _train_factor(path: str) -> str:
-    if path.startswith("evaluation."):
-        raise ConfigError(f"{path} is how a training is tested; move it to grid.test")
-    return known_path(path)
-
-
-def _test_factor(path: str) -> str:
-    known_path(path)
-    if not path.startswith("evaluation."):
-        raise ConfigError(f"{path} changes what is trained; move it to grid.train")
-    return path
-
-
-TrainFactor = Annotated[str, AfterValidator(_train_factor)]
-TestFactor = Annotated[str, AfterValidator(_test_factor)]
-Levels = Annotated[tuple[Any, ...], BeforeValidator(levels)]
-
-
-def _seeds(value: Any) -> int | tuple[int, ...]:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_CELLS:
-        return value
-    if isinstance(value, list | tuple) and value:
-        whole = all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 2**63 for one in value)
-        if whole and len(set(value)) == len(value):
-            return tuple(value)
-    raise ConfigError(
-        f"must be how many (1 to {MAX_CELLS:,}), or a list of different seeds of at least 0, got {shown(value)}"
-    )
-
-
-class GridSpec(Frozen):
-    """An ablation: every combination of the levels of its factors, under every seed."""
-
-    train: dict[TrainFactor, Levels] = Field({})
-    """Config path -> levels, in the order of the table: the first factor changes slowest."""
-    test: dict[TestFactor, Levels] = Field({})
-    """The same for how each training is tested, ``evaluation.…``: more levels are no more trainings."""
-    seeds: Annotated[int | tuple[int, ...], BeforeValidator(_seeds)] = 1
-    """How many, from ``training.seed`` on, or the seeds themselves."""
-
-    @property
-    def seed_count(self) -> int:
-        """How many seeds."""
-        return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
-
-    @property
-    def factors(self) -> dict[str, tuple[Any, ...]]:
-        """Config path -> levels of all factors, those of training first."""
-        return {**self.train, **self.test}
-
-    @property
-    def size(self) -> int:
-        """How many cells."""
-        return math.prod(len(factor) for factor in self.factors.values()) * self.seed_count
-
-    def seeds_of(self, config: TrialConfig) -> tuple[int, ...]:
-        """The seeds under which a config is trained."""
-        if isinstance(self.seeds, int):
-            return tuple(range(config.training.seed, config.training.seed + self.seeds))
-        return self.seeds
-
-    def combinations(self) -> list[dict[str, Any]]:
-        """Every combination of levels, the first factor slowest."""
-        space = {path: Parameter(choice=factor) for path, factor in self.factors.items()}
-        return list(assignments(space, {}, self.factors))
-
-    @model_validator(mode="after")
-    def _consistent(self) -> GridSpec:
-        if "training.seed" in self.train and self.seeds != 1:
-            words = "stands beside grid.seeds, which sets it too; keep one of the two"
-            raise_at([(("train", "training.seed"), words)])
-        if self.size > MAX_CELLS:
-            raise_at([((), f"has {self.size:,} cells, more than {MAX_CELLS:,}; leave out levels, factors or seeds")])
-        return self
-
-
 class Resources(Frozen):
     """What one trial takes, and how many run at once."""
 
@@ -201,11 +122,7 @@ class SweepSpec(Frozen):
                 first = next(assignments(self.search.space, leaves(self.trial), {**corners, **_single(point)}))
                 raise_at(invalid(self.trial, [first], "leads to", "change it"), "search", "start", index)
         if self.grid:
-            test = self.grid.test
-            wrong = invalid(self.trial, self.grid.combinations(), "holds", "leave that out")
-            raise_at(
-                [(("test" if place and place[0] in test else "train", *place), words) for place, words in wrong], "grid"
-            )
+            raise_at(self.grid.problems(self.trial), "grid")
             highest = self.trial.training.seed + self.grid.seed_count
             if highest > 2**63:
                 raise_at([(("trial", "training", "seed"), "leaves no room for grid.seeds below 2^63; lower it")])
@@ -227,11 +144,7 @@ def plain_spec(spec: SweepSpec) -> dict[str, Any]:
             {path: plain_value(value) for path, value in point.items()} for point in spec.search.start
         ]
     if spec.grid:
-        train, test = (
-            {path: plain_value(factor) for path, factor in factors.items()}
-            for factors in (spec.grid.train, spec.grid.test)
-        )
-        values["grid"] = {"train": train, "test": test, "seeds": plain_value(spec.grid.seeds)}
+        values["grid"] = spec.grid.plain()
     values["resources"] = spec.resources.model_dump(mode="json")
     return values
 

@@ -34,7 +34,7 @@ def test_cells_are_the_product_in_file_order(tmp_path: Path, seeds: str, expecte
     layers = (0, ("conv1", "head"))
     wanted = list(itertools.product((5, 1), ("nil", "maml"), layers, expected))
     assert spec.grid is not None
-    assert spec.grid.size == len(cells) == len(wanted)
+    assert spec.grid.most * spec.grid.seed_count == len(cells) == len(wanted)
     for number, (cell, (shots, name, frozen, seed)) in enumerate(zip(cells, wanted, strict=True)):
         assert (cell.number, cell.seed) == (number, seed)
         assert cell.levels == {

@@ -104,7 +104,7 @@ BAD = {
     "name is a number": ("name: 5\n" + GRID, "s.yaml:1: name: must be text, got 5"),
     "plan absent": ("trial: {}\n", "s.yaml:1: search: is missing; add search: or grid: to say what the sweep tries"),
     "two plans": (
-        SPACE + "    algorithm.inner_lr: {uniform: [0.1, 1]}\ngrid: {}\n",
+        SPACE + "    algorithm.inner_lr: {uniform: [0.1, 1]}\ngrid: {seeds: [0]}\n",
         "s.yaml:5: grid: stands beside search:, and a sweep is one of the two; remove one",
     ),
     "trials absent": (
@@ -124,36 +124,39 @@ BAD = {
         "s.yaml:3: trial.algorithm.first_order: must be true or false, got 'yes'",
     ),
     "int as text": (
-        "trial:\n  training:\n    iterations: '100'\ngrid: {}\n",
+        "trial:\n  training:\n    iterations: '100'\ngrid: {seeds: [0]}\n",
         "s.yaml:3: trial.training.iterations: must be a whole number, got '100'",
     ),
     "infinite": (
-        "trial:\n  training:\n    clip: .inf\ngrid: {}\n",
+        "trial:\n  training:\n    clip: .inf\ngrid: {seeds: [0]}\n",
         "s.yaml:3: trial.training.clip: must be a finite number, got inf",
     ),
-    "not a mapping": ("trial: 3\ngrid: {}\n", "s.yaml:1: trial: must be a mapping (lines of key: value), got 3"),
+    "not a mapping": (
+        "trial: 3\ngrid: {seeds: [0]}\n",
+        "s.yaml:1: trial: must be a mapping (lines of key: value), got 3",
+    ),
     "one of a union": (
-        "trial: {algorithm: {frozen_layers: 1.5}}\ngrid: {}\n",
+        "trial: {algorithm: {frozen_layers: 1.5}}\ngrid: {seeds: [0]}\n",
         "s.yaml:1: trial.algorithm.frozen_layers: must be a whole number or a list, got 1.5",
     ),
     "inside a union": (
-        "trial:\n  algorithm:\n    frozen_layers:\n    - conv1\n    - 2\ngrid: {}\n",
+        "trial:\n  algorithm:\n    frozen_layers:\n    - conv1\n    - 2\ngrid: {seeds: [0]}\n",
         "s.yaml:5: trial.algorithm.frozen_layers[1]: must be text, got 2",
     ),
     "layer": (
-        "trial:\n  algorithm:\n    frozen_layers: [conv9]\ngrid: {}\n",
+        "trial:\n  algorithm:\n    frozen_layers: [conv9]\ngrid: {seeds: [0]}\n",
         "s.yaml:3: trial.algorithm.frozen_layers: unknown layer 'conv9'; did you mean 'conv4'?",
     ),
     "between two values": (
-        "trial:\n  training:\n    validate_every: 100\n    iterations: 150\ngrid: {}\n",
+        "trial:\n  training:\n    validate_every: 100\n    iterations: 150\ngrid: {seeds: [0]}\n",
         "s.yaml:4: trial.training.iterations: iterations must be a multiple of validate_every, got 150 and 100",
     ),
     "algorithm": (
-        "trial:\n  algorithm:\n    name: mmal\ngrid: {}\n",
+        "trial:\n  algorithm:\n    name: mmal\ngrid: {seeds: [0]}\n",
         "s.yaml:3: trial.algorithm.name: unknown algorithm 'mmal'; did you mean 'maml'?",
     ),
     "dataset": (
-        "trial:\n  dataset:\n    name: omniglt\ngrid: {}\n",
+        "trial:\n  dataset:\n    name: omniglt\ngrid: {seeds: [0]}\n",
         "s.yaml:3: trial.dataset.name: unknown dataset 'omniglt'; did you mean 'omniglot'?",
     ),
     "path": (
@@ -313,7 +316,7 @@ BAD = {
         "s.yaml:6: resources.gpu: gpu must be a part of one (like 0.5) or a whole number, got 1.5",
     ),
     "repeated key": (
-        "grid: {}\nname: a\nname: b\n",
+        "grid: {seeds: [0]}\nname: a\nname: b\n",
         "s.yaml:2: name: stands twice, on lines 2 and 3; keep one of them",
     ),
     "top is a list": ("- a\n", "s.yaml:1: must be a mapping (lines of key: value) at the top"),
@@ -534,7 +537,9 @@ def test_dumped_text_is_read_back_as_it_was() -> None:
     assert repr(document.value) == repr(values)
 
 
-@pytest.mark.parametrize("text", [SEARCH, GRID, GRID.replace("seeds: 3", "seeds: [3, 1]"), "grid: {}\nname: '1e-4'\n"])
+@pytest.mark.parametrize(
+    "text", [SEARCH, GRID, GRID.replace("seeds: 3", "seeds: [3, 1]"), "grid: {seeds: [0]}\nname: '1e-4'\n"]
+)
 def test_a_stored_spec_is_the_spec(tmp_path: Path, text: str) -> None:
     spec = load(tmp_path, text)
     (tmp_path / "stored.yaml").write_text(spec_to_yaml(spec), encoding="utf-8")
@@ -579,7 +584,12 @@ CHANGES: list[tuple[str, str, str, list[str]]] = [
         "    episodes.shots: {int: [1, 5]}\n    episodes.ways: {int: [2, 5]}\n",
         ["search.space: [episodes.ways, episodes.shots] -> [episodes.shots, episodes.ways]"],
     ),
-    (SEARCH, SEARCH, "question: Does the body need the inner loop?\ntrial: {}\ngrid: {}\n", ["search -> grid"]),
+    (
+        SEARCH,
+        SEARCH,
+        "question: Does the body need the inner loop?\ntrial: {}\ngrid: {seeds: [0]}\n",
+        ["search -> grid"],
+    ),
     (GRID, "seeds: 3", "seeds: 5", []),
     (GRID, "seeds: 3", "seeds: [9, 8, 7]", []),
     (GRID, "[1, 5]", "[10, 5, 1]", []),

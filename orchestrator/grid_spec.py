@@ -1,0 +1,294 @@
+"""GridSpec: what ``grid:`` of a sweep file says. Its factors, how they are combined, and what is compared with what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from orchestrator.config_paths import known_path, leaves, plain_value
+from orchestrator.published import published_table
+from orchestrator.space import Parameter, conditions, invalid, order_problems, raise_at, same, scalar_or_list
+from orchestrator.wording import shown
+from orchestrator.yaml_file import Place
+from trainers.config import Frozen, TrialConfig
+from trainers.errors import ConfigError
+from trainers.registry import nearest
+
+MAX_CELLS = 100_000
+"""Larger grids are laid out only where that is said on purpose."""
+MAX_CHECKED = 4_096
+"""Up to so many cells each is checked when a file is loaded; of more, those that have a pair of levels not seen before."""
+
+
+def _train_factor(path: str) -> str:
+    if path.startswith("evaluation."):
+        raise ConfigError(f"{path} is how a training is tested; move it to grid.test")
+    return known_path(path)
+
+
+def _test_factor(path: str) -> str:
+    known_path(path)
+    if not path.startswith("evaluation."):
+        raise ConfigError(f"{path} changes what is trained; move it to grid.train")
+    return path
+
+
+def _factor(value: Any) -> Any:
+    """A list of levels, or ``{choice: levels, when: {path: value}}``."""
+    if isinstance(value, Parameter):
+        return value
+    if isinstance(value, Mapping):
+        unknown = next((key for key in value if key not in ("choice", "when")), None)
+        if unknown is not None:
+            raise ConfigError(f"unknown key {unknown!r}; a factor is a list of levels, or {{choice: [..], when: ..}}")
+        return value
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"must be a list of levels, or {{choice: [..], when: ..}}, got {shown(value)}")
+    return {"choice": value}
+
+
+def _seeds(value: Any) -> int | tuple[int, ...]:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_CELLS:
+        return value
+    if isinstance(value, list | tuple) and value:
+        whole = all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 2**63 for one in value)
+        if whole and len(set(value)) == len(value):
+            return tuple(value)
+    raise ConfigError(
+        f"must be how many (1 to {MAX_CELLS:,}), or a list of different seeds of at least 0, got {shown(value)}"
+    )
+
+
+def _groups(value: Any) -> tuple[tuple[str, ...], ...]:
+    """Lists of paths; a single list of paths is one group."""
+    if isinstance(value, list | tuple) and value and all(isinstance(one, str) for one in value):
+        value = [value]
+    groups = value if isinstance(value, list | tuple) else [None]
+    for group in groups:
+        if not isinstance(group, list | tuple) or len(group) < 2 or not all(isinstance(one, str) for one in group):
+            raise ConfigError(f"must be a list of at least two factors that move together, got {shown(value)}")
+    return tuple(map(tuple, groups))
+
+
+def _exclusions(value: Any) -> tuple[dict[str, tuple[Any, ...]], ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"must be a list of {{factor: level}} or {{factor: [levels]}}, got {shown(value)}")
+    return tuple(conditions(one) for one in value)
+
+
+TrainFactor = Annotated[str, AfterValidator(_train_factor)]
+TestFactor = Annotated[str, AfterValidator(_test_factor)]
+Factor = Annotated[Parameter, BeforeValidator(_factor)]
+
+
+class Compare(Frozen):
+    """What the cells of a grid are compared with."""
+
+    baseline: dict[str, Annotated[Any, BeforeValidator(scalar_or_list)]] = Field(min_length=1)
+    """Factor -> level: a cell's baseline is the cell with these levels that is like it otherwise."""
+
+
+class GridSpec(Frozen):
+    """An ablation: every combination of the levels of its factors, under every seed."""
+
+    train: dict[TrainFactor, Factor] = Field({})
+    """Config path -> levels, in the order of the table: the first factor changes slowest."""
+    test: dict[TestFactor, Factor] = Field({})
+    """The same for how each training is tested, ``evaluation.…``: more levels are no more trainings."""
+    zip: Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_groups)] = ()
+    """Groups of factors that move together: the n-th level of one goes with the n-th of the others."""
+    exclude: Annotated[tuple[dict[str, tuple[Any, ...]], ...], BeforeValidator(_exclusions)] = ()
+    """Combinations that are left out: each factor -> the levels of it; all factors of an entry must agree."""
+    seeds: Annotated[int | tuple[int, ...], BeforeValidator(_seeds)] = 1
+    """How many, from ``training.seed`` on, or the seeds themselves."""
+    compare: Compare | None = None
+    published: str | None = None
+    """Name of a table of published numbers, to stand beside these."""
+
+    @property
+    def seed_count(self) -> int:
+        """How many seeds."""
+        return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+
+    @property
+    def factors(self) -> dict[str, Parameter]:
+        """Config path -> levels of all factors, those of training first."""
+        return {**self.train, **self.test}
+
+    def seeds_of(self, config: TrialConfig) -> tuple[int, ...]:
+        """The seeds under which a config is trained."""
+        if isinstance(self.seeds, int):
+            return tuple(range(config.training.seed, config.training.seed + self.seeds))
+        return self.seeds
+
+    @property
+    def baseline(self) -> dict[str, Any]:
+        """Levels of the baseline, with those of the factors that move along with them; empty where none is asked."""
+        levels = dict(self.compare.baseline) if self.compare else {}
+        for path, level in tuple(levels.items()):
+            for other in self._moving_with(path):
+                levels[other] = self.factors[other].domain[_index(self.factors[path].domain, level)]
+        return levels
+
+    @property
+    def most(self) -> int:
+        """How many cells there would be without conditions and exclusions."""
+        followers = {path for group in self._ordered_groups() for path in group[1:]}
+        return math.prod(len(factor.domain) for path, factor in self.factors.items() if path not in followers)
+
+    def combinations(self, base: TrialConfig) -> Iterator[dict[str, Any]]:
+        """Every combination of levels that is a cell, the first factor slowest.
+
+        Args:
+            base: the config around which the factors vary.
+        """
+        fixed = leaves(base)
+        factors = list(self.factors.items())
+        leader = {path: group[0] for group in self._ordered_groups() for path in group[1:]}
+
+        def extend(index: int, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
+            if index == len(factors):
+                if not any(_agrees(entry, chosen, fixed) for entry in self.exclude):
+                    yield chosen
+                return
+            path, factor = factors[index]
+            if path in leader:
+                first = leader[path]
+                levels: Sequence[Any] = (factor.domain[_index(self.factors[first].domain, chosen[first])],)
+            elif factor.active(chosen, fixed):
+                levels = factor.domain
+            else:
+                yield from extend(index + 1, chosen)
+                return
+            for level in levels:
+                yield from extend(index + 1, {**chosen, path: level})
+
+        return extend(0, {})
+
+    def problems(self, base: TrialConfig) -> list[tuple[Place, str]]:
+        """Cells that make no valid config, a grid without cells, a baseline that is none; places below ``grid``."""
+        found = invalid(base, self._checked(base), "holds", "leave that out")
+        placed: list[tuple[Place, str]] = [
+            (("test" if place and place[0] in self.test else "train", *place), words) for place, words in found
+        ]
+        if next(self.combinations(base), None) is None:
+            placed.append((("exclude",), "leaves no cell; take an entry out"))
+        elif self.baseline and not any(_holds(self.baseline, cell) for cell in self.combinations(base)):
+            words = f"{shown(self.baseline)} is excluded or never acts, so it names no cell; name another"
+            placed.append((("compare", "baseline"), words))
+        return placed
+
+    def _checked(self, base: TrialConfig) -> Iterator[dict[str, Any]]:
+        """Cells that stand for all: the first ones, then those with a pair of levels that none had before."""
+        seen: set[tuple[tuple[str, Any], tuple[str, Any]]] = set()
+        for number, cell in enumerate(self.combinations(base)):
+            if number >= MAX_CELLS:
+                return
+            items = list(cell.items())
+            pairs = {(one, other) for index, one in enumerate(items) for other in items[index + 1 :]}
+            if number < MAX_CHECKED or not pairs <= seen:
+                yield cell
+            seen |= pairs
+
+    def _ordered_groups(self) -> list[list[str]]:
+        order = list(self.factors)
+        return [sorted(group, key=order.index) for group in self.zip]
+
+    def _moving_with(self, path: str) -> list[str]:
+        return [other for group in self.zip if path in group for other in group if other != path]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GridSpec:
+        problems: list[tuple[Place, str]] = []
+        if "training.seed" in self.train and self.seeds != 1:
+            words = "stands beside grid.seeds, which sets it too; keep one of the two"
+            problems.append((("train", "training.seed"), words))
+        if not self.factors and self.seeds == 1:
+            problems.append(((), "is empty; add factors (train:, test:) or seeds:"))
+        problems += self._condition_problems()
+        problems += self._zip_problems()
+        for index, entry in enumerate(self.exclude):
+            problems += self._level_problems(("exclude", index), entry)
+        if self.compare:
+            named = {path: (level,) for path, level in self.compare.baseline.items()}
+            problems += self._level_problems(("compare", "baseline"), named)
+        if self.published is not None:
+            try:
+                published_table(self.published)
+            except ConfigError as error:
+                problems.append((("published",), str(error)))
+        raise_at(problems)
+        return self
+
+    def _condition_problems(self) -> list[tuple[Place, str]]:
+        problems: list[tuple[Place, str]] = []
+        for (path, *place), words in order_problems(self.factors):
+            part = "train" if path in self.train else "test"
+            if part == "train" and place[-1] in self.test:
+                words = f"a training can't depend on how it is tested ({place[-1]}); move the condition"
+            problems.append(((part, path, *place), words))
+        return problems
+
+    def _zip_problems(self) -> list[tuple[Place, str]]:
+        problems: list[tuple[Place, str]] = []
+        before: set[str] = set()
+        for index, group in enumerate(self.zip):
+            lengths: dict[str, int] = {}
+            for path in group:
+                if path not in self.factors:
+                    problems.append(
+                        (("zip", index), f"{path!r} is no factor of this grid; {nearest(path, self.factors)}")
+                    )
+                elif path in before:
+                    problems.append((("zip", index), f"holds {path} twice; a factor moves once"))
+                elif self.factors[path].when:
+                    problems.append((("zip", index), f"{path} has a when; leave one of the two out"))
+                else:
+                    lengths[path] = len(self.factors[path].domain)
+                before.add(path)
+            if len(set(lengths.values())) > 1:
+                counts = ", ".join(f"{path} has {count}" for path, count in lengths.items())
+                problems.append((("zip", index), f"factors that move together need equally many levels: {counts}"))
+        return problems
+
+    def _level_problems(self, place: Place, named: Mapping[str, Sequence[Any]]) -> list[tuple[Place, str]]:
+        problems: list[tuple[Place, str]] = []
+        for path, wanted in named.items():
+            if path not in self.factors:
+                problems.append(((*place, path), f"{path!r} is no factor of this grid; {nearest(path, self.factors)}"))
+                continue
+            domain = self.factors[path].domain
+            for level in wanted:
+                if not self.factors[path].contains(level):
+                    problems.append(((*place, path), f"{shown(level)} is no level of {path}; it has {shown(domain)}"))
+        return problems
+
+    def plain(self) -> dict[str, Any]:
+        """As a sweep file says it."""
+        values: dict[str, Any] = {
+            part: {path: factor.plain() if factor.when else plain_value(factor.domain) for path, factor in its.items()}
+            for part, its in (("train", self.train), ("test", self.test))
+        }
+        values["zip"] = plain_value(self.zip)
+        values["exclude"] = [{path: plain_value(levels) for path, levels in entry.items()} for entry in self.exclude]
+        values["seeds"] = plain_value(self.seeds)
+        values["compare"] = (
+            {"baseline": {k: plain_value(v) for k, v in self.compare.baseline.items()}} if self.compare else None
+        )
+        values["published"] = self.published
+        return values
+
+
+def _index(levels: Sequence[Any], level: Any) -> int:
+    return next(index for index, one in enumerate(levels) if same(one, level))
+
+
+def _agrees(entry: Mapping[str, Sequence[Any]], chosen: Mapping[str, Any], fixed: Mapping[str, Any]) -> bool:
+    return all(any(same(chosen.get(path, fixed[path]), one) for one in wanted) for path, wanted in entry.items())
+
+
+def _holds(levels: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:
+    return all(path in cell and same(cell[path], level) for path, level in levels.items())

@@ -1,0 +1,100 @@
+"""Published numbers and relations, from one data file: what results stand beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from orchestrator.config_paths import known_path
+from orchestrator.space import scalar_or_list
+from orchestrator.yaml_file import read_yaml
+from trainers.config import Frozen
+from trainers.errors import ConfigError
+from trainers.registry import nearest
+
+FILE = Path(__file__).with_name("published.yaml")
+
+At = dict[Annotated[str, AfterValidator(known_path)], Annotated[Any, BeforeValidator(scalar_or_list)]]
+"""Config path -> value: names the cells whose config, as asked, has these values."""
+
+
+class PublishedCell(Frozen):
+    """One number of a table: mean ± standard deviation over seeds, in per cent."""
+
+    at: At
+    mean: float
+    std: float | None = None
+    confirmed: bool = True
+    """Whether the mean was read in the text; otherwise it is quoted from memory."""
+    std_confirmed: bool = True
+
+
+class RelationClaim(Frozen):
+    """A difference of two cells, first minus second, and the range that is claimed of it, in points: one of four."""
+
+    of: At
+    minus: At
+    at_most: float | None = None
+    at_least: float | None = None
+    above: float | None = None
+    within: float | None = None
+
+    @model_validator(mode="after")
+    def _one_range(self) -> RelationClaim:
+        given = [name for name in ("at_most", "at_least", "above", "within") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ConfigError(f"must have exactly one of at_most, at_least, above, within, got {given}")
+        return self
+
+
+class Relation(Frozen):
+    """What a paper says of its numbers, as claims that can be judged on others."""
+
+    text: str
+    claims: tuple[RelationClaim, ...] = Field(min_length=1, strict=False)
+
+
+class PublishedTable(Frozen):
+    """A table of published numbers."""
+
+    title: str
+    source: str
+    dataset: str
+    """Name of the dataset that the numbers are about, as a sweep file names it."""
+    cells: tuple[PublishedCell, ...] = Field(strict=False)
+    relations: dict[str, Relation] = Field({})
+
+    def cell(self, config: Mapping[str, Any]) -> PublishedCell | None:
+        """The number for a config, given by its leaves (``orchestrator.config_paths.leaves``); None where there is none."""
+        return next((one for one in self.cells if matches(one.at, config)), None)
+
+
+class _File(Frozen):
+    tables: dict[str, PublishedTable]
+
+
+def matches(at: At, config: Mapping[str, Any]) -> bool:
+    """Whether a config, given by its leaves, has these values."""
+    return all(config[path] == value for path, value in at.items())
+
+
+@cache
+def published_tables() -> Mapping[str, PublishedTable]:
+    """Every published table, by name."""
+    return _File.model_validate(read_yaml(FILE).value).tables
+
+
+def published_table(name: str) -> PublishedTable:
+    """The table of that name.
+
+    Raises:
+        ConfigError: there is none; the nearest is named.
+    """
+    tables = published_tables()
+    if name not in tables:
+        raise ConfigError(f"unknown table {name!r} of published numbers; {nearest(name, tables)}")
+    return tables[name]

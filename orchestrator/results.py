@@ -1,0 +1,160 @@
+"""What came of a sweep, cell by cell: the accuracies behind every number of a table, and where they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from orchestrator.config_paths import leaves
+from orchestrator.grid import baseline_cells, expand
+from orchestrator.home import open_home
+from orchestrator.labels import varying_paths
+from orchestrator.rows import Row, find_sweep, load_rows
+from orchestrator.spec import SweepSpec
+from orchestrator.stats import Estimate, Matrix, estimate_cell
+from orchestrator.store import Store
+from trainers.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell: one combination of levels, tested under its seeds. A trial of a search is a cell of one seed."""
+
+    number: int
+    levels: Mapping[str, Any]
+    """Config path -> level, as asked, in the order of the file; what does not act here is absent."""
+    config: TrialConfig
+    """As asked, under the first seed."""
+    rows: tuple[Row, ...]
+    """One a seed, completed or not."""
+    accuracies: Matrix
+    """Of every test episode under the completed rows' seeds, [seeds, episodes], fractions; [0, 0] where none is."""
+    baseline: int | None
+    """Number of the cell that it is compared with."""
+
+    @property
+    def completed(self) -> tuple[Row, ...]:
+        """The rows behind ``accuracies``, in its order."""
+        return tuple(row for row in self.rows if row.state == "completed")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the completed rows."""
+        return tuple(row.config.training.seed for row in self.completed)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Mean with its interval; None where nothing is completed."""
+        return estimate_cell(self.accuracies) if len(self.accuracies) else None
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a study, shared by all the rows that test it."""
+
+    key: str
+    curve: tuple[Mapping[str, Any], ...]
+    """Validations, oldest first, as ``trainers.snapshots.Validation`` has them; empty where nothing is recorded."""
+    attempts: tuple[Mapping[str, Any], ...]
+    """What the attempts recorded: environment, times, node, versions, git commit, cause of failure; oldest first."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep with all that came of it."""
+
+    spec: SweepSpec
+    cells: tuple[CellResult, ...]
+    trainings: Mapping[str, Training]
+    """By key, those of all rows."""
+    fingerprints: Mapping[str, str]
+    """Dataset name -> fingerprint of the data it ran on."""
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows, by number."""
+        return [row for cell in self.cells for row in cell.rows]
+
+    def matching(self, at: Mapping[str, Any]) -> list[CellResult]:
+        """The cells whose config, as asked, has these values (config path -> value)."""
+        found = []
+        for cell in self.cells:
+            values = leaves(cell.config)
+            if all(values[path] == value for path, value in at.items()):
+                found.append(cell)
+        return found
+
+
+def load_study(name: str, home: str = "./runs") -> Study:
+    """A stored sweep with its accuracies, curves and attempts.
+
+    Raises:
+        InputError: no such home, or no such sweep in it.
+    """
+    opened = open_home(home, create=False)
+    record, spec = find_sweep(opened, name)
+    store = Store(opened)
+    rows = load_rows(store, record, spec)
+    if spec.grid is None:
+        paths = varying_paths(spec)
+        grouped = {row.number: ({path: leaves(row.config)[path] for path in paths}, [row]) for row in rows}
+    else:
+        grouped = {}
+        for point, row in zip(expand(spec), rows, strict=True):
+            grouped.setdefault(point.cell, (point.levels, []))[1].append(row)
+    baselines = baseline_cells(spec, {number: levels for number, (levels, _) in grouped.items()})
+    cells = tuple(
+        CellResult(number, levels, its[0].config, tuple(its), _matrix(store, its), baselines.get(number))
+        for number, (levels, its) in grouped.items()
+    )
+    trainings = {key: _training(store, key) for key in dict.fromkeys(row.keys.training for row in rows)}
+    return Study(spec, cells, trainings, record.fingerprints)
+
+
+def cells_table(study: Study) -> pa.Table:
+    """The cells as an Arrow table: number, every factor's level, seeds, episodes, mean, std over seeds, interval.
+
+    Accuracies are fractions; null where nothing is completed. Levels that are lists are joined by ``+``.
+    """
+    paths = list(dict.fromkeys(path for cell in study.cells for path in cell.levels))
+    records = []
+    for cell in study.cells:
+        estimate = cell.estimate
+        records.append(
+            {
+                "cell": cell.number,
+                **{path: _level(cell.levels.get(path)) for path in paths},
+                "seeds": len(cell.seeds),
+                "episodes": cell.accuracies.shape[1],
+                "test_accuracy": estimate.value if estimate else None,
+                "test_std_over_seeds": estimate.seed_std if estimate else None,
+                "test_low95": estimate.low if estimate else None,
+                "test_high95": estimate.high if estimate else None,
+            }
+        )
+    return pa.Table.from_pylist(records)
+
+
+def _matrix(store: Store, rows: list[Row]) -> Matrix:
+    found = []
+    for row in rows:
+        manifest = store.manifest(row.keys.training) if row.state == "completed" else None
+        accuracies = store.accuracies(row.config, row.keys, manifest) if manifest else None
+        if accuracies is not None:
+            found.append(accuracies)
+    return np.stack(found) if found else np.zeros((0, 0))
+
+
+def _training(store: Store, key: str) -> Training:
+    attempts = store.attempts(key)
+    manifest = store.manifest(key)
+    last = manifest.attempt if manifest else attempts[-1]["attempt"] if attempts else None
+    return Training(key, tuple(store.curve(key, last)) if last else (), tuple(attempts))
+
+
+def _level(value: Any) -> Any:
+    return "+".join(map(str, value)) if isinstance(value, tuple) else value
