@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 
 from orchestrator.cli_data import data
-from orchestrator.cli_options import build_bar, home_option, json_option, warn
+from orchestrator.cli_grid import grid
+from orchestrator.cli_options import build_bar, home_option, json_option, scale_option, set_option, warn
+from orchestrator.spec_names import find_spec
 
 EXIT_FAILED_TRIALS = 1
 EXIT_NOT_FINISHED = 3
@@ -30,13 +32,15 @@ def cli() -> None:
 @click.argument("spec", type=click.Path())
 @home_option
 @click.option("--name", help="Name of the sweep; the file's where left out.")
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value of the file; repeatable.")
+@set_option
+@scale_option
 @click.option("--trials", type=click.IntRange(min=1), help="Trials of a search (search.trials).")
 @click.option("--seeds", type=click.IntRange(min=1), help="Seeds of a grid (grid.seeds).")
 @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at once (resources.max_concurrent).")
 @click.option("--address", metavar="HOST:PORT", help="A standing Ray cluster; this machine where left out.")
 @click.option("--tracking-uri", help="MLflow's; MLFLOW_TRACKING_URI or SQLite in the home where left out.")
 @click.option("--require-tracking", is_flag=True, help="Refuse to start while MLflow can't be reached.")
+@click.option("--yes", is_flag=True, help="Run a grid of more than 100,000 cells.")
 @click.option("--dry-run", is_flag=True, help="Check file, home and servers, print what would run; start nothing.")
 @json_option
 def sweep(
@@ -44,12 +48,14 @@ def sweep(
     home: str,
     name: str | None,
     overrides: tuple[str, ...],
+    scale: str | None,
     trials: int | None,
     seeds: int | None,
     max_concurrent: int | None,
     address: str | None,
     tracking_uri: str | None,
     require_tracking: bool,
+    yes: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -72,15 +78,19 @@ def sweep(
         f"{path}={json.dumps(value)}": f"{flag} {value}" for path, (flag, value) in flags.items() if value is not None
     }
     path = find_spec(spec)
-    written = load_spec(path, overrides)
+    written = load_spec(path, overrides, scale=scale)
     if trials is not None and written.search is None:
         raise SpecError(f"--trials {trials}: {path} is a grid; --trials is for a search, a grid grows by --seeds")
     if seeds is not None and written.grid is None:
         raise SpecError(f"--seeds {seeds}: {path} is a search; --seeds is for a grid, a search grows by --trials")
     try:
-        loaded = load_spec(path, [*overrides, *typed])
+        loaded = load_spec(path, [*overrides, *typed], scale=scale)
     except SpecError as error:  # what was typed as a flag is named as that flag
         raise SpecError(*(_named_as_typed(line, typed) for line in error.problems)) from None
+    if loaded.grid is not None and not yes:
+        from orchestrator.layout import check_size
+
+        check_size(loaded)
     where = Where(home, address, tracking_uri, require_tracking)
     if dry_run:
         from orchestrator.preview import preview
@@ -106,7 +116,7 @@ def sweep(
 @cli.command()
 @click.argument("config", type=click.Path())
 @home_option
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value of the file; repeatable.")
+@set_option
 @json_option
 def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Run one trial in this process, without Ray: CONFIG is a sweep file or its trial: part."""
@@ -191,26 +201,7 @@ def dashboard(home: str, host: str, port: int | None) -> None:
 
 
 cli.add_command(data)
-
-
-def find_spec(spec: str) -> Path:
-    """The file of that path, or the one of that name among the sweeps that come with the package.
-
-    Raises:
-        SpecError: neither is there; the nearest name is given.
-    """
-    from orchestrator.errors import SpecError
-    from trainers.registry import nearest
-
-    path = Path(spec)
-    if path.is_file() or path.suffix or len(path.parts) != 1:
-        return path
-    packaged = {file.stem: file for file in (Path(__file__).parent.parent / "sweeps").glob("*.yaml")}
-    if spec not in packaged:  # and where it is, a folder of that name (its data, say) is not in the way
-        if path.exists():
-            return path
-        raise SpecError(f"{spec}: no such file, nor a sweep that comes with the package; {nearest(spec, packaged)}")
-    return packaged[spec]
+cli.add_command(grid)
 
 
 def _named_as_typed(line: str, typed: dict[str, str]) -> str:

@@ -29,6 +29,20 @@ def json_option(command: Command) -> Command:
     )
 
 
+def set_option(command: Command) -> Command:
+    """``--set``, as often as needed."""
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value of the file; repeatable."
+    )(command)
+
+
+def scale_option(command: Command) -> Command:
+    """``--scale``, for files that have some."""
+    return click.option(
+        "--scale", metavar="NAME", help="One of the file's scales, such as smoke; adds -NAME to the sweep's name."
+    )(command)
+
+
 def warn(line: str) -> None:
     """A line on stderr."""
     click.echo(line, err=True)

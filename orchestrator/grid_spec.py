@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -20,7 +20,7 @@ from trainers.registry import nearest
 MAX_CELLS = 100_000
 """Larger grids are laid out only where that is said on purpose."""
 MAX_CHECKED = 4_096
-"""Up to so many cells each is checked when a file is loaded; of more, those that have a pair of levels not seen before."""
+"""Up to so many cells each is checked when a file is loaded; of more, those with a pair of levels not seen before."""
 
 
 def _train_factor(path: str) -> str:
@@ -148,10 +148,11 @@ class GridSpec(Frozen):
         fixed = leaves(base)
         factors = list(self.factors.items())
         leader = {path: group[0] for group in self._ordered_groups() for path in group[1:]}
+        exclusions = [{path: frozenset(map(_key, wanted)) for path, wanted in one.items()} for one in self.exclude]
 
         def extend(index: int, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
             if index == len(factors):
-                if not any(_agrees(entry, chosen, fixed) for entry in self.exclude):
+                if not any(_agrees(entry, chosen, fixed) for entry in exclusions):
                     yield chosen
                 return
             path, factor = factors[index]
@@ -206,7 +207,7 @@ class GridSpec(Frozen):
         if "training.seed" in self.train and self.seeds != 1:
             words = "stands beside grid.seeds, which sets it too; keep one of the two"
             problems.append((("train", "training.seed"), words))
-        if not self.factors and self.seeds == 1:
+        if not self.factors and "seeds" not in self.model_fields_set:
             problems.append(((), "is empty; add factors (train:, test:) or seeds:"))
         problems += self._condition_problems()
         problems += self._zip_problems()
@@ -286,8 +287,13 @@ def _index(levels: Sequence[Any], level: Any) -> int:
     return next(index for index, one in enumerate(levels) if same(one, level))
 
 
-def _agrees(entry: Mapping[str, Sequence[Any]], chosen: Mapping[str, Any], fixed: Mapping[str, Any]) -> bool:
-    return all(any(same(chosen.get(path, fixed[path]), one) for one in wanted) for path, wanted in entry.items())
+def _key(level: Any) -> tuple[bool, Any]:
+    """Equal where ``same`` says so."""
+    return isinstance(level, bool), level
+
+
+def _agrees(exclusion: Mapping[str, Collection[Any]], chosen: Mapping[str, Any], fixed: Mapping[str, Any]) -> bool:
+    return all(_key(chosen.get(path, fixed[path])) in wanted for path, wanted in exclusion.items())
 
 
 def _holds(levels: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:

@@ -12,12 +12,15 @@ from pydantic import ValidationError
 from orchestrator.config_paths import CONFIG_PATHS, nearest_path
 from orchestrator.errors import SpecError
 from orchestrator.spec import SweepSpec, plain_spec
-from orchestrator.wording import plain_problems
+from orchestrator.wording import plain_problems, shown
 from orchestrator.yaml_file import MAX_DEPTH, Document, Place, dotted, parse_yaml, read_yaml, yaml_text
 from trainers.config import TrialConfig
+from trainers.registry import nearest
 
 
-def load_spec(path: str | Path, overrides: Sequence[str] = (), *, require_plan: bool = True) -> SweepSpec:
+def load_spec(
+    path: str | Path, overrides: Sequence[str] = (), *, scale: str | None = None, require_plan: bool = True
+) -> SweepSpec:
     """The sweep that a YAML file describes.
 
     Args:
@@ -33,9 +36,9 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), *, require_plan: 
     document = read_yaml(path)
     if not require_plan:
         _wrap_bare_trial(document)
+    problems = [*document.problems, *_take_scales(document, path.stem, scale)]
     complaints = [words for text in overrides for words in _override(document, text)]
     values = {"name": path.stem, **{key: value for key, value in document.value.items() if value is not None}}
-    problems = list(document.problems)
     if require_plan and not {"search", "grid"} & values.keys():
         problems.append((("search",), "is missing; add search: or grid: to say what the sweep tries"))
     spec = None
@@ -47,6 +50,39 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), *, require_plan: 
     if problems or complaints or spec is None:
         raise SpecError(*document.lines(problems), *complaints)
     return spec
+
+
+def _take_scales(document: Document, stem: str, scale: str | None) -> list[tuple[Place, str]]:
+    """Takes ``scales:`` out of the file, and puts the values of the chosen one in their places.
+
+    Raises:
+        SpecError: the file has no scale of that name.
+    """
+    scales = document.value.pop("scales", None) or {}
+    if not isinstance(scales, dict):
+        return [(("scales",), f"must be a mapping {{name: {{path: value}}}}, got {shown(scales)}")]
+    problems: list[tuple[Place, str]] = []
+    places: dict[Place, Place] = {}
+    for name, values in scales.items():
+        if not isinstance(values, dict):
+            problems.append((("scales", name), f"must be a mapping {{path: value}}, got {shown(values)}"))
+            continue
+        for path in values:
+            place = _override_place(str(path))
+            if place is None or place == ("name",):
+                problems.append((("scales", name, path), f"unknown path {path!r}; {_nearest_place(str(path))}"))
+            else:
+                places["scales", name, path] = place
+    if scale is None or problems:
+        return problems
+    if scale not in scales:
+        way_out = nearest(scale, scales) if scales else "the file has no scales:"
+        raise SpecError(f"--scale {scale}: {document.source} has no scale {scale!r}; {way_out}")
+    for path, value in scales[scale].items():
+        at = ("scales", scale, path)
+        document.override(places[at], value, f"{document.source}:{document.origin(at)}")
+    document.value["name"] = f"{document.value.get('name') or stem}-{scale}"
+    return []
 
 
 def _hidden_problems(values: Mapping[str, Any], document: Document) -> list[tuple[Place, str]]:
@@ -81,7 +117,7 @@ def _override(document: Document, text: str) -> list[str]:
         return [f"{label}: must be path=value, like search.trials=5 (null for nothing)"]
     place = _override_place(path)
     if place is None:
-        return [f"{label}: unknown path {path!r}; {nearest_path(path, tuple(SweepSpec.model_fields))}"]
+        return [f"{label}: unknown path {path!r}; {_nearest_place(path)}"]
     try:
         parsed = parse_yaml(value, label)
         if parsed.problems:
@@ -90,6 +126,10 @@ def _override(document: Document, text: str) -> list[str]:
     except SpecError as error:
         return [re.sub(rf"^{re.escape(label)}:\d+: ", f"{label}: ", problem) for problem in error.problems]
     return []
+
+
+def _nearest_place(path: str) -> str:
+    return nearest_path(path, tuple(SweepSpec.model_fields))
 
 
 def _override_place(path: str) -> tuple[str, ...] | None:

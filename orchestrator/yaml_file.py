@@ -84,7 +84,7 @@ class Document:
         """Places that ``--set`` has put in."""
         return frozenset(place for place, origin in self.origins.items() if isinstance(origin, str))
 
-    def override(self, place: Sequence[str], value: Any, label: str) -> None:
+    def override(self, place: Place, value: Any, label: str) -> None:
         """Sets a value; mappings on the way are made where absent.
 
         Raises:
@@ -96,12 +96,11 @@ class Document:
                 target[key] = {}
             target = target[key]
             if not isinstance(target, dict):
-                raise SpecError(f"{label}: {'.'.join(place[:depth])} is not a mapping, so nothing can be set inside it")
+                raise SpecError(f"{label}: {dotted(place[:depth])} is not a mapping, so nothing can be set inside it")
         target[place[-1]] = value
-        whole = tuple(place)
-        for inner in [known for known in self.origins if known[: len(whole)] == whole]:
+        for inner in [known for known in self.origins if known[: len(place)] == place]:
             del self.origins[inner]
-        self.origins[whole] = label
+        self.origins[place] = label
 
     def lines(self, problems: Sequence[tuple[Place, str]]) -> list[str]:
         """``FILE:LINE: dotted.place: what is wrong`` of each, in the order of the file, overrides last."""

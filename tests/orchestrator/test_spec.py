@@ -37,6 +37,19 @@ search:
   start: [{algorithm.inner_lr: 0.4}]
 """
 TESTED = "grid:\n  train: {episodes.shots: [1, 5]}\n  test: {evaluation.frozen_layers: [0, 4]}\n"
+FACTORS = (
+    "grid:\n  train: {episodes.shots: [1, 5]}\n  test: {evaluation.frozen_layers: [0, 4], evaluation.queries: [1, 5]}\n"
+)
+ZIPPED = FACTORS + (
+    "  zip: [episodes.shots, evaluation.queries]\n  exclude: [{evaluation.frozen_layers: 4}]\n"
+    "  compare: {baseline: {episodes.shots: 1}}\n"
+)
+EXCLUDED = "grid.exclude: [{evaluation.frozen_layers: [4]}] -> [{evaluation.frozen_layers: [0]}]"
+UNZIPPED = "grid.zip: [[episodes.shots, evaluation.queries]] -> []"
+CONDITIONED = (
+    "grid:\n  train:\n    algorithm.name: [maml, anil]\n"
+    "    algorithm.inner_steps: {choice: [1, 5], when: {algorithm.name: maml}}\n"
+)
 GRID = """\
 trial:
   training: {seed: 7}
@@ -92,9 +105,9 @@ BAD = {
         "s.yaml:16: search.early_stopping: unknown key 'early_stopping'; "
         "known: objective, sampler, seed, space, start, trials, window",
     ),
-    "not built yet in grid": (
-        GRID + "  compare: {}\n",
-        "s.yaml:6: grid.compare: unknown key 'compare'; known: seeds, test, train",
+    "unknown key of grid": (
+        GRID + "  tests: {}\n",
+        "s.yaml:6: grid.tests: unknown key 'tests'; did you mean 'test'?",
     ),
     "name": (
         "name: a b\n" + GRID,
@@ -120,7 +133,7 @@ BAD = {
         "s.yaml:16: search.objective.maximize: must be 'validation_accuracy', got 'loss'",
     ),
     "yes is text": (
-        "trial:\n  algorithm:\n    first_order: yes\n" + GRID.partition("grid")[1] + ": {}\n",
+        "trial:\n  algorithm:\n    first_order: yes\ngrid: {seeds: [0]}\n",
         "s.yaml:3: trial.algorithm.first_order: must be true or false, got 'yes'",
     ),
     "int as text": (
@@ -306,9 +319,108 @@ BAD = {
         "grid: {seeds: [1, 1]}\n",
         "s.yaml:1: grid.seeds: must be how many (1 to 100,000), or a list of different seeds of at least 0, got [1, 1]",
     ),
-    "too many cells": (
-        "grid: {train: {episodes.shots: [1, 5]}, seeds: 50001}\n",
-        "s.yaml:1: grid: has 100,002 cells, more than 100,000; leave out levels, factors or seeds",
+    "too many seeds": (
+        "grid: {seeds: 100001}\n",
+        "s.yaml:1: grid.seeds: must be how many (1 to 100,000), or a list of different seeds of at least 0, got 100001",
+    ),
+    "empty grid": ("grid: {}\n", "s.yaml:1: grid: is empty; add factors (train:, test:) or seeds:"),
+    "factor of another kind": (
+        "grid:\n  train: {algorithm.inner_lr: {uniform: [0.1, 1]}}\n",
+        "s.yaml:2: grid.train.algorithm.inner_lr.uniform: unknown key 'uniform'; "
+        "a factor is a list of levels, or {choice: [..], when: ..}",
+    ),
+    "factor that is a value": (
+        "grid:\n  train: {episodes.shots: 5}\n",
+        "s.yaml:2: grid.train.episodes.shots: must be a list of levels, or {choice: [..], when: ..}, got 5",
+    ),
+    "level of the wrong type": (
+        "grid:\n  train: {episodes.shots: [1, many]}\n",
+        "s.yaml:2: grid.train.episodes.shots: holds {episodes.shots: many}: must be a whole number, got 'many'; "
+        "leave that out",
+    ),
+    "zip of no factor": (
+        FACTORS + "  zip: [episodes.shots, evaluation.querys]\n",
+        "s.yaml:4: grid.zip[0]: 'evaluation.querys' is no factor of this grid; did you mean 'evaluation.queries'?",
+    ),
+    "zip of other lengths": (
+        FACTORS.replace("[1, 5]", "[1, 5, 9]", 1) + "  zip: [episodes.shots, evaluation.queries]\n",
+        "s.yaml:4: grid.zip[0]: factors that move together need equally many levels: episodes.shots has 3, "
+        "evaluation.queries has 2",
+    ),
+    "zip twice": (
+        FACTORS + "  zip: [[episodes.shots, evaluation.queries], [evaluation.queries, evaluation.frozen_layers]]\n",
+        "s.yaml:4: grid.zip[1]: holds evaluation.queries twice; a factor moves once",
+    ),
+    "zip of one": (
+        FACTORS + "  zip: [episodes.shots]\n",
+        "s.yaml:4: grid.zip: must be a list of at least two factors that move together, got [[episodes.shots]]",
+    ),
+    "zip with a condition": (
+        "grid:\n  train: {algorithm.name: [maml, anil], algorithm.inner_lr: [0.1, 0.2],\n"
+        "    algorithm.inner_steps: {choice: [1, 2], when: {algorithm.name: maml}}}\n"
+        "  zip: [algorithm.inner_lr, algorithm.inner_steps]\n",
+        "s.yaml:4: grid.zip[0]: algorithm.inner_steps has a when; leave one of the two out",
+    ),
+    "condition of a training on its test": (
+        "grid:\n  train: {episodes.shots: {choice: [1, 5], when: {evaluation.queries: 1}}}\n"
+        "  test: {evaluation.queries: [1, 5]}\n",
+        "s.yaml:2: grid.train.episodes.shots.when.evaluation.queries: a training can't depend on how it is tested "
+        "(evaluation.queries); move the condition",
+    ),
+    "condition that never is": (
+        "grid:\n  train:\n    algorithm.name: [maml, anil]\n"
+        "    algorithm.inner_steps: {choice: [1, 5], when: {algorithm.name: mmal}}\n",
+        "s.yaml:4: grid.train.algorithm.inner_steps.when.algorithm.name: algorithm.name never is 'mmal'; "
+        "did you mean 'maml'?",
+    ),
+    "exclusion of no factor": (
+        FACTORS + "  exclude: [{algorithm.name: anil}]\n",
+        "s.yaml:4: grid.exclude[0].algorithm.name: 'algorithm.name' is no factor of this grid; "
+        "known: episodes.shots, evaluation.frozen_layers, evaluation.queries",
+    ),
+    "exclusion of no level": (
+        FACTORS + "  exclude: [{episodes.shots: [1, 2]}]\n",
+        "s.yaml:4: grid.exclude[0].episodes.shots: 2 is no level of episodes.shots; it has [1, 5]",
+    ),
+    "everything excluded": (
+        FACTORS + "  exclude: [{episodes.shots: [1, 5]}]\n",
+        "s.yaml:4: grid.exclude: leaves no cell; take an entry out",
+    ),
+    "baseline of no factor": (
+        FACTORS + "  compare: {baseline: {evaluation.steps: 0}}\n",
+        "s.yaml:4: grid.compare.baseline.evaluation.steps: 'evaluation.steps' is no factor of this grid; "
+        "did you mean 'evaluation.queries'?",
+    ),
+    "baseline of no level": (
+        FACTORS + "  compare: {baseline: {evaluation.frozen_layers: 1}}\n",
+        "s.yaml:4: grid.compare.baseline.evaluation.frozen_layers: 1 is no level of evaluation.frozen_layers; "
+        "it has [0, 4]",
+    ),
+    "baseline that is excluded": (
+        FACTORS + "  exclude: [{evaluation.frozen_layers: 0}]\n  compare: {baseline: {evaluation.frozen_layers: 0}}\n",
+        "s.yaml:5: grid.compare.baseline: {evaluation.frozen_layers: 0} is excluded or never acts, "
+        "so it names no cell; name another",
+    ),
+    "baseline left out": (
+        FACTORS + "  compare: {}\n",
+        "s.yaml:4: grid.compare.baseline: is missing; add it below compare:",
+    ),
+    "published": (
+        FACTORS + "  published: tabel1\n",
+        "s.yaml:4: grid.published: unknown table 'tabel1' of published numbers; did you mean 'table1'?",
+    ),
+    "scales of another kind": (
+        GRID + "scales: 3\n",
+        "s.yaml:6: scales: must be a mapping {name: {path: value}}, got 3",
+    ),
+    "scale of another kind": (
+        GRID + "scales: {smoke: 3}\n",
+        "s.yaml:6: scales.smoke: must be a mapping {path: value}, got 3",
+    ),
+    "scale of no path": (
+        GRID + "scales: {smoke: {training.iteration: 3}}\n",
+        "s.yaml:6: scales.smoke.training.iteration: unknown path 'training.iteration'; "
+        "did you mean 'training.iterations'?",
     ),
     "cpu": (GRID + "resources: {cpu: 0}\n", "s.yaml:6: resources.cpu: must be greater than 0.0, got 0"),
     "gpu": (
@@ -538,7 +650,15 @@ def test_dumped_text_is_read_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [SEARCH, GRID, GRID.replace("seeds: 3", "seeds: [3, 1]"), "grid: {seeds: [0]}\nname: '1e-4'\n"]
+    "text",
+    [
+        SEARCH,
+        GRID,
+        GRID.replace("seeds: 3", "seeds: [3, 1]"),
+        ZIPPED,
+        CONDITIONED,
+        "grid: {seeds: [0]}\nname: '1e-4'\n",
+    ],
 )
 def test_a_stored_spec_is_the_spec(tmp_path: Path, text: str) -> None:
     spec = load(tmp_path, text)
@@ -601,6 +721,17 @@ CHANGES: list[tuple[str, str, str, list[str]]] = [
     (GRID, "seed: 7", "seed: 8", ["trial.training.seed: 7 -> 8"]),
     (TESTED, "[0, 4]", "[0, 2, 4]", []),
     (TESTED, "[0, 4]", "[0]", ["grid.test.evaluation.frozen_layers: [0, 4] -> [0]"]),
+    (ZIPPED, "exclude: [{evaluation.frozen_layers: 4}]", "exclude: []", []),
+    (ZIPPED, "{evaluation.frozen_layers: 4}", "{evaluation.frozen_layers: 0}", [EXCLUDED]),
+    (ZIPPED, "zip: [episodes.shots, evaluation.queries]", "zip: []", [UNZIPPED]),
+    (ZIPPED, "compare: {baseline: {episodes.shots: 1}}", "published: table1", []),
+    (
+        CONDITIONED,
+        "when: {algorithm.name: maml}",
+        "when: {algorithm.name: anil}",
+        ["grid.train.algorithm.inner_steps.when: {algorithm.name: maml} -> {algorithm.name: anil}"],
+    ),
+    (CONDITIONED, "[1, 5]", "[1, 5, 9]", []),
     (
         TESTED,
         "test: {evaluation.frozen_layers: [0, 4]}",

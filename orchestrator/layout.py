@@ -1,0 +1,218 @@
+"""What a grid amounts to: its cells, the trainings and evaluations behind them, what is stored, what the rest costs.
+
+Writes nothing and needs no data.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from orchestrator.data import data_folder, find_dataset, known_data
+from orchestrator.errors import SpecError
+from orchestrator.estimate import estimate_core_s
+from orchestrator.grid import GridPoint, distinct, expand, group_by_training
+from orchestrator.grid_spec import MAX_CELLS
+from orchestrator.home import existing_home
+from orchestrator.record import SweepRecord
+from orchestrator.spec import SweepSpec
+from orchestrator.store import Keys, Store, keys_of
+from trainers.config import TrialConfig
+from trainers.episodes import check_data
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A grid, laid out."""
+
+    spec: SweepSpec
+    points: tuple[GridPoint, ...]
+    cells: tuple[tuple[int, ...], ...]
+    """The distinct cells, each with the numbers of all that mean the same."""
+    trainings: int
+    evaluations: int
+    """Distinct ones, over all trainings."""
+    stored: int | None
+    """Trainings that the store has; None where there is no home yet, or not its data."""
+    stored_evaluations: int | None
+    estimate_core_s: int
+    """Of what is not stored, on one core of this machine."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``orchestrate grid --json`` prints."""
+        return {
+            "name": self.spec.name,
+            "cells": len(self.cells),
+            "trainings": self.trainings,
+            "evaluations": self.evaluations,
+            "stored": self.stored,
+            "stored_evaluations": self.stored_evaluations,
+            "estimate_core_s": self.estimate_core_s,
+        }
+
+
+def check_size(spec: SweepSpec) -> None:
+    """Refuses a grid that is larger than is likely meant.
+
+    Raises:
+        SpecError: more than ``MAX_CELLS`` evaluations, cells times seeds.
+    """
+    assert spec.grid is not None
+    limit = MAX_CELLS // spec.grid.seed_count
+    if spec.grid.most > limit and next(islice(spec.grid.combinations(spec.trial), limit, None), None) is not None:
+        fewer = spec.grid.exclude or any(factor.when for factor in spec.grid.factors.values())
+        count = f"{'up to ' if fewer else ''}{spec.grid.most:,} cells"
+        raise SpecError(
+            f"{spec.name}: grid: has {count} under {spec.grid.seed_count:,} seeds, more than {MAX_CELLS:,} in all; "
+            "leave out levels, factors or seeds, or say --yes if it is meant"
+        )
+
+
+def lay_out(spec: SweepSpec, home_url: str) -> Layout:
+    """A grid laid out, with what the home's store has of it.
+
+    Raises:
+        SpecError: the sweep has no grid.
+        DatasetError: a dataset is too small for the episodes.
+    """
+    points = expand(spec)
+    folder = data_folder(home_url)
+    names = list(dict.fromkeys(point.config.dataset.name for point in points))
+    data = {name: known_data(folder, name) for name in names}
+    for config in _unlike(points):
+        check_data(config, data[config.dataset.name])
+    keys = _stored_keys(spec, home_url, names)
+    groups = group_by_training(points, lambda config: keys(config).training)
+    wanted = [{keys(point.config).evaluation: point.config for point in group} for _, group in groups]
+    home = existing_home(home_url)
+    known = home is not None and all(name in keys.fingerprints for name in names)
+    done = _done(Store(home), keys, groups, wanted) if home is not None and known else [(False, set())] * len(groups)
+    left = [
+        (None if trained else group[0].config, [config for key, config in tests.items() if key not in tested])
+        for (_, group), tests, (trained, tested) in zip(groups, wanted, done, strict=True)
+    ]
+    return Layout(
+        spec,
+        points,
+        tuple(distinct(points)),
+        trainings=len(groups),
+        evaluations=sum(map(len, wanted)),
+        stored=sum(trained for trained, _ in done) if known else None,
+        stored_evaluations=sum(len(tested) for _, tested in done) if known else None,
+        estimate_core_s=round(estimate_core_s((training, tests) for training, tests in left if training or tests)),
+    )
+
+
+@dataclass(frozen=True)
+class _StoredKeys:
+    """Keys of configs: those of the home's data where it is there, else by the dataset's name alone."""
+
+    fingerprints: dict[str, str]
+
+    def __call__(self, config: TrialConfig) -> Keys:
+        return keys_of(config, self.fingerprints.get(config.dataset.name, config.dataset.name))
+
+
+def _stored_keys(spec: SweepSpec, home_url: str, names: Sequence[str]) -> _StoredKeys:
+    home = existing_home(home_url)
+    pinned = SweepRecord(home, spec.name).fingerprints if home else {}
+    newest = {name: find_dataset(data_folder(home_url), name) for name in names}
+    found = {name: path.stem.rpartition("-")[2] for name, path in newest.items() if path is not None}
+    return _StoredKeys({**found, **pinned})
+
+
+def _done(
+    store: Store, keys: _StoredKeys, groups: list[tuple[str, list[GridPoint]]], wanted: list[dict[str, TrialConfig]]
+) -> list[tuple[bool, set[str]]]:
+    """For each training, whether the store has it, and the keys of its evaluations that it has."""
+    there = set(store.home.names("trainings"))
+    found = []
+    for (key, _), tests in zip(groups, wanted, strict=True):
+        manifest = store.manifest(key) if key in there else None
+        tested = (
+            {one for one, config in tests.items() if store.accuracies(config, keys(config), manifest) is not None}
+            if manifest
+            else set()
+        )
+        found.append((manifest is not None, tested))
+    return found
+
+
+def _unlike(points: Sequence[GridPoint]) -> Iterator[TrialConfig]:
+    """Configs with every kind of episode that the points ask for."""
+    seen = set()
+    for point in points:
+        config = point.config
+        kind = (config.dataset, config.episodes, config.evaluation.queries, config.backbone)
+        if kind not in seen:
+            seen.add(kind)
+            yield config
+
+
+def cells_csv(layout: Layout) -> str:
+    """The cells as CSV: number, levels, and the numbers of the cells that mean the same."""
+    paths = list(layout.spec.grid.factors) if layout.spec.grid else []
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(["cell", *paths, "seeds", "same_as"])
+    for cell, levels, seeds, same in _cell_rows(layout):
+        writer.writerow([cell, *(_text(levels[path]) if path in levels else "" for path in paths), seeds, same])
+    return sink.getvalue()
+
+
+def layout_text(layout: Layout) -> str:
+    """A grid in three lines."""
+    spec, grid = layout.spec, layout.spec.grid
+    assert grid is not None
+    asked = sum(map(len, layout.cells))
+    same = f" ({asked} asked, the others mean the same)" if asked > len(layout.cells) else ""
+    stored = (
+        "not known: the home or its data is not there yet"
+        if layout.stored is None
+        else f"{layout.stored} of the trainings, {layout.stored_evaluations} of the evaluations"
+    )
+    return "\n".join(
+        [
+            f"{spec.name}: {len(layout.cells):,} cells{same}, {grid.seed_count} seeds",
+            f"work:   {layout.trainings:,} trainings, {layout.evaluations:,} evaluations",
+            f"stored: {stored}",
+            f"left:   about {_duration(layout.estimate_core_s)} on one core of this machine",
+        ]
+    )
+
+
+def cells_text(layout: Layout) -> str:
+    """One line a cell."""
+    lines = []
+    for cell, levels, _, same in _cell_rows(layout):
+        words = " ".join(f"{path}={_text(level)}" for path, level in levels.items()) or "the base config"
+        lines.append(f"{cell:>6}  {words}" + (f"  (the same as {same})" if same != "" else ""))
+    return "\n".join(lines)
+
+
+def _cell_rows(layout: Layout) -> Iterator[tuple[int, dict[str, Any], int, int | str]]:
+    """(cell, levels, seeds, the first cell that means the same or nothing) of every cell as asked."""
+    first = {cell: cells[0] for cells in layout.cells for cell in cells}
+    seeds: dict[int, int] = {}
+    for point in layout.points:
+        seeds[point.cell] = seeds.get(point.cell, 0) + 1
+    shown = set()
+    for point in layout.points:
+        if point.cell not in shown:
+            shown.add(point.cell)
+            same = first[point.cell]
+            yield point.cell, point.levels, seeds[point.cell], "" if same == point.cell else same
+
+
+def _text(level: Any) -> str:
+    return "+".join(map(str, level)) if isinstance(level, tuple) else "null" if level is None else str(level)
+
+
+def _duration(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,173 @@
+"""Zipped factors, conditions, exclusions, baselines and scales, against loops written out here."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import SpecError
+from orchestrator.grid import baseline_cells, distinct, expand
+from orchestrator.grid_spec import MAX_CHECKED
+from orchestrator.layout import check_size
+from orchestrator.spec import SweepSpec
+from orchestrator.spec_file import load_spec
+
+SHOTS, QUERIES, FROZEN = "episodes.shots", "evaluation.queries", "evaluation.frozen_layers"
+
+
+def load(tmp_path: Path, text: str, *overrides: str, scale: str | None = None) -> SweepSpec:
+    (tmp_path / "s.yaml").write_text(text)
+    return load_spec(tmp_path / "s.yaml", overrides, scale=scale)
+
+
+def levels(spec: SweepSpec) -> list[dict[str, Any]]:
+    assert spec.grid is not None
+    return list(spec.grid.combinations(spec.trial))
+
+
+def test_zipped_factors_move_together(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        f"grid:\n  train: {{{SHOTS}: [1, 5, 10]}}\n  test: {{{FROZEN}: [0, 4], {QUERIES}: [2, 6, 11]}}\n"
+        f"  zip: [{QUERIES}, {SHOTS}]\n",
+    )
+    wanted = [{SHOTS: k, FROZEN: layers, QUERIES: k + 1} for k in (1, 5, 10) for layers in (0, 4)]
+    assert levels(spec) == wanted
+    assert spec.grid is not None
+    assert spec.grid.most == len(wanted)
+    assert [(p.config.episodes.shots, p.config.evaluation.queries) for p in expand(spec)] == [
+        (one[SHOTS], one[QUERIES]) for one in wanted
+    ]
+
+
+def test_a_factor_acts_only_where_its_condition_holds(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        "trial: {algorithm: {frozen_layers: 1}}\n"
+        "grid:\n  train:\n    algorithm.name: [maml, anil]\n"
+        "    algorithm.frozen_layers: {choice: [0, 2], when: {algorithm.name: maml}}\n"
+        f"  test:\n    {FROZEN}: {{choice: [0, 4], when: {{algorithm.name: [anil]}}}}\n",
+    )
+    assert levels(spec) == [
+        {"algorithm.name": "maml", "algorithm.frozen_layers": 0},
+        {"algorithm.name": "maml", "algorithm.frozen_layers": 2},
+        {"algorithm.name": "anil", FROZEN: 0},
+        {"algorithm.name": "anil", FROZEN: 4},
+    ]
+    points = expand(spec)
+    assert [point.config.algorithm.frozen_layers for point in points] == [0, 2, 1, 1]  # the base config's elsewhere
+    assert [point.config.evaluation.frozen_layers for point in points] == [None, None, 0, 4]
+
+
+def test_exclusions_leave_out_what_agrees_in_all_their_factors(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        f"grid:\n  train: {{{SHOTS}: [1, 5]}}\n  test: {{{QUERIES}: [1, 5, 15], {FROZEN}: [0, 4]}}\n"
+        f"  exclude: [{{{SHOTS}: 1, {QUERIES}: [5, 15]}}, {{{QUERIES}: 1, {FROZEN}: 4}}]\n",
+    )
+    wanted = [
+        {SHOTS: k, QUERIES: q, FROZEN: layers}
+        for k, q, layers in itertools.product((1, 5), (1, 5, 15), (0, 4))
+        if not (k == 1 and q in (5, 15)) and not (q == 1 and layers == 4)
+    ]
+    assert levels(spec) == wanted
+    assert [point.number for point in expand(spec)] == list(range(len(wanted)))
+
+
+def test_cells_that_mean_the_same_are_one(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        "grid: {train: {algorithm.name: [maml, anil], algorithm.frozen_layers: [0, 4]}, seeds: 2}\n",
+    )
+    # MAML with all of the body frozen is ANIL, whose body is always frozen
+    assert distinct(expand(spec)) == [(0,), (1, 2, 3)]
+    tested = load(tmp_path, f"grid: {{test: {{evaluation.inner_steps: [0, 5], {FROZEN}: [0, 4]}}}}\n")
+    assert distinct(expand(tested)) == [(0, 1), (2,), (3,)]  # without a step nothing adapts, frozen or not
+
+
+def test_each_cell_has_the_baseline_that_is_like_it_otherwise(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        f"grid:\n  train: {{{SHOTS}: [1, 5]}}\n  test: {{{FROZEN}: [0, 2, 4]}}\n"
+        f"  compare: {{baseline: {{{FROZEN}: 2}}}}\n",
+    )
+    assert baseline_cells(spec, dict(enumerate(levels(spec)))) == {0: 1, 2: 1, 3: 4, 5: 4}
+
+
+def test_what_moves_with_a_baseline_is_the_baseline_s(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        f"grid:\n  train: {{{SHOTS}: [1, 5]}}\n  test: {{{QUERIES}: [1, 5], {FROZEN}: [0, 4]}}\n"
+        f"  zip: [{SHOTS}, {QUERIES}]\n  compare: {{baseline: {{{SHOTS}: 1}}}}\n",
+    )
+    assert baseline_cells(spec, dict(enumerate(levels(spec)))) == {2: 0, 3: 1}
+
+
+def test_a_cell_whose_baseline_is_excluded_has_none(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        f"grid:\n  train: {{{SHOTS}: [1, 5]}}\n  test: {{{FROZEN}: [0, 4]}}\n"
+        f"  exclude: [{{{SHOTS}: 1, {FROZEN}: 0}}]\n  compare: {{baseline: {{{FROZEN}: 0}}}}\n",
+    )
+    assert levels(spec)[0] == {SHOTS: 1, FROZEN: 4}
+    assert baseline_cells(spec, dict(enumerate(levels(spec)))) == {2: 1}
+
+
+def test_in_a_large_grid_every_pair_of_levels_is_checked(tmp_path: Path) -> None:
+    many = ", ".join(str(number) for number in range(2, 72))
+    text = (
+        f"trial: {{training: {{iterations: 600, validate_every: 100}}}}\n"
+        f"grid:\n  train:\n    episodes.ways: [{many}]\n    episodes.shots: [{many}]\n"
+        "    training.iterations: [600, 300]\n    training.validate_every: {choice: [100, 60]}\n"
+    )
+    assert MAX_CHECKED < 4 * 70 * 70
+    with pytest.raises(SpecError) as error:
+        load(tmp_path, text.replace("[100, 60]", "[100, 60, 77]"))
+    assert "holds {training.iterations: 600, training.validate_every: 77}" in str(error.value)
+    load(tmp_path, text)
+
+
+def test_a_scale_replaces_values_and_lengthens_the_name(tmp_path: Path) -> None:
+    text = (
+        "trial: {dataset: {name: glyphs}}\ngrid: {seeds: 3}\n"
+        "scales:\n  smoke: {training.iterations: 100, grid.seeds: 1, dataset.name: omniglot}\n  paper: {}\n"
+    )
+    spec = load(tmp_path, text)
+    assert (spec.name, spec.trial.training.iterations, spec.trial.dataset.name) == ("s", 500, "glyphs")
+    smoke = load(tmp_path, text, scale="smoke")
+    assert smoke.grid is not None
+    assert (smoke.name, smoke.trial.training.iterations, smoke.trial.dataset.name, smoke.grid.seeds) == (
+        "s-smoke",
+        100,
+        "omniglot",
+        1,
+    )
+    assert load(tmp_path, text, scale="paper").name == "s-paper"
+    over = load(tmp_path, text, "training.iterations=200", "name=mine", scale="smoke")
+    assert (over.name, over.trial.training.iterations) == ("mine", 200)
+    assert load(tmp_path, "name: t\n" + text, scale="paper").name == "t-paper"
+
+
+def test_a_scale_that_makes_no_sense_is_named_where_it_stands(tmp_path: Path) -> None:
+    text = "grid: {seeds: 3}\nscales:\n  smoke:\n    training.iterations: 70\n"
+    with pytest.raises(SpecError) as error:
+        load(tmp_path, text, scale="smoke")
+    assert str(error.value).startswith(f"{tmp_path}/s.yaml:4: trial.training.iterations: iterations must be a multiple")
+    with pytest.raises(SpecError, match=r"--scale smok: .*s\.yaml has no scale 'smok'; did you mean 'smoke'\?"):
+        load(tmp_path, text, scale="smok")
+    with pytest.raises(SpecError, match=r"has no scale 'smoke'; the file has no scales:"):
+        load(tmp_path, "grid: {seeds: 3}\n", scale="smoke")
+
+
+def test_a_grid_that_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Path) -> None:
+    ranges = {path: list(range(1, 401)) for path in (QUERIES, "evaluation.inner_steps")}
+    spec = load(tmp_path, f"grid: {{test: {ranges}, seeds: 3}}\n".replace("'", ""))
+    with pytest.raises(SpecError, match="has 160,000 cells under 3 seeds, more than 100,000 in all"):
+        check_size(spec)
+    few = load(
+        tmp_path, (f"grid: {{test: {ranges}, exclude: [{{{QUERIES}: {ranges[QUERIES][1:]}}}]}}\n").replace("'", "")
+    )
+    check_size(few)  # 400 are left
