@@ -30,9 +30,27 @@ def _changed(section: Frozen, *leave_out: str) -> dict[str, Any]:
 def training_identity(config: TrialConfig) -> dict[str, Any]:
     """What decides a training, without its length, seed and dataset: JSON values, defaults left out."""
     split, rotations = config.dataset.resolved()
+    sections = {
+        "dataset": {"split": split, "rotations": rotations},
+        "episodes": _changed(config.episodes),
+        "backbone": _changed(config.backbone),
+        "algorithm": _algorithm_identity(config),
+        "training": _changed(config.training, "iterations", "seed", *_idle_settings(config)),
+    }
+    identity: dict[str, Any] = {name: values for name, values in sections.items() if values}
+    if config.problem != "few_shot":
+        identity["problem"] = config.problem
+    return identity
+
+
+def _algorithm_identity(config: TrialConfig) -> dict[str, Any]:
+    """What the training minimises; of an inner loop what adapts, and how. The name is nothing but a name."""
+    objective = config.algorithm_entry.objective
+    if objective != "adapted":  # no inner loop: its settings can't act
+        return {"objective": objective}
     algorithm = _changed(config.algorithm, "name", "frozen_layers")
     adapted = config.adapted_layers
-    if not adapted:  # no inner loop: its settings can't act
+    if not adapted:
         algorithm = {}
     elif "inner_lr" in algorithm:
         algorithm["inner_lr"] = _inner_lr(config, adapted)
@@ -40,17 +58,12 @@ def training_identity(config: TrialConfig) -> dict[str, Any]:
             del algorithm["inner_lr"]
     if adapted != config.layers:
         algorithm["adapted_layers"] = sorted(adapted)
-    sections = {
-        "dataset": {"split": split, "rotations": rotations},
-        "episodes": _changed(config.episodes),
-        "backbone": _changed(config.backbone),
-        "algorithm": algorithm,
-        "training": _changed(config.training, "iterations", "seed"),
-    }
-    identity: dict[str, Any] = {name: values for name, values in sections.items() if values}
-    if config.problem != "few_shot":
-        identity["problem"] = config.problem
-    return identity
+    return algorithm
+
+
+def _idle_settings(config: TrialConfig) -> tuple[str, ...]:
+    """Settings of the outer loop that can't act where nothing is trained."""
+    return ("meta_batch", "meta_lr", "clip") if config.algorithm_entry.objective == "none" else ()
 
 
 def _inner_lr(config: TrialConfig, adapted: tuple[str, ...]) -> float | dict[str, float]:
@@ -68,6 +81,8 @@ def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
     identity: dict[str, Any] = {"weights": weights, "queries": config.test_queries}
     if config.test_head != "linear":
         identity["head"] = config.test_head
+    if config.test_nil != EvaluationConfig().nil:
+        identity["nil"] = config.test_nil
     if config.test_inner_steps:
         identity["inner_steps"] = config.test_inner_steps
         identity["adapted_layers"] = sorted(config.test_adapted_layers)
@@ -84,8 +99,13 @@ def resolved_training(config: TrialConfig) -> dict[str, Any]:
     """Every value that a training runs with, spelled out, as JSON: for people who open a record."""
     split, rotations = config.dataset.resolved()
     sections = config.model_dump(mode="json", exclude={"evaluation": True, "algorithm": {"name", "frozen_layers"}})
+    for name in _idle_settings(config):
+        del sections["training"][name]
     sections["dataset"] |= {"split": split, "rotations": rotations}
-    sections["algorithm"]["adapted_layers"] = list(config.adapted_layers)
+    if config.algorithm_entry.objective == "adapted":
+        sections["algorithm"]["adapted_layers"] = list(config.adapted_layers)
+    else:
+        sections["algorithm"] = _algorithm_identity(config)
     return sections
 
 

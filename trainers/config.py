@@ -21,6 +21,7 @@ PositiveInt = Annotated[int, Field(ge=1, le=10**9)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Layers = Annotated[int, Field(ge=0)] | Annotated[tuple[str, ...], Field(strict=False)]
 """The first n body layers, or layers by name."""
+NilWeights = Literal["softmax", "cosine"]
 
 
 class Frozen(BaseModel):
@@ -76,14 +77,14 @@ class BackboneConfig(Frozen):
 
 
 class AlgorithmConfig(Frozen):
-    """The inner loop in training."""
+    """The algorithm, and its inner loop in training; regimes without one only use it in a test of the linear head."""
 
     name: str = "maml"
     inner_lr: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(strict=False)] = 0.4
     """On the *mean* cross-entropy of the support set (the original code sums over ways); one, or one a layer."""
     inner_steps: int = Field(1, ge=1, le=1000)
     frozen_layers: Layers = 0
-    """Layers without inner update in training: the first n body layers, or names. ANIL and NIL ignore it."""
+    """Layers without inner update in training: the first n body layers, or names. Only MAML's are chosen."""
     first_order: bool = False
 
     @field_validator("name")
@@ -98,7 +99,7 @@ class TrainingConfig(Frozen):
 
     iterations: PositiveInt = 500
     meta_batch: PositiveInt = 16
-    """Episodes an iteration."""
+    """Episodes an iteration; multiclass training takes as many images as they have."""
     meta_lr: PositiveFloat = 0.001
     """Adam's."""
     clip: PositiveFloat | None = 10.0
@@ -127,9 +128,14 @@ class EvaluationConfig(Frozen):
     queries: PositiveInt | None = None
     inner_steps: int | None = Field(None, ge=0, le=1000)
     frozen_layers: Layers | None = None
-    """Absolute: 0 adapts all layers, even those of a model trained by ANIL."""
+    """Absolute: 0 adapts all layers, even those of a model trained by ANIL. As trained; only the head adapts where the
+    training had no inner loop."""
     head: Head | None = None
-    """``linear``: the trained head, adapted. ``nil``: no head; cosine similarity to the support, no inner loop."""
+    """``linear``: the trained N-way head, adapted; where none was trained, the one of the training's initialisation.
+    ``nil``: no head; cosine similarity to the support, no inner loop."""
+    nil: NilWeights = "softmax"
+    """How the NIL head weights the support's labels: by the cosines through a softmax, or by the cosines themselves.
+    The paper does not say. Of tests only: training and validation have the softmax."""
     weights: Literal["best", "final"] = "best"
 
 
@@ -190,7 +196,10 @@ class TrialConfig(Frozen):
 
     @property
     def validation_heads(self) -> tuple[Head, ...]:
-        """Heads that every validation tries. Only a body that never adapts is trained for a test without head."""
+        """Heads that every validation tries. Only a body that never adapts is trained for a test without head; a
+        training without inner loop has no other."""
+        if self.algorithm_entry.objective != "adapted":
+            return ("nil",)
         return ("linear", "nil") if self.adapted_layers == (HEAD_LAYER,) else ("linear",)
 
     @property
@@ -204,7 +213,7 @@ class TrialConfig(Frozen):
         if self.test_head == "nil":
             return ()
         if self.evaluation.frozen_layers is None:
-            return self.adapted_layers
+            return self.adapted_layers if self.algorithm_entry.objective == "adapted" else (HEAD_LAYER,)
         frozen = self._named(self.evaluation.frozen_layers)
         return tuple(layer for layer in self.layers if layer not in frozen)
 
@@ -215,6 +224,12 @@ class TrialConfig(Frozen):
             return 0
         asked = self.evaluation.inner_steps
         return self.algorithm.inner_steps if asked is None else asked
+
+    @property
+    def test_nil(self) -> NilWeights:
+        """The NIL head's weights in the test. With one shot, or without that head, they make no difference."""
+        acts = self.test_head == "nil" and self.episodes.shots > 1
+        return self.evaluation.nil if acts else "softmax"
 
     @property
     def test_queries(self) -> int:

@@ -15,7 +15,7 @@ from trainers import heads
 from trainers.algorithms.algorithm import Head
 from trainers.backbones import Params
 from trainers.closed_form import meta as closed_form
-from trainers.config import TrialConfig
+from trainers.config import NilWeights, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.device import settle
 from trainers.episodes import test_sampler
@@ -38,11 +38,13 @@ class Adaptation:
     head: Head
     loop: InnerLoop
     """Does not matter where the head is ``nil``."""
+    nil: NilWeights = "softmax"
+    """Only matters there."""
 
     @classmethod
     def of_test(cls, config: TrialConfig) -> Adaptation:
         """That of a config's test."""
-        return cls(config.test_head, InnerLoop.of_test(config))
+        return cls(config.test_head, InnerLoop.of_test(config), config.test_nil)
 
 
 def predict(network: Network, params: Params, tasks: Tasks, adaptations: Sequence[Adaptation]) -> list[Tensor]:
@@ -60,8 +62,10 @@ def predict(network: Network, params: Params, tasks: Tasks, adaptations: Sequenc
     loops = [None if adaptation.head == "nil" else adaptation.loop for adaptation in adaptations]
     count = len(tasks.support_labels)
     return [
-        found if loop is not None else heads.nil(found[:, :count], tasks.support_labels, found[:, count:], network.ways)
-        for loop, found in zip(loops, closed_form.scores(chain, tasks, loops), strict=True)
+        heads.nil(found[:, :count], tasks.support_labels, found[:, count:], network.ways, adaptation.nil)
+        if adaptation.head == "nil"
+        else found
+        for adaptation, found in zip(adaptations, closed_form.scores(chain, tasks, loops), strict=True)
     ]
 
 
@@ -70,7 +74,7 @@ def predict_by_autograd(network: Network, params: Params, task: Task, adaptation
     if adaptation.head == "nil":
         with torch.no_grad():
             support, query = network.features(params, task.support), network.features(params, task.query)
-            return heads.nil(support, task.support_labels, query, network.ways)
+            return heads.nil(support, task.support_labels, query, network.ways, adaptation.nil)
     leaves = {
         name: value.detach().requires_grad_(layer_of(name) in adaptation.loop.layers) for name, value in params.items()
     }
@@ -96,15 +100,15 @@ def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
 def validate(
     network: Network, params: Params, tasks: Tasks, adaptations: Sequence[Adaptation]
 ) -> tuple[float, dict[str, float]]:
-    """Mean query loss of the linear head, and mean accuracy by head, over tasks."""
-    loss = 0.0
-    accuracies: dict[str, float] = {}
+    """Mean query loss of the first head, and mean accuracy by head, over tasks."""
     labels = tasks.query_labels
-    for adaptation, scores in zip(adaptations, predict(network, params, tasks, adaptations), strict=True):
-        accuracies[adaptation.head] = accuracy(scores, labels).mean().item()
-        if adaptation.head == "linear":
-            loss = F.cross_entropy(scores.flatten(0, 1), labels.repeat(len(tasks))).item()
-    return loss, accuracies
+    found = predict(network, params, tasks, adaptations)
+    accuracies: dict[str, float] = {
+        adaptation.head: accuracy(scores, labels).mean().item()
+        for adaptation, scores in zip(adaptations, found, strict=True)
+    }
+    logits = found[0].log() if adaptations[0].head == "nil" else found[0]
+    return F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(tasks))).item(), accuracies
 
 
 def evaluate(configs: Sequence[TrialConfig], params: Params, data: ImageTable, device: str = "cpu") -> list[Accuracies]:

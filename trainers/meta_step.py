@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainers.backbones import Params
 from trainers.closed_form import meta as closed_form
-from trainers.config import TrainingConfig
+from trainers.config import TrainingConfig, TrialConfig
+from trainers.feature_loss import FEATURE_LOSSES, FeatureLoss, feature_gradient
 from trainers.inner_loop import InnerLoop, adapt
 from trainers.network import Network
 from trainers.tasks import Task, Tasks
@@ -50,24 +51,39 @@ class MetaSums:
         return MetaGradient(self.gradient, self.loss.item(), self.correct.item() / self.images)
 
 
-def meta_gradient(network: Network, params: Params, tasks: Tasks, loop: InnerLoop) -> MetaGradient:
-    """Mean over tasks of ∇_θ L_query(θ_m(θ)): through the inner steps, or past them if first order.
+Learning = InnerLoop | FeatureLoss
+"""What a step learns by: the query loss behind an inner loop, or a loss on features without one."""
+
+
+def learning_of(config: TrialConfig) -> Learning:
+    """What a step of a config's training learns by; there is nothing to learn where its objective is ``none``."""
+    objective = config.algorithm_entry.objective
+    return InnerLoop.of_training(config) if objective == "adapted" else FEATURE_LOSSES[objective]
+
+
+def meta_gradient(network: Network, params: Params, tasks: Tasks, learning: Learning) -> MetaGradient:
+    """Mean over tasks of ∇_θ L_query(θ_m(θ)): through the inner steps, or past them if first order. Without an inner
+    loop the gradient of the loss, mean over tasks; a parameter that it does not reach gets zeros.
 
     In closed form where the backbone has one, otherwise by autograd. Memory does not grow with the meta-batch.
     """
     if network.blocks is None:
         say_autograd(network.name)
-        return meta_gradient_by_autograd(network, params, tasks, loop)
-    return meta_sums(network, params, tasks, loop).result()
+        return meta_gradient_by_autograd(network, params, tasks, learning)
+    return meta_sums(network, params, tasks, learning).result()
 
 
-def meta_sums(network: Network, params: Params, tasks: Tasks, loop: InnerLoop) -> MetaSums:
+def meta_sums(network: Network, params: Params, tasks: Tasks, learning: Learning) -> MetaSums:
     """The closed form of ``meta_gradient``, for a backbone that has one. What is done depends on shapes alone."""
     assert network.blocks is not None
-    sums = closed_form.meta_gradient(closed_form.Chain.of(network.blocks, network.layers, params), tasks, loop)
+    chain = closed_form.Chain.of(network.blocks, network.layers, params)
+    if isinstance(learning, InnerLoop):
+        sums = closed_form.meta_gradient(chain, tasks, learning)
+    else:
+        sums = feature_gradient(network, chain, params, tasks, learning)
     gradient = {
-        name: sums.gradient[layer][short][0] / len(tasks)
-        for name in params
+        name: sums.gradient[layer][short][0] / len(tasks) if layer in sums.gradient else torch.zeros_like(value)
+        for name, value in params.items()
         for layer, _, short in [name.partition(".")]
     }
     images = len(tasks) * len(tasks.query_labels)
@@ -80,17 +96,22 @@ def say_autograd(backbone: str) -> None:
     logging.getLogger(__name__).warning("backbone %s has no closed form; its gradients are taken by autograd", backbone)
 
 
-def meta_gradient_by_autograd(network: Network, params: Params, tasks: Iterable[Task], loop: InnerLoop) -> MetaGradient:
+def meta_gradient_by_autograd(
+    network: Network, params: Params, tasks: Iterable[Task], learning: Learning
+) -> MetaGradient:
     """The reference of ``meta_gradient``: one task at a time, as algorithm 1 of Finn et al. (2017) reads."""
     names = list(params)
     total = {name: torch.zeros_like(value) for name, value in params.items()}
     loss_sum = correct = images = count = 0.0
     for task in tasks:
         leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-        adapted = adapt(network, leaves, task.support, task.support_labels, loop)
-        logits = network.forward(adapted, task.query)
+        if isinstance(learning, InnerLoop):
+            adapted = adapt(network, leaves, task.support, task.support_labels, learning)
+            logits = network.forward(adapted, task.query)
+        else:
+            logits = learning.of_task(network, leaves, task)
         loss = F.cross_entropy(logits, task.query_labels)
-        gradients = torch.autograd.grad(loss, [leaves[name] for name in names])
+        gradients = torch.autograd.grad(loss, [leaves[name] for name in names], materialize_grads=True)
         for name, gradient in zip(names, gradients, strict=True):
             total[name] += gradient
         loss_sum += loss.item()
@@ -100,10 +121,10 @@ def meta_gradient_by_autograd(network: Network, params: Params, tasks: Iterable[
     return MetaGradient({name: value / count for name, value in total.items()}, loss_sum / count, correct / images)
 
 
-def count_flops(network: Network, params: Params, tasks: Tasks, loop: InnerLoop) -> int:
+def count_flops(network: Network, params: Params, tasks: Tasks, learning: Learning) -> int:
     """Floating-point operations of the convolutions and matrix products of one meta-gradient; a function of shapes."""
     with FlopCounterMode(display=False) as counter:
-        meta_gradient(network, params, tasks[:1], loop)
+        meta_gradient(network, params, tasks[:1], learning)
     return int(counter.get_total_flops()) * len(tasks)
 
 

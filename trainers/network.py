@@ -27,11 +27,17 @@ class Network:
         """What the body's blocks do, where the closed form knows them."""
         return self._backbone.blocks
 
-    def init(self, seed: int) -> dict[str, Tensor]:
-        """Parameters as a function of the seed alone: float32 on the CPU, in layer order."""
+    def init(self, seed: int, classes: int | None = None) -> dict[str, Tensor]:
+        """Parameters as a function of the seed: float32 on the CPU, in layer order.
+
+        With ``classes`` also those of ``heads.CLASS_HEAD``, as wide; the others do not depend on them.
+        """
         generator = torch.Generator().manual_seed(seed)
         params = self._backbone.init(generator)
-        return params | heads.init_linear(self._backbone.feature_size, self.ways, generator)
+        params |= heads.init_linear(self._backbone.feature_size, self.ways, generator)
+        if classes is not None:
+            params |= heads.init_linear(self._backbone.feature_size, classes, generator, heads.CLASS_HEAD)
+        return params
 
     def forward(self, params: Params, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Runs layers ``start`` … ``stop`` − 1 (all by default): images [n, C, H, W] -> logits [n, ways]."""

@@ -32,10 +32,12 @@ class Validation:
 
     iteration: int
     train_loss: float
-    """Mean query loss of the iterations since the validation before."""
+    """Mean loss of the iterations since the validation before: on queries, or on images in multiclass training; NaN
+    where nothing is trained."""
     train_accuracy: float
+    """Of the same images."""
     validation_loss: float
-    """Of the linear head."""
+    """Of the linear head; of the NIL head where only that one validates."""
     validation_accuracy: dict[str, float]
     """By head."""
 

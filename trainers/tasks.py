@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -44,9 +45,14 @@ class Tasks:
         return len(self.support_pixels)
 
     @property
-    def labels(self) -> tuple[Tensor, Tensor]:
-        """Of support and query."""
-        return self.support_labels, self.query_labels
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pixels, then labels, of support and query."""
+        return self.support_pixels, self.query_pixels, self.support_labels, self.query_labels
+
+    def copy(self) -> Tasks:
+        """The same in memory of its own."""
+        support, query, support_labels, query_labels = (value.clone() for value in self.tensors)
+        return Tasks(support, query, support_labels, query_labels, self.dtype)
 
     def __iter__(self) -> Iterator[Task]:
         for index in range(len(self)):
@@ -74,6 +80,13 @@ def as_tasks(episodes: Sequence[Episode], like: Tensor) -> Tasks:
     support, support_labels = _stack([episode.support for episode in episodes], like)
     query, query_labels = _stack([episode.query for episode in episodes], like)
     return Tasks(support, query, support_labels, query_labels, like.dtype)
+
+
+def as_batch(images: Pixels, labels: npt.NDArray[np.int64], like: Tensor) -> Tasks:
+    """Labelled images [images, H, W, C] as the query set of one task without support; device and dtype of ``like``."""
+    query = torch.from_numpy(images).unsqueeze(0).to(like.device)
+    none = torch.zeros(0, dtype=torch.int64, device=like.device)
+    return Tasks(query[:, :0], query, none, torch.from_numpy(labels).to(like.device), like.dtype)
 
 
 def _stack(pixels: Sequence[Pixels], like: Tensor) -> tuple[Tensor, Tensor]:

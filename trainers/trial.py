@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
+from trainers.backbones import Params
 from trainers.captured_step import MetaStep
-from trainers.config import TrialConfig
+from trainers.config import TrainingConfig, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.device import settle
 from trainers.episodes import check_data, training_sampler, validation_sampler
 from trainers.errors import TrainingDiverged
 from trainers.evaluation import Accuracies, Adaptation, evaluate, validate
+from trainers.image_batches import training_images
 from trainers.inner_loop import InnerLoop
-from trainers.meta_step import Adam, count_flops
+from trainers.meta_step import Adam, count_flops, learning_of
 from trainers.network import Network
 from trainers.snapshots import Progress, Validation, Weights
-from trainers.tasks import as_tasks
+from trainers.tasks import Tasks, as_batch, as_tasks
 
 
 @dataclass(frozen=True)
@@ -45,27 +48,39 @@ def train(
         TrainingDiverged: a training or validation loss that is not finite; names the iteration.
     """
     check_data(config, data)
-    settings = config.training
-    settle(device, settings.tf32)
+    settle(device, config.training.tf32)
     network = Network(config, data.image_shape)
+    initial = start.params if start else _initial(config, network, data)
+    params = {name: value.to(device) for name, value in initial.items()}
+    validator = Validator.of(config, network, data, next(iter(params.values())))
+    if config.algorithm_entry.objective == "none":
+        yield from _unchanged(config.training, params, validator, start)
+    else:
+        yield from _learn(config, data, params, validator, start)
+
+
+def _initial(config: TrialConfig, network: Network, data: ImageTable) -> dict[str, Tensor]:
+    seed = config.training.seed
+    if config.algorithm_entry.objective == "classes":
+        return network.init(seed, training_images(config, data).classes)
+    return network.init(seed)
+
+
+def _learn(
+    config: TrialConfig, data: ImageTable, params: Params, validator: Validator, start: Progress | None
+) -> Iterator[Progress]:
+    settings, network = config.training, validator.network
+    like = next(iter(params.values()))
     done = start.iteration if start else 0
-    initial = start.params if start else network.init(settings.seed)
-    moments = {name: value.to(device) for name, value in start.moments.items()} if start else None
-    optimizer = Adam(settings, {name: value.to(device) for name, value in initial.items()}, moments, done)
-    like = next(iter(optimizer.params.values()))
-    episodes = training_sampler(config, data)
-    validation = validation_sampler(config, data)
-    validation_tasks = as_tasks(validation.episodes(range(settings.validation_episodes)), like)
-    loop = InnerLoop.of_training(config)
-    validation_loop = replace(loop, second_order=False)
-    adaptations = [Adaptation(head, validation_loop) for head in config.validation_heads]
-    step = MetaStep(network, optimizer.params, loop)
+    moments = {name: value.to(like.device) for name, value in start.moments.items()} if start else None
+    optimizer = Adam(settings, params, moments, done)
+    batches, learning = _batches(config, data, like), learning_of(config)
+    step = MetaStep(network, optimizer.params, learning)
     progress = start
     losses: list[float] = []
     accuracies: list[float] = []
     for iteration in range(done, settings.iterations):
-        first = iteration * settings.meta_batch
-        tasks = as_tasks(episodes.episodes(range(first, first + settings.meta_batch)), like)
+        tasks = batches(iteration)
         result = step(tasks)
         if not math.isfinite(result.loss):
             raise TrainingDiverged(f"the training loss is {result.loss} at iteration {iteration + 1}")
@@ -74,10 +89,8 @@ def train(
         accuracies.append(result.accuracy)
         if (iteration + 1) % settings.validate_every:
             continue
-        loss, by_head = validate(network, optimizer.params, validation_tasks, adaptations)
-        if not math.isfinite(loss):
-            raise TrainingDiverged(f"the validation loss is {loss} at iteration {iteration + 1}")
-        point = Validation(iteration + 1, float(np.mean(losses)), float(np.mean(accuracies)), loss, by_head)
+        validated = validator(optimizer.params, iteration + 1)
+        point = Validation(iteration + 1, float(np.mean(losses)), float(np.mean(accuracies)), *validated)
         losses, accuracies = [], []
         params = {name: value.detach().clone() for name, value in optimizer.params.items()}
         progress = Progress(
@@ -86,9 +99,59 @@ def train(
             moments=optimizer.moments(),
             best=_best(progress, point, Weights(iteration + 1, params)),
             curve=(*(progress.curve if progress else ()), point),
-            flops=progress.flops if progress else count_flops(network, params, tasks, loop),
+            flops=progress.flops if progress else count_flops(network, params, tasks, learning),
         )
         yield progress
+
+
+def _batches(config: TrialConfig, data: ImageTable, like: Tensor) -> Callable[[int], Tasks]:
+    """What each iteration learns from, on the device of ``like``."""
+    if config.algorithm_entry.objective == "classes":
+        images = training_images(config, data)
+        return lambda iteration: as_batch(*images.batch(iteration), like)
+    episodes, count = training_sampler(config, data), config.training.meta_batch
+    return lambda iteration: as_tasks(episodes.episodes(range(iteration * count, (iteration + 1) * count)), like)
+
+
+def _unchanged(
+    settings: TrainingConfig, params: Params, validator: Validator, start: Progress | None
+) -> Iterator[Progress]:
+    """The progress of a training whose weights never move. They are validated once, whatever the number of points."""
+    progress = start
+    validated = validator(params, settings.validate_every)
+    done = start.iteration if start else 0
+    for iteration in range(done + settings.validate_every, settings.iterations + 1, settings.validate_every):
+        point = Validation(iteration, math.nan, math.nan, *validated)
+        best = _best(progress, point, Weights(iteration, params))
+        progress = Progress(iteration, params, {}, best, (*(progress.curve if progress else ()), point))
+        yield progress
+
+
+@dataclass(frozen=True)
+class Validator:
+    """The validation episodes of a training, and how its weights are tried on them."""
+
+    network: Network
+    tasks: Tasks
+    adaptations: Sequence[Adaptation]
+
+    @classmethod
+    def of(cls, config: TrialConfig, network: Network, data: ImageTable, like: Tensor) -> Validator:
+        """That of a config; on the device of ``like``."""
+        episodes = validation_sampler(config, data).episodes(range(config.training.validation_episodes))
+        loop = replace(InnerLoop.of_training(config), second_order=False)
+        return cls(network, as_tasks(episodes, like), [Adaptation(head, loop) for head in config.validation_heads])
+
+    def __call__(self, params: Params, iteration: int) -> tuple[float, dict[str, float]]:
+        """Loss, and accuracy by head, after so many iterations.
+
+        Raises:
+            TrainingDiverged: the loss is not finite.
+        """
+        loss, by_head = validate(self.network, params, self.tasks, self.adaptations)
+        if not math.isfinite(loss):
+            raise TrainingDiverged(f"the validation loss is {loss} at iteration {iteration}")
+        return loss, by_head
 
 
 def _best(before: Progress | None, point: Validation, weights: Weights) -> dict[str, Weights]:

@@ -173,7 +173,7 @@ def test_flatten_has_every_leaf_as_asked() -> None:
     assert leaves["algorithm.frozen_layers"] == ["conv1"]
     assert leaves["dataset.split"] is None
     assert leaves["problem"] == "few_shot"
-    assert len(leaves) == 29
+    assert len(leaves) == 30
 
 
 @pytest.mark.parametrize(

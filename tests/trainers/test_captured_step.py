@@ -45,7 +45,7 @@ def test_a_step_reads_nothing_back_and_makes_nothing_elsewhere(name: str) -> Non
     sizes = meta_sums(network, on_cpu, batch(on_cpu["head.bias"], 1), loop)
     params = {key: value.to("meta") for key, value in on_cpu.items()}
     tasks = batch(on_cpu["head.bias"], 1)
-    tensors = [value.to("meta") for value in (tasks.support_pixels, tasks.query_pixels, *tasks.labels)]
+    tensors = [value.to("meta") for value in tasks.tensors]
     sums = meta_sums(network, params, Tasks(*tensors, tasks.dtype), loop)
     assert {key: (value.shape, value.device.type) for key, value in sums.gradient.items()} == {
         key: (value.shape, "meta") for key, value in sizes.gradient.items()

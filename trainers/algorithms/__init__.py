@@ -4,4 +4,8 @@ ALGORITHMS = {
     "maml": "trainers.algorithms.maml:MAML",
     "anil": "trainers.algorithms.anil:ANIL",
     "nil": "trainers.algorithms.nil:NIL",
+    "nil_training": "trainers.algorithms.nil_training:NILTraining",
+    "multitask": "trainers.algorithms.multitask:Multitask",
+    "multiclass": "trainers.algorithms.multiclass:Multiclass",
+    "random": "trainers.algorithms.random:Random",
 }

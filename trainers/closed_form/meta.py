@@ -93,6 +93,24 @@ class Prefix:
         return gradients
 
 
+class SharedBody:
+    """The features of images [tasks, images, C, H, W] by a body that the tasks share, and the way back."""
+
+    def __init__(self, chain: Chain, images: Tensor) -> None:
+        self._prefix = Prefix(chain, images)
+        last_map = self._prefix.out(len(chain.layers) - 1)
+        assert not isinstance(last_map, Patches)  # there is a body
+        self._features = features(last_map, len(images), grouped=False, mean=chain.blocks.mean)
+        self.out = self._features.out
+        """[tasks, images, size]"""
+
+    def backward(self, g: Tensor) -> dict[str, Gradients]:
+        """Gradients by layer, [1, …], for g = ∂L/∂out."""
+        _, g_map = self._features.backward(g, input_gradient=True)
+        assert g_map is not None
+        return self._prefix.backward(g_map)
+
+
 def depth_of_prefix(chain: Chain, loop: InnerLoop) -> int:
     """Layers in front of the first one that adapts; all but the head where none does."""
     adapts = [chain.layers.index(layer) for layer in loop.layers if loop.steps]
