@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainers.canonical import evaluation_key, training_digest, training_key
+from trainers.canonical import evaluation_key, resolved_training, training_digest, training_key
 from trainers.config import TrialConfig, flatten
 
 DATA = "f" * 20
@@ -130,6 +130,7 @@ def test_same_evaluation(one: dict[str, Any], other: dict[str, Any]) -> None:
         {"evaluation__head": "nil"},
         {"evaluation__weights": "final"},
         {"algorithm__name": "nil"},
+        {"algorithm__name": "multitask"},
     ],
     ids=str,
 )
@@ -166,6 +167,71 @@ def test_nil_selects_its_weights_by_its_own_head() -> None:
     assert evaluation(**nil) != evaluation(**anil)
     final = {"evaluation__weights": "final"}
     assert evaluation(**nil, **final) == evaluation(**anil, **final)
+
+
+REGIMES = ("nil_training", "multitask", "multiclass", "random")
+INNER_LOOP = {
+    "algorithm__inner_lr": 0.1,
+    "algorithm__inner_steps": 3,
+    "algorithm__frozen_layers": 2,
+    "algorithm__first_order": True,
+}
+OUTER_LOOP = {"training__meta_batch": 3, "training__meta_lr": 0.1, "training__clip": None}
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_without_an_inner_loop_its_settings_make_no_other_training(name: str) -> None:
+    assert training(algorithm__name=name, **INNER_LOOP) == training(algorithm__name=name)
+    assert training(algorithm__name=name, evaluation__nil="cosine") == training(algorithm__name=name)
+    for path, value in (OUTER_LOOP | {"episodes__shots": 2, "training__validate_every": 50}).items():
+        same = training(algorithm__name=name, **{path: value}) == training(algorithm__name=name)
+        assert same == (name == "random" and path in OUTER_LOOP), path
+
+
+def test_every_regime_is_a_training_of_its_own() -> None:
+    nothing_adapts = {"algorithm__frozen_layers": ("conv1", "conv2", "conv3", "conv4", "head")}
+    keys = [training(algorithm__name=name) for name in REGIMES]
+    assert len({*keys, training(), training(algorithm__name="anil"), training(**nothing_adapts)}) == 7
+    assert keys == PINNED_REGIMES
+
+
+PINNED_REGIMES = [
+    "52acc0501b1424b19eee-500",
+    "66aa9c0a1060ad8769d1-500",
+    "cc6024a0c87bbe3a7e7b-500",
+    "64c47ae2079db8443d30-500",
+]
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_the_inner_loop_of_a_regime_is_in_the_key_of_a_linear_test(name: str) -> None:
+    nil, linear = {"algorithm__name": name}, {"algorithm__name": name, "evaluation__head": "linear"}
+    assert evaluation(**nil, algorithm__inner_lr=0.1, evaluation__inner_steps=9) == evaluation(**nil)
+    for path, value in (("algorithm__inner_lr", 0.1), ("algorithm__inner_steps", 3), ("evaluation__inner_steps", 9)):
+        assert evaluation(**linear, **{path: value}) != evaluation(**linear), path
+    assert evaluation(**linear, evaluation__frozen_layers=4) == evaluation(**linear)
+    assert evaluation(**linear, evaluation__frozen_layers=0) != evaluation(**linear)
+
+
+def test_the_weights_of_the_nil_head_count_where_they_can_act() -> None:
+    cosine = {"evaluation__nil": "cosine"}
+    assert evaluation(**cosine) == evaluation(**cosine, episodes__shots=5) == evaluation()
+    for name in ("nil", *REGIMES):
+        for shots in (1, 5):
+            its = {"algorithm__name": name, "episodes__shots": shots}
+            assert (evaluation(**its, **cosine) == evaluation(**its)) == (shots == 1)
+        assert evaluation(**its, **cosine, evaluation__head="linear") == evaluation(**its, evaluation__head="linear")
+
+
+def test_a_record_spells_out_what_a_training_runs_with() -> None:
+    assert resolved_training(config())["algorithm"] == {
+        **{"inner_lr": 0.4, "inner_steps": 1, "first_order": False},
+        "adapted_layers": ["conv1", "conv2", "conv3", "conv4", "head"],
+    }
+    multiclass, random = (resolved_training(config(algorithm__name=name)) for name in ("multiclass", "random"))
+    assert (multiclass["algorithm"], random["algorithm"]) == ({"objective": "classes"}, {"objective": "none"})
+    assert multiclass["training"] == resolved_training(config())["training"]
+    assert multiclass["training"].keys() - random["training"].keys() == {"meta_batch", "meta_lr", "clip"}
 
 
 def test_flatten_has_every_leaf_as_asked() -> None:
