@@ -88,7 +88,7 @@ def sweep(
     except SpecError as error:  # what was typed as a flag is named as that flag
         raise SpecError(*(_named_as_typed(line, typed) for line in error.problems)) from None
     if loaded.grid is not None and not yes:
-        from orchestrator.layout import check_size
+        from orchestrator.grid import check_size
 
         check_size(loaded)
     where = Where(home, address, tracking_uri, require_tracking)

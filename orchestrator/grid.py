@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from orchestrator.config_paths import with_values
 from orchestrator.errors import SpecError
+from orchestrator.grid_spec import MAX_CELLS
 from orchestrator.spec import SweepSpec
 from trainers.canonical import evaluation_key, training_key
 from trainers.config import TrialConfig
@@ -41,6 +43,23 @@ def points(spec: SweepSpec) -> Iterator[GridPoint]:
             seeded = config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
             yield GridPoint(number, cell, seeded, levels, seed)
             number += 1
+
+
+def check_size(spec: SweepSpec) -> None:
+    """Refuses a grid that is larger than is likely meant.
+
+    Raises:
+        SpecError: more than ``MAX_CELLS`` evaluations, cells times seeds.
+    """
+    assert spec.grid is not None
+    limit = MAX_CELLS // spec.grid.seed_count
+    if spec.grid.most > limit and next(islice(spec.grid.combinations(spec.trial), limit, None), None) is not None:
+        fewer = spec.grid.exclude or any(factor.when for factor in spec.grid.factors.values())
+        count = f"{'up to ' if fewer else ''}{spec.grid.most:,} cells"
+        raise SpecError(
+            f"{spec.name}: grid: has {count} under {spec.grid.seed_count:,} seeds, more than {MAX_CELLS:,} in all; "
+            "leave out levels, factors or seeds, or say --yes if it is meant"
+        )
 
 
 def expand(spec: SweepSpec) -> tuple[GridPoint, ...]:

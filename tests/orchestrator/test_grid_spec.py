@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.grid import baseline_cells, distinct, expand
+from orchestrator.grid import baseline_cells, check_size, distinct, expand
 from orchestrator.grid_spec import MAX_CHECKED
-from orchestrator.layout import check_size
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 
