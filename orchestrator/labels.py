@@ -24,14 +24,16 @@ def varying_first(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
     return {path: leaves[path] for path in varying_paths(spec)} | leaves
 
 
-def label(config: TrialConfig, spec: SweepSpec) -> str:
-    """``anil inner_lr=0.31 seed=2``: the algorithm, and what else varies and can act."""
+def label(config: TrialConfig, spec: SweepSpec, with_test: bool = True) -> str:
+    """``anil inner_lr=0.31 seed=2``: the algorithm, and what else varies and can act; the test too, or not."""
     leaves = flatten(config)
     words = [config.algorithm.name]
     for path in varying_paths(spec):
         if path == "algorithm.name" or not _acts(path, spec, leaves):
             continue
         section, _, key = path.rpartition(".")
+        if section == "evaluation" and not with_test:
+            continue
         words.append(f"{'test_' if section == 'evaluation' else ''}{key}={_short(leaves[path])}")
     return " ".join(words)
 
