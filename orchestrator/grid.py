@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.config_paths import with_values
 from orchestrator.errors import SpecError
-from orchestrator.grid_spec import MAX_CELLS
+from orchestrator.factors import MAX_CELLS
 from orchestrator.spec import SweepSpec
 from trainers.canonical import evaluation_key, training_key
 from trainers.config import TrialConfig
@@ -24,7 +24,8 @@ class GridPoint:
     """Number of its cell; the points of a cell follow each other."""
     config: TrialConfig
     levels: dict[str, Any]
-    """Config path -> level, as asked, in the order of the factors; those that do not act here are absent."""
+    """Factor (a config path, or ``setting``) -> level, as asked, in the order of the factors; what does not act here is
+    absent."""
     seed: int
 
 
@@ -38,7 +39,7 @@ def points(spec: SweepSpec) -> Iterator[GridPoint]:
         raise SpecError(f"{spec.name}: has no grid; add grid: to its file")
     number = 0
     for cell, levels in enumerate(spec.grid.combinations(spec.trial)):
-        config = with_values(spec.trial, levels)
+        config = with_values(spec.trial, spec.grid.values(levels))
         for seed in spec.grid.seeds_of(config):  # seeds were checked with the spec
             seeded = config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
             yield GridPoint(number, cell, seeded, levels, seed)

@@ -135,7 +135,7 @@ def _unlike(points: Sequence[GridPoint]) -> Iterator[TrialConfig]:
 
 def cells_csv(layout: Layout) -> str:
     """The cells as CSV: number, levels, and the numbers of the cells that mean the same."""
-    paths = list(layout.spec.grid.factors) if layout.spec.grid else []
+    paths = list(layout.spec.grid.levels) if layout.spec.grid else []
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(["cell", *paths, "seeds", "same_as"])
