@@ -23,6 +23,7 @@ LAYERS = (
     {
         "data",
         "environment",
+        "estimate",
         "export",
         "home",
         "interrupt",
@@ -165,7 +166,9 @@ def loaded_by(code: str) -> set[str]:
 HEAVY = {"torch", "ray", "optuna", "mlflow"}
 
 
-@pytest.mark.parametrize("module", ["trainers.config", "trainers.canonical", "orchestrator.spec"])
+@pytest.mark.parametrize(
+    "module", ["trainers.config", "trainers.canonical", "orchestrator.spec", "orchestrator.estimate"]
+)
 def test_a_config_is_checked_without_heavy_libraries(module: str) -> None:
     assert module.split(".")[0] in loaded_by(f"import {module}")
     assert loaded_by(f"import {module}") & HEAVY == set()
