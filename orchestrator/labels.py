@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.spec import SweepSpec
@@ -31,17 +32,31 @@ def label(config: TrialConfig, spec: SweepSpec) -> str:
     for path in varying_paths(spec):
         if path == "algorithm.name" or not _acts(path, spec, leaves):
             continue
-        section, _, key = path.rpartition(".")
-        words.append(f"{'test_' if section == 'evaluation' else ''}{key}={_short(leaves[path])}")
+        words.append(f"{short_name(path)}={short_value(leaves[path])}")
     return " ".join(words)
+
+
+def levels_label(levels: Mapping[str, Any]) -> str:
+    """``shots=5 test_frozen_layers=2``: a combination of levels of a grid; empty for none."""
+    return " ".join(
+        short_value(level) if path == "algorithm.name" else f"{short_name(path)}={short_value(level)}"
+        for path, level in levels.items()
+    )
+
+
+def short_name(path: str) -> str:
+    """``test_frozen_layers`` of ``evaluation.frozen_layers``: a config path without its section."""
+    section, _, key = path.rpartition(".")
+    return f"{'test_' if section == 'evaluation' else ''}{key}"
+
+
+def short_value(value: Any) -> str:
+    """A value of a config in few characters: three digits of a rate, layers joined by ``+``."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _acts(path: str, spec: SweepSpec, leaves: dict[str, Any]) -> bool:
     parameter = spec.search.space[path] if spec.search is not None else None
     return parameter is None or parameter.active(leaves, leaves)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
