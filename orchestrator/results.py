@@ -13,7 +13,7 @@ from orchestrator.config_paths import leaves
 from orchestrator.grid import baseline_cells, expand
 from orchestrator.home import open_home
 from orchestrator.labels import varying_paths
-from orchestrator.rows import Row, find_sweep, load_rows
+from orchestrator.rows import Row, SweepState, count_trials, find_sweep, load_rows, sweep_state
 from orchestrator.spec import SweepSpec
 from orchestrator.stats import Estimate, Matrix, estimate_cell
 from orchestrator.store import Store
@@ -73,6 +73,7 @@ class Study:
     """By key, those of all rows."""
     fingerprints: Mapping[str, str]
     """Dataset name -> fingerprint of the data it ran on."""
+    state: SweepState
 
     @property
     def rows(self) -> list[Row]:
@@ -112,7 +113,7 @@ def load_study(name: str, home: str = "./runs") -> Study:
         for number, (levels, its) in grouped.items()
     )
     trainings = {key: _training(store, key) for key in dict.fromkeys(row.keys.training for row in rows)}
-    return Study(spec, cells, trainings, record.fingerprints)
+    return Study(spec, cells, trainings, record.fingerprints, sweep_state(record, count_trials(spec, rows)))
 
 
 def cells_table(study: Study) -> pa.Table:

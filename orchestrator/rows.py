@@ -19,6 +19,7 @@ from trainers.config import TrialConfig, flatten
 from trainers.registry import nearest
 
 State = Literal["planned", "running", "completed", "failed"]
+SweepState = Literal["running", "interrupted", "done"]
 
 METRICS = (
     "validation_accuracy",
@@ -149,12 +150,9 @@ def status(home: Home, name: str) -> dict[str, Any]:
     rows = load_rows(store, record, spec)
     counts = count_trials(spec, rows)
     best = best_row(rows)
-    finished = counts["completed"] + counts["pruned"] + counts["failed"]
-    done = finished == counts["planned"]
-    state = "running" if record.locked else "done" if done else "interrupted"
     return {
         "name": name,
-        "state": state,
+        "state": sweep_state(record, counts),
         "trials": counts,
         "best": None
         if best is None
@@ -166,6 +164,14 @@ def status(home: Home, name: str) -> dict[str, Any]:
         "home": home.url,
         "tracking": record.home.read_json(f"sweeps/{name}/tracking.json") or {"uri": None, "synced": False},
     }
+
+
+def sweep_state(record: SweepRecord, counts: Mapping[str, int]) -> SweepState:
+    """Whether a process drives the sweep now; else whether all is done, by ``count_trials``."""
+    if record.locked:
+        return "running"
+    finished = counts["completed"] + counts["pruned"] + counts["failed"]
+    return "done" if finished == counts["planned"] else "interrupted"
 
 
 def count_trials(spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
