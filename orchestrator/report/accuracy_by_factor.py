@@ -117,7 +117,12 @@ def draw_lines(lines: Sequence[Line], path: str) -> Drawing:
         axes.set_ylabel("test accuracy (%)")
         _draw_levels(axes, levels, at)
         if any(point.published for line in lines for point in line.points):
-            hollow = {"linestyle": "", "marker": "o", "markerfacecolor": "none", "markersize": PUBLISHED_SIZE}
+            hollow: dict[str, Any] = {
+                "linestyle": "",
+                "marker": "o",
+                "markerfacecolor": "none",
+                "markersize": PUBLISHED_SIZE,
+            }
             axes.plot([], [], color="black", label="hollow: published", **hollow)
         draw_legend(drawing, axes)
         return drawing
