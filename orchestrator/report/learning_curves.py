@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.labels import levels_label
+from orchestrator.labels import levels_text
 from orchestrator.report.part import Figure
-from orchestrator.report.style import GREY, MOST_LINES, draw_legend, figure_files, figure_style, line_style, new_figure
+from orchestrator.report.style import (
+    GREY,
+    MOST_LINES,
+    draw_legend,
+    figure_files,
+    figure_style,
+    line_style,
+    new_figure,
+    thinned,
+)
 from orchestrator.results import CellResult, Study
 
 if TYPE_CHECKING:
@@ -58,7 +67,7 @@ def training_curves(study: Study) -> list[Curve]:
         grouped.setdefault(trained, []).append(cell)
     curves = []
     for levels, cells in grouped.items():
-        name = levels_label(dict(levels))
+        name = levels_text(dict(levels))
         if study.spec.search:
             name = f"trial {cells[0].number}: {name}"
         curve = _over_seeds(study, name, cells)
@@ -81,7 +90,8 @@ def draw_curves(curves: Sequence[Curve], chosen: Sequence[Curve]) -> Drawing:
         drawing, axes = new_figure()
         for curve in rest:
             label = f"the other {len(rest)}" if curve is rest[0] else "_"
-            axes.plot(curve.iterations, _per_cent(curve.mean), color=GREY, linewidth=0.6, alpha=0.6, label=label)
+            x, y = thinned(curve.iterations), thinned(_per_cent(curve.mean))
+            axes.plot(x, y, color=GREY, linewidth=0.6, alpha=0.6, label=label)
         for index, curve in enumerate(chosen):
             _draw_curve(axes, curve, index)
         axes.plot([], [], color="black", linewidth=0.7, linestyle=":", label="thin: training accuracy")

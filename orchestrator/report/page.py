@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -19,7 +18,7 @@ from orchestrator.report.provenance import Provenance
 from orchestrator.report.trial_list import plain_text, trial_list
 from orchestrator.results import Study
 from orchestrator.rows import best_row
-from orchestrator.spec import plain_spec
+from orchestrator.spec_file import spec_to_yaml
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 RELATIONS = "relations"
@@ -54,7 +53,7 @@ def page(study: Study, parts: Sequence[Table | Figure], provenance: Provenance) 
         "trials": trials,
         "scale": scale,
         "base": {path: plain_text(value) for path, value in leaves(study.spec.trial).items()},
-        "spec_file": yaml.safe_dump(plain_spec(study.spec), sort_keys=False, allow_unicode=True),
+        "spec_file": spec_to_yaml(study.spec),
         "failures": [(row.number, label(row.config, study.spec), row.error or "") for row in provenance.failed],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

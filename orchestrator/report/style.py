@@ -8,21 +8,26 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
+Point = TypeVar("Point")
+
 MOST_LINES = 8
 """More lines than that in one figure can't be told apart."""
+
+MOST_POINTS = 60
+"""Of a curve among very many: no more can be seen of it, and files stay small."""
 
 # Six steps of CIE lightness, 8 to 62, about 11 apart, so that greyscale keeps their order; hues were chosen by a search
 # for the largest least distance (CIE Lab) between any two, as seen normally and with each kind of colour blindness. All
 # have a contrast of at least 3 to white.
-COLOURS = ("#0448FA", "#999C18", "#36021E", "#E82080", "#83170F", "#3D0A7D")
+COLOURS = ("#0448FA", "#939612", "#36021E", "#E82080", "#83170F", "#3D0A7D")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 GREY = "#8A8A8A"
@@ -98,6 +103,12 @@ def line_style(index: int) -> dict[str, Any]:
         "marker": MARKERS[index % len(MARKERS)],
         "linestyle": DASHES[index % len(DASHES)],
     }
+
+
+def thinned(points: Sequence[Point]) -> Sequence[Point]:
+    """At most about ``MOST_POINTS`` of the points of a curve, evenly, with the first and the last."""
+    step = -(-len(points) // MOST_POINTS)
+    return points if step <= 1 else [*points[:-1:step], points[-1]]
 
 
 def figure_files(drawing: Drawing) -> tuple[str, bytes]:

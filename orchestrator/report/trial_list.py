@@ -10,13 +10,12 @@ from markupsafe import Markup
 
 from orchestrator.config_paths import leaves
 from orchestrator.labels import label
+from orchestrator.report.style import thinned
 from orchestrator.results import Study
 from orchestrator.rows import Row
 
 WIDTH, HEIGHT = 100, 24
 """Of a sparkline, in its own units."""
-MOST_POINTS = 60
-"""Of a sparkline: longer curves are thinned, so that a page of many trials stays small."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def sparkline(curve: Sequence[tuple[int, float]], scale: Scale) -> Markup:
     height = (scale.high - scale.low) or 1.0
     places = " ".join(
         f"{WIDTH * iteration / scale.iterations:.1f},{HEIGHT * (1 - (accuracy - scale.low) / height):.1f}"
-        for iteration, accuracy in _thinned(curve)
+        for iteration, accuracy in thinned(curve)
     )
     (first, began), (last, ended) = curve[0], curve[-1]
     words = f"validation accuracy {100 * began:.1f} % at iteration {first}, {100 * ended:.1f} % at {last}"
@@ -85,12 +84,6 @@ def _curve(study: Study, row: Row) -> list[tuple[int, float]]:
     head = row.config.algorithm_entry.head
     points = study.trainings[row.keys.training].curve
     return [(point["iteration"], point["validation_accuracy"][head]) for point in points]
-
-
-def _thinned(curve: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
-    """At most about ``MOST_POINTS`` of them, evenly, with the last."""
-    step = -(-len(curve) // MOST_POINTS)
-    return curve if step == 1 else [*curve[:-1:step], curve[-1]]
 
 
 def _outcome(row: Row) -> str:
