@@ -1,7 +1,8 @@
-"""How a trial is called where people read: by what varies in its sweep."""
+"""How trials and cells are called where people read: by what varies in their sweep."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.spec import SweepSpec
@@ -27,21 +28,34 @@ def varying_first(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
 def label(config: TrialConfig, spec: SweepSpec) -> str:
     """``anil inner_lr=0.31 seed=2``: the algorithm, and what else varies and can act."""
     leaves = flatten(config)
-    words = [config.algorithm.name]
-    for path in varying_paths(spec):
-        if path == "algorithm.name" or not _acts(path, spec, leaves):
-            continue
-        section, _, key = path.rpartition(".")
-        words.append(f"{'test_' if section == 'evaluation' else ''}{key}={_short(leaves[path])}")
-    return " ".join(words)
+    varying = {path: leaves[path] for path in acting_paths(config, spec) if path != "algorithm.name"}
+    return " ".join([config.algorithm.name, *([levels_text(varying)] if varying else [])])
 
 
-def _acts(path: str, spec: SweepSpec, leaves: dict[str, Any]) -> bool:
-    parameter = spec.search.space[path] if spec.search is not None else None
-    return parameter is None or parameter.active(leaves, leaves)
+def acting_paths(config: TrialConfig, spec: SweepSpec) -> list[str]:
+    """Config paths that a sweep varies, but for those whose condition does not hold for this config."""
+    leaves = flatten(config)
+    parameters = spec.search.space if spec.search else spec.grid.factors if spec.grid else {}
+    return [path for path in varying_paths(spec) if path not in parameters or parameters[path].active(leaves, leaves)]
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+def levels_text(levels: Mapping[str, Any]) -> str:
+    """``shots=1 test_frozen_layers=4``, of config path -> value."""
+    return " ".join(f"{short_name(path)}={level_text(path, level)}" for path, level in levels.items())
+
+
+def short_name(path: str) -> str:
+    """``test_queries`` of ``evaluation.queries``, ``algorithm`` of ``algorithm.name``, otherwise the last part."""
+    section, _, key = path.rpartition(".")
+    return section if key == "name" else f"test_{key}" if section == "evaluation" else key
+
+
+def level_text(path: str, level: Any) -> str:
+    """A value of a config as people read it: ``0.31``, ``conv1+head``, ``as trained``."""
+    if level is None:
+        return "as trained" if path.startswith("evaluation.") else "none"
+    if isinstance(level, bool):
+        return str(level).lower()
+    if isinstance(level, float):
+        return f"{level:.3g}"
+    return "+".join(map(str, level)) if isinstance(level, list | tuple) else str(level)
