@@ -22,7 +22,7 @@ SHOWN_CELLS = 20
 
 
 def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
-    """The end of a sweep: the best trials, or the cells of a grid, the floors beside them, where the record is and how to look at it."""
+    """The end of a sweep: the best trials or the cells of a grid, the floors, where the record is, how to look at it."""
     home = open_home(home_url, create=False)
     record, spec = find_sweep(home, name)
     lines = [status_text(status)]
