@@ -11,6 +11,7 @@ import click
 
 from orchestrator.cli_data import data
 from orchestrator.cli_options import build_bar, home_option, json_option, warn
+from orchestrator.cli_report import report
 
 EXIT_FAILED_TRIALS = 1
 EXIT_NOT_FINISHED = 3
@@ -191,6 +192,7 @@ def dashboard(home: str, host: str, port: int | None) -> None:
 
 
 cli.add_command(data)
+cli.add_command(report)
 
 
 def find_spec(spec: str) -> Path:

@@ -65,11 +65,15 @@ class PublishedTable(Frozen):
     source: str
     dataset: str
     """Name of the dataset that the numbers are about, as a sweep file names it."""
+    settings: At = Field({})
+    """What else all the numbers share; results with other values are not like for like."""
+    settings_unconfirmed: tuple[str, ...] = Field((), strict=False)
+    """Paths of the settings that are quoted from memory."""
     cells: tuple[PublishedCell, ...] = Field(strict=False)
     relations: dict[str, Relation] = Field({})
 
     def cell(self, config: Mapping[str, Any]) -> PublishedCell | None:
-        """The number for a config, given by its leaves (``orchestrator.config_paths.leaves``); None where there is none."""
+        """The number for a config, given by its leaves (``orchestrator.config_paths.leaves``), or None."""
         return next((one for one in self.cells if matches(one.at, config)), None)
 
 

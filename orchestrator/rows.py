@@ -201,13 +201,13 @@ def table(name: str, rows: list[Row]) -> pa.Table:
                 "evaluation_key": row.keys.evaluation,
                 "state": row.state,
                 "seed": row.config.training.seed,
-                **{path: _cell(value) for path, value in flatten(row.config).items()},
+                **flatten(row.config),
                 **{metric: row.metrics.get(metric) for metric in METRICS},
                 "error": row.error,
             }
         )
     columns = records[0] if records else {}
-    return pa.table({column: _array([record[column] for record in records]) for column in columns})
+    return pa.table({column: arrow_column([record[column] for record in records]) for column in columns})
 
 
 def results(name: str, home: str = "./runs") -> pa.Table:
@@ -225,13 +225,10 @@ def results(name: str, home: str = "./runs") -> pa.Table:
     return table(name, load_rows(Store(opened), record, spec))
 
 
-def _cell(value: Any) -> Any:
-    """Lists (of layers, of rates) as one string, so that a column has one type."""
-    return "+".join(map(str, value)) if isinstance(value, list) else value
-
-
-def _array(values: list[Any]) -> pa.Array:
+def arrow_column(values: list[Any]) -> pa.Array:
+    """Values of one type as a column: lists (of layers, of rates) are joined by ``+``, ``2`` beside them is text."""
+    values = ["+".join(map(str, value)) if isinstance(value, list | tuple) else value for value in values]
     mixed = len({type(value) for value in values if value is not None} - {int, float}) > 0
-    if mixed and any(isinstance(value, str) for value in values):  # frozen_layers: 2 beside conv1+conv2
+    if mixed and any(isinstance(value, str) for value in values):
         values = [None if value is None else str(value) for value in values]
     return pa.array(values)
