@@ -58,6 +58,8 @@ ONLY_IN = {
     "optuna": "orchestrator.search",
     "mlflow": "orchestrator.tracking",
     "pooch": "orchestrator.download",
+    "matplotlib": "orchestrator.report",
+    "jinja2": "orchestrator.report",
 }
 
 TRAINERS_NEED = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "PIL", "HersheyFonts"}
@@ -183,4 +185,4 @@ def test_help_loads_nothing_heavy() -> None:
         "    cli(['--help'])\n"
         "assert 'Usage:' in out.getvalue()"
     )
-    assert loaded_by(ask) & (HEAVY | {"numpy", "pyarrow", "pydantic", "rich"}) == set()
+    assert loaded_by(ask) & (HEAVY | {"numpy", "pyarrow", "pydantic", "rich", "matplotlib", "jinja2"}) == set()

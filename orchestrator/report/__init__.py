@@ -6,5 +6,7 @@ PARTS: dict[str, str] = {
     "pivot": "orchestrator.report.cells:pivot",
     "cells": "orchestrator.report.cells:cells",
     "comparisons": "orchestrator.report.comparisons:comparisons",
+    "accuracy_by_factor": "orchestrator.report.accuracy_by_factor:accuracy_by_factor",
+    "learning_curves": "orchestrator.report.learning_curves:learning_curves",
 }
 """Name -> ``module:function``; the function makes tables and figures of a study, none where it does not apply."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.config_paths import leaves
 from orchestrator.labels import level_text, levels_text
-from orchestrator.published import PublishedCell, PublishedTable, published_table
+from orchestrator.published import PublishedCell
+from orchestrator.report.against_published import published_of, unlike
 from orchestrator.report.part import Figure
 from orchestrator.report.style import MOST_LINES, draw_legend, figure_files, figure_style, line_style, new_figure
 from orchestrator.results import Study
@@ -86,7 +87,7 @@ def factor_lines(study: Study, path: str) -> list[Line]:
 
     Factors that move along with it tell no lines apart. Lines without any completed cell are left out.
     """
-    table, along = _published(study), _moving_with(study, path)
+    table, along = published_of(study), _moving_with(study, path)
     grouped: dict[tuple[tuple[str, Any], ...], list[Point]] = {}
     for cell in study.cells:
         if path in cell.levels:
@@ -155,23 +156,19 @@ def _caption(study: Study, lines: Sequence[Line], path: str) -> str:
         words.append(f"{' and '.join(along)} {'moves' if len(along) == 1 else 'move'} along with it.")
     if len(lines) > 1:
         words.append("One line for each combination of the other factors.")
-    table = _published(study)
+    table = published_of(study)
     shown = [point.published for line in lines for point in line.points if point.published]
     if table and shown:
-        words.append(f"Hollow marks: {table.source}, on {table.dataset}.")
+        words.append(f"Hollow marks: {table.source}.")
         if not all(one.confirmed for one in shown):
             words.append("Pale ones are unconfirmed.")
+        words += unlike(study, table)
     return " ".join(words)
 
 
 def _range(counts: Iterable[int]) -> str:
     values = sorted(counts)
     return f"{values[0]}" if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
-
-
-def _published(study: Study) -> PublishedTable | None:
-    grid = study.spec.grid
-    return published_table(grid.published) if grid and grid.published else None
 
 
 def _moving_with(study: Study, path: str) -> list[str]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from orchestrator.config_paths import leaves
 from orchestrator.labels import label
+from orchestrator.report.markdown_page import AGAIN, unfinished
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.provenance import Provenance
 from orchestrator.report.trial_list import plain_text, trial_list
@@ -47,6 +48,8 @@ def page(study: Study, parts: Sequence[Table | Figure], provenance: Provenance) 
     context: dict[str, Any] = {
         "study": study,
         "provenance": provenance,
+        "unfinished": unfinished(provenance) if provenance.state != "done" else "",
+        "again": AGAIN,
         "answers": _answers(study, parts),
         "tables": [part for part in parts if isinstance(part, Table)],
         "figures": [(part, inline_svg(part)) for part in parts if isinstance(part, Figure)],
