@@ -40,8 +40,11 @@ def acting_paths(config: TrialConfig, spec: SweepSpec) -> list[str]:
 
 
 def levels_text(levels: Mapping[str, Any]) -> str:
-    """``shots=1 test_frozen_layers=4``, of config path -> value."""
-    return " ".join(f"{short_name(path)}={level_text(path, level)}" for path, level in levels.items())
+    """``anil shots=1 test_frozen_layers=4``, of config path -> value; empty for none."""
+    return " ".join(
+        level_text(path, level) if path == "algorithm.name" else f"{short_name(path)}={level_text(path, level)}"
+        for path, level in levels.items()
+    )
 
 
 def short_name(path: str) -> str:

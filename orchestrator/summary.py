@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.data import DatasetRow, data_folder
 from orchestrator.home import open_home
 from orchestrator.labels import label, levels_text
+from orchestrator.record import SweepRecord
 from orchestrator.report.words import interval, percent
 from orchestrator.results import Study, load_study
 from orchestrator.rows import Row, best_row, find_sweep, load_rows
@@ -22,7 +23,7 @@ SHOWN_CELLS = 20
 
 
 def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
-    """The end of a sweep: the best trials or the cells of a grid, the floors, where the record is, how to look at it."""
+    """The end of a sweep: best trials or a grid's cells, the floors, where the record is and how to look at it."""
     home = open_home(home_url, create=False)
     record, spec = find_sweep(home, name)
     lines = [status_text(status)]
@@ -35,15 +36,7 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
         lines += _cells(study)
     best = best_row(rows)
     if best is not None:
-        dataset = best.config.dataset.name
-        table = open_image_file(data_folder(home_url) / "datasets" / f"{dataset}-{record.fingerprints[dataset]}.arrow")
-        floor = nearest_neighbour_accuracy(best.config, table)
-        lines += [
-            "",
-            f"best trial by validation: {best.number}, test {_percent(best)}",
-            f"1-nearest-neighbour on pixels of the same test episodes: {100 * floor:.1f} %",
-            f"chance: {100 / best.config.episodes.ways:.1f} %",
-        ]
+        lines += _best_and_floors(best, record, spec, home_url)
     failed = [row for row in rows if row.state == "failed"]
     lines += [f"failed: trial {row.number}: {row.error}" for row in failed[:SHOWN]]
     if len(failed) > SHOWN:
@@ -125,6 +118,19 @@ def _cells(study: Study) -> list[str]:
         lines.append(f"… and {len(study.cells) - SHOWN_CELLS} more")
     one_seed = any(len(cell.seeds) == 1 for cell in study.cells)
     return lines + (["of one seed, the interval is over episodes of that training only"] if one_seed else [])
+
+
+def _best_and_floors(best: Row, record: SweepRecord, spec: SweepSpec, home_url: str) -> list[str]:
+    dataset = best.config.dataset.name
+    table = open_image_file(data_folder(home_url) / "datasets" / f"{dataset}-{record.fingerprints[dataset]}.arrow")
+    floor = nearest_neighbour_accuracy(best.config, table)
+    words = f" ({label(best.config, spec)})" if spec.grid else ""  # the numbers above it are those of cells
+    return [
+        "",
+        f"best trial by validation: {best.number}{words}, test {_percent(best)}",
+        f"1-nearest-neighbour on pixels of the same test episodes: {100 * floor:.1f} %",
+        f"chance: {100 / best.config.episodes.ways:.1f} %",
+    ]
 
 
 def _result(row: Row) -> str:

@@ -44,7 +44,7 @@ def markdown(table: Table) -> str:
 
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    escaped = re.sub(r"([\\`*|\[\]]|\b_|_\b|(?<!\w)_)", r"\\\1", " ".join(text.split()))
+    escaped = re.sub(r"([\\`*|\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(text.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace("~", "&#126;")
 
 
