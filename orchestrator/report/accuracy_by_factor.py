@@ -107,7 +107,7 @@ def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any]) -> Drawi
     with figure_style():
         drawing, axes = new_figure()
         for index, line in enumerate(lines):
-            _draw_line(axes, line, at, index)
+            _draw_line(axes, line, at, line_style(index), band_alpha=0.26 / max(2, len(lines)))
         axes.set_xlabel(_words(path))
         axes.set_ylabel("test accuracy (%)")
         _draw_levels(axes, path, at)
@@ -117,13 +117,12 @@ def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any]) -> Drawi
         return drawing
 
 
-def _draw_line(axes: Axes, line: Line, at: Mapping[Any, float], index: int) -> None:
-    style = line_style(index)
+def _draw_line(axes: Axes, line: Line, at: Mapping[Any, float], style: dict[str, Any], band_alpha: float) -> None:
     measured = [(at[point.level], point.estimate) for point in line.points if point.estimate]
     measured.sort(key=lambda one: one[0])
     x = [place for place, _ in measured]
     value, low, high = ([100 * getattr(one, name) for _, one in measured] for name in ("value", "low", "high"))
-    axes.fill_between(x, low, high, color=style["color"], alpha=0.13, linewidth=0)
+    axes.fill_between(x, low, high, color=style["color"], alpha=band_alpha, linewidth=0)
     # A bar beside the band: the interval of a line's only point has no width as a band, and bands that overlap blur.
     axes.vlines(x, low, high, color=style["color"], linewidth=0.7)
     axes.plot(x, value, label=line.label or "_", **style)

@@ -88,12 +88,12 @@ def draw_curves(curves: Sequence[Curve], chosen: Sequence[Curve]) -> Drawing:
     with figure_style():
         rest = [curve for curve in curves if curve not in chosen]
         drawing, axes = new_figure()
+        for index, curve in enumerate(chosen):
+            _draw_curve(axes, curve, index)
         for curve in rest:
             label = f"the other {len(rest)}" if curve is rest[0] else "_"
             x, y = thinned(curve.iterations), thinned(_per_cent(curve.mean))
-            axes.plot(x, y, color=GREY, linewidth=0.6, alpha=0.6, label=label)
-        for index, curve in enumerate(chosen):
-            _draw_curve(axes, curve, index)
+            axes.plot(x, y, color=GREY, linewidth=0.6, alpha=0.6, zorder=1.5, label=label)
         axes.plot([], [], color="black", linewidth=0.7, linestyle=":", label="thin: training accuracy")
         axes.set_xlabel("iteration")
         axes.set_ylabel("validation accuracy (%)")
