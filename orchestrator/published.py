@@ -73,7 +73,7 @@ class PublishedTable(Frozen):
     relations: dict[str, Relation] = Field({})
 
     def cell(self, config: Mapping[str, Any]) -> PublishedCell | None:
-        """The number for a config, given by its leaves (``orchestrator.config_paths.leaves``), or None."""
+        """The number for a config, given by its leaves; None where there is none."""
         return next((one for one in self.cells if matches(one.at, config)), None)
 
 

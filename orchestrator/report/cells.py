@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.labels import level_text, short_name
+from orchestrator.labels import level_text, levels_text, short_name
 from orchestrator.report.part import Table
 from orchestrator.report.provenance import Provenance, provenance
 from orchestrator.report.words import ABSENT, interval, level_columns, level_texts, mean_and_std, percent
@@ -53,52 +53,70 @@ def cells(study: Study) -> Sequence[Table]:
 
 
 def pivot(study: Study) -> Sequence[Table]:
-    """The cells as a rectangle, where two factors vary and have all their combinations: the longer one downwards."""
+    """The cells as a rectangle, where two factors vary and have all their combinations: the longer one downwards.
+
+    Factors that move together are one.
+    """
     plane = _plane(study)
     if plane is None:
         return ()
-    (down, rows), (across, columns) = plane.down, plane.across
-    found = {(cell.levels[down], cell.levels[across]): cell for cell in study.cells}
+    down, across = plane
+    found = {(down.of(cell), across.of(cell)): cell for cell in study.cells}
     return [
         Table(
             name="pivot",
-            title=f"Test accuracy, %: {short_name(down)} by {short_name(across)}",
-            columns=(short_name(down), *(f"{short_name(across)}={level_text(across, level)}" for level in columns)),
+            title=f"Test accuracy, %: {down.name} by {across.name}",
+            columns=(down.name, *(levels_text(dict(level)) for level in across.levels)),
             rows=tuple(
-                (level_text(down, row), *(mean_and_std(found[row, column].estimate) for column in columns))
-                for row in rows
+                (down.text(row), *(mean_and_std(found[row, column].estimate) for column in across.levels))
+                for row in down.levels
             ),
             values=tuple(
-                (
-                    "+".join(map(str, row)) if isinstance(row, tuple) else row,
-                    *(_mean(found[row, column]) for column in columns),
-                )
-                for row in rows
+                (down.text(row), *(_mean(found[row, column]) for column in across.levels)) for row in down.levels
             ),
-            value_columns=(down, *(f"{across}={level_text(across, level)}" for level in columns)),
+            value_columns=(down.name, *(levels_text(dict(level)) for level in across.levels)),
             notes=_notes(study, intervals=False),
         )
     ]
 
 
+Level = tuple[tuple[str, Any], ...]
+"""(config path, value) of the factors of a side."""
+
+
 @dataclass(frozen=True)
-class _Plane:
-    down: tuple[str, list[Any]]
-    """Config path and its levels."""
-    across: tuple[str, list[Any]]
+class _Side:
+    """One side of a rectangle: a factor, with those that move along with it."""
+
+    paths: tuple[str, ...]
+    levels: tuple[Level, ...]
+
+    @property
+    def name(self) -> str:
+        return ", ".join(map(short_name, self.paths))
+
+    def of(self, cell: CellResult) -> Level:
+        return tuple((path, cell.levels[path]) for path in self.paths)
+
+    def text(self, level: Level) -> str:
+        return ", ".join(level_text(path, value) for path, value in level)
 
 
-def _plane(study: Study) -> _Plane | None:
-    if study.spec.grid is None:
+def _plane(study: Study) -> tuple[_Side, _Side] | None:
+    grid = study.spec.grid
+    if grid is None or any(path not in cell.levels for cell in study.cells for path in study.paths):
         return None
-    levels = {path: list(dict.fromkeys(cell.levels.get(path) for cell in study.cells)) for path in study.paths}
-    varying = [(path, its) for path, its in levels.items() if len(its) > 1]
-    if len(varying) != 2 or len(varying[0][1]) * len(varying[1][1]) != len(study.cells):
+    together = {path: tuple(sorted(group, key=study.paths.index)) for group in grid.zip for path in group}
+    groups = dict.fromkeys(together.get(path, (path,)) for path in study.paths)
+    sides = []
+    for paths in groups:
+        levels = tuple(dict.fromkeys(tuple((path, cell.levels[path]) for path in paths) for cell in study.cells))
+        if len(levels) > 1:
+            sides.append(_Side(paths, levels))
+    if len(sides) != 2 or len(sides[0].levels) * len(sides[1].levels) != len(study.cells):
         return None
-    if any(path not in cell.levels for cell in study.cells for path, _ in varying):
-        return None
-    down, across = sorted(varying, key=lambda one: -len(one[1]))
-    return _Plane(down, across)
+    down, across = sorted(sides, key=lambda side: -len(side.levels))
+    return down, across
 
 
 def _rank(cell: CellResult) -> tuple[float, int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 
 from orchestrator.errors import HomeError, InputError
 from orchestrator.home import Home, open_folder
 from orchestrator.report import PARTS
 from orchestrator.report.formats import FORMATS
 from orchestrator.report.markdown_page import markdown_page
+from orchestrator.report.page import page
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.provenance import provenance
 from orchestrator.report.relations import JudgedRelation, judged_relations
@@ -81,8 +81,7 @@ def _files(study: Study, relations: Sequence[JudgedRelation]) -> Iterator[tuple[
             yield f"figures/{part.name}.png", part.png
     yield "spec.yaml", spec_to_yaml(study.spec).encode()
     yield "report.md", markdown_page(parts, source, relations).encode()
-    if find_spec("orchestrator.report.page"):
-        yield "index.html", import_module("orchestrator.report.page").page(study, parts, source).encode()
+    yield "index.html", page(study, parts, source).encode()
 
 
 def _replace(target: Home, folder: str, files: dict[str, bytes]) -> None:

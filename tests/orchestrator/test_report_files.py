@@ -7,12 +7,13 @@ import html
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from made_store import made_grid, made_search, random_accuracies
 
@@ -269,7 +270,17 @@ def test_a_place_that_can_not_be_written_is_one_line(tmp_path: Path, monkeypatch
 # --- the command, on real trainings -----------------------------------------------------------------------------------
 
 
-def test_a_real_grid_from_training_to_report(spec_file: Any, fresh_glyphs_home: Path, glyphs: ImageTable) -> None:
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_real_grid_from_training_to_report(
+    spec_file: Any, fresh_glyphs_home: Path, glyphs: ImageTable, one_thread: None
+) -> None:
     factors = {"train": {"episodes.shots": [1, 2]}, "test": {"evaluation.frozen_layers": [0, 4]}, "seeds": 2}
     spec = load_spec(spec_file(grid={**factors, "compare": {"baseline": {"evaluation.frozen_layers": 0}}}))
     home = open_home(str(fresh_glyphs_home))

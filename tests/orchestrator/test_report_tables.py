@@ -133,7 +133,23 @@ def test_two_factors_make_a_rectangle_with_the_longer_one_downwards(tmp_path: Pa
     for k, (row, its_values) in enumerate(zip(table.rows, table.values, strict=True)):
         assert row[0] == str(k)
         assert [text.partition(" ")[0] for text in row[1:]] == [f"{100 * matrix(s, k).mean():.1f}" for s in (1, 5)]
-        assert its_values == pytest.approx((k, matrix(1, k).mean(), matrix(5, k).mean()))
+        assert its_values[0] == str(k)
+        assert its_values[1:] == pytest.approx((matrix(1, k).mean(), matrix(5, k).mean()))
+
+
+def test_factors_that_move_together_are_one_side_of_the_rectangle(tmp_path: Path) -> None:
+    grid = (
+        "grid: {train: {episodes.shots: [1, 5]}, test: {evaluation.queries: [1, 5],"
+        " evaluation.frozen_layers: [0, 2, 4]}, zip: [episodes.shots, evaluation.queries]}\n"
+    )
+    table = only(pivot(made_grid(tmp_path, grid)))
+    assert table.columns == ("test_frozen_layers", "shots=1 test_queries=1", "shots=5 test_queries=5")
+    for row, k in zip(table.rows, (0, 2, 4), strict=True):
+        of_cells = [
+            random_accuracies({"episodes.shots": s, "evaluation.queries": s, "evaluation.frozen_layers": k}, 0)
+            for s in (1, 5)
+        ]
+        assert row == (str(k), *(f"{100 * its.mean():.1f}" for its in of_cells))
 
 
 @pytest.mark.parametrize(
