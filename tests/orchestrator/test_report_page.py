@@ -301,9 +301,9 @@ def test_five_hundred_trials_are_made_in_seconds_and_stay_small() -> None:
     study = made_search(500, validations=250)
     parts = make_parts(study)
     its = provenance(study)
-    begun = time.perf_counter()
+    begun = time.process_time()
     text = page(study, parts, its)
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
     assert len(text.encode()) < 3_000_000
     assert len(Tree(text).root.all("svg", class_="spark")) == 500
 
