@@ -90,10 +90,8 @@ def draw_curves(curves: Sequence[Curve], chosen: Sequence[Curve]) -> Drawing:
         drawing, axes = new_figure()
         for index, curve in enumerate(chosen):
             _draw_curve(axes, curve, index)
-        for curve in rest:
-            label = f"the other {len(rest)}" if curve is rest[0] else "_"
-            x, y = thinned(curve.iterations), thinned(_per_cent(curve.mean))
-            axes.plot(x, y, color=GREY, linewidth=0.6, alpha=0.6, zorder=1.5, label=label)
+        if rest:
+            _draw_rest(axes, rest)
         axes.plot([], [], color="black", linewidth=0.7, linestyle=":", label="thin: training accuracy")
         axes.set_xlabel("iteration")
         axes.set_ylabel("validation accuracy (%)")
@@ -109,6 +107,17 @@ def _draw_curve(axes: Axes, curve: Curve, index: int) -> None:
     every = max(1, len(curve.iterations) // MARKS)
     axes.plot(curve.iterations, _per_cent(curve.mean), label=curve.label or "_", markevery=every, **style)
     axes.plot(curve.iterations, _per_cent(curve.train), color=style["color"], linewidth=0.7, linestyle=":", label="_")
+
+
+def _draw_rest(axes: Axes, rest: Sequence[Curve]) -> None:
+    """All of them as one object, which is drawn in half the time of hundreds."""
+    from matplotlib.collections import LineCollection
+
+    paths = [list(zip(thinned(curve.iterations), thinned(_per_cent(curve.mean)), strict=True)) for curve in rest]
+    axes.add_collection(
+        LineCollection(paths, colors=GREY, linewidths=0.6, alpha=0.6, zorder=1.5, label=f"the other {len(rest)}")
+    )
+    axes.autoscale_view()
 
 
 def _over_seeds(study: Study, label: str, cells: Sequence[CellResult]) -> Curve | None:

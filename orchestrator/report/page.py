@@ -77,11 +77,8 @@ def inline_svg(figure: Figure) -> Markup:
     svg = re.sub(r'\b(?:xlink:)?href="#', f'href="#{prefix}', svg)
     opening, rest = svg.split(">", 1)
     opening = re.sub(r'\s(?:width|height|version|xmlns(?::\w+)?)="[^"]*"', "", opening)
-    named = Markup('<title id="{0}title">{1}</title><desc id="{0}desc">{2}</desc>').format(
-        prefix, figure.title, figure.caption
-    )
-    attributes = f'class="figure" role="img" aria-labelledby="{prefix}title" aria-describedby="{prefix}desc"'
-    return Markup(f"{opening} {attributes}>{named}{rest}")
+    named = Markup('<title id="{}title">{}</title>').format(prefix, figure.title)
+    return Markup(f'{opening} class="figure" role="img" aria-labelledby="{prefix}title">{named}{rest}')
 
 
 def duration(seconds: float) -> str:

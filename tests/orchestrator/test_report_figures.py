@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 import pytest
 from made_study import EPISODES, made_grid, made_search
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -202,8 +203,12 @@ def test_of_many_configs_the_best_stand_out() -> None:
     chosen = highlighted(curves, 5, all_up_to=MOST_LINES)
     assert [max(one.mean) for one in chosen] == sorted((max(one.mean) for one in curves), reverse=True)[:5]
     axes = draw_curves(curves, chosen).axes[0]
-    grey = [line for line in axes.get_lines() if line.get_linewidth() == 0.6]
-    assert len(grey) == 7
+    (grey,) = [one for one in axes.collections if isinstance(one, LineCollection)]
+    rest = [curve for curve in curves if curve not in chosen]
+    for segment, curve in zip(grey.get_segments(), rest, strict=True):
+        np.testing.assert_allclose(segment[:, 0], curve.iterations)
+        np.testing.assert_allclose(segment[:, 1], 100 * np.array(curve.mean))
+    assert axes.get_ylim()[0] <= min(100 * min(curve.mean) for curve in curves)
     assert "the other 7" in [text.get_text() for text in axes.figure.legends[0].get_texts()]
     (of_search,) = learning_curves(made_search(9))
     assert "The best one is in colour" in of_search.caption
