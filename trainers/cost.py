@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainers.algorithms.algorithm import Objective
 from trainers.closed_form.flops import ChainFlops, Loop
 from trainers.config import BackboneConfig, EpisodesConfig, TrainingConfig, TrialConfig
 from trainers.datasets.image_file import PARTS, ImageClass, ImageTable
 from trainers.episodes import EpisodeSampler
 from trainers.evaluation import EPISODES_AT_ONCE, Adaptation, accuracy, predict
+from trainers.feature_loss import FEATURE_LOSSES
 from trainers.inner_loop import InnerLoop
 from trainers.memory import keep_freed_memory
 from trainers.meta_step import Adam, meta_gradient
@@ -53,13 +55,18 @@ class Calculation:
     """Ways of adapting; None is the NIL head."""
     learns: bool
     """A meta-gradient and its update; otherwise predictions."""
+    objective: Objective
+    """Of what learns; ``classes`` counts as ``shared``."""
     at_once: int
     """Episodes that are calculated in one call. Small ones are slower one by one."""
 
 
 def of_training(config: TrialConfig, image_shape: ImageShape) -> Counter[Calculation]:
-    """The calculations of a whole training, its validations included, with the number of their episodes."""
-    settings = config.training
+    """The calculations of a whole training, its validations included, with the number of their episodes.
+
+    Images of multiclass training count as the queries of as many episodes: its wider head is small beside its body.
+    """
+    settings, objective = config.training, config.algorithm_entry.objective
     adapted = config.adapted_layers
     steps = config.algorithm.inner_steps if adapted else 0
     learning = Loop(adapted, steps, not config.algorithm.first_order)
@@ -67,7 +74,13 @@ def of_training(config: TrialConfig, image_shape: ImageShape) -> Counter[Calcula
         None if head == "nil" else replace(learning, second_order=False) for head in config.validation_heads
     )
     step = _calculation(config, image_shape, config.episodes.queries, (learning,), True, settings.meta_batch)
-    validation = replace(step, loops=validating, learns=False, at_once=settings.validation_episodes)
+    validation = replace(
+        step, loops=validating, learns=False, objective="adapted", at_once=settings.validation_episodes
+    )
+    if objective == "none":
+        return Counter({validation: settings.validation_episodes})
+    if objective == "classes":
+        step = replace(step, objective="shared", shots=0, queries=config.episodes.shots + config.episodes.queries)
     validations = settings.iterations // settings.validate_every
     return Counter(
         {
@@ -104,8 +117,9 @@ def _calculation(
     learns: bool,
     at_once: int,
 ) -> Calculation:
-    episodes = config.episodes
-    return Calculation(image_shape, config.backbone, episodes.ways, episodes.shots, queries, loops, learns, at_once)
+    episodes, objective = config.episodes, config.algorithm_entry.objective if learns else "adapted"
+    sizes = episodes.ways, episodes.shots, queries
+    return Calculation(image_shape, config.backbone, *sizes, loops, learns, objective, at_once)
 
 
 @lru_cache(maxsize=4096)
@@ -120,6 +134,8 @@ def flops(calculation: Calculation) -> int:
     support, query = its.ways * its.shots, its.ways * its.queries
     if not its.learns:
         return chain.predict(support, query, its.loops)
+    if its.objective != "adapted":
+        return chain.learn_shared(support, query, nil=its.objective == "nil")
     (loop,) = its.loops
     assert loop is not None  # what learns has a head
     return chain.learn(support, query, loop)
@@ -198,8 +214,9 @@ def _call(calculation: Calculation) -> Callable[[], None]:
 
     def learn() -> None:
         tasks = as_tasks(sampler.episodes(range(its.at_once)), like)
-        assert loops[0] is not None
-        optimizer.step(meta_gradient(network, optimizer.params, tasks, loops[0]).gradient)
+        learning = loops[0] if its.objective == "adapted" else FEATURE_LOSSES[its.objective]
+        assert learning is not None
+        optimizer.step(meta_gradient(network, optimizer.params, tasks, learning).gradient)
 
     nil = Adaptation("nil", InnerLoop((), rates, 0, second_order=False))
     adaptations = [nil if loop is None else Adaptation("linear", loop) for loop in loops]

@@ -122,8 +122,9 @@ def _unchanged(
     done = start.iteration if start else 0
     for iteration in range(done + settings.validate_every, settings.iterations + 1, settings.validate_every):
         point = Validation(iteration, math.nan, math.nan, *validated)
-        best = _best(progress, point, Weights(iteration, params))
-        progress = Progress(iteration, params, {}, best, (*(progress.curve if progress else ()), point))
+        weights = {name: value.clone() for name, value in params.items()}  # a file takes no two that share memory
+        best = _best(progress, point, Weights(iteration, weights))
+        progress = Progress(iteration, weights, {}, best, (*(progress.curve if progress else ()), point))
         yield progress
 
 

@@ -63,6 +63,15 @@ class ChainFlops:
             found += self._backward(self._layers[:depth], support)
         return found
 
+    def learn_shared(self, support: int, query: int, nil: bool) -> int:
+        """Of a gradient without an inner loop: behind the linear head, or behind the NIL head."""
+        *body, head = self._layers
+        embedded = (query, support) if nil else (query,)
+        found = sum(self._patches(n) + self._forward(body, n) + self._backward(body, n) for n in embedded)
+        if nil:  # labels have no gradient
+            return found + 2 * query * support * (3 * self._features + 2 * self._ways)
+        return found + 3 * query * self._product[head]
+
     def predict(self, support: int, query: int, loops: Sequence[Loop | None]) -> int:
         """Of the scores of query images by each way of adapting; None is the NIL head."""
         depths = [len(self._layers) - 1 if loop is None else self._depth(loop) for loop in loops]
