@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -187,23 +187,19 @@ def test_the_test_weights_labels_as_asked(strokes: ImageTable, shots: int) -> No
     assert cosine == pytest.approx(np.array(expected))
 
 
-LEARNS: dict[str, Callable[[list[float]], bool]] = {
-    "nil_training": lambda losses: losses[-1] < losses[0] - 0.05,
-    "multiclass": lambda losses: losses[-1] < 0.8 * losses[0],
-}
-
-
-@pytest.mark.parametrize("name", LEARNS)
+@pytest.mark.parametrize("name", ["nil_training", "multiclass"])
 def test_learns_on_glyphs(glyphs: ImageTable, name: str) -> None:
-    config = small(
-        name,
-        80,
-        dataset={"name": "glyphs"},
-        episodes={"ways": 5, "shots": 1, "queries": 4},
-        backbone={"width": 8, "pooling": "stride"},
-        training={"meta_batch": 2, "validate_every": 20, "validation_episodes": 20, "meta_lr": 0.01},
-    )
-    progress = end(config, glyphs)
-    assert LEARNS[name]([point.train_loss for point in progress.curve])
-    untrained = end(small("random", 20, **config.model_dump(exclude={"algorithm", "training", "problem"})), glyphs)
-    assert progress.curve[-1].validation_accuracy["nil"] > untrained.curve[-1].validation_accuracy["nil"]
+    """Thirty characters: the training loss falls, and new scripts are told apart better than by random features."""
+    parts = glyphs.splits["scripts"]
+    few = replace(glyphs, splits={"scripts": {**parts, "train": parts["train"][:600:20]}})
+    sections: dict[str, Any] = {
+        "dataset": {"name": "glyphs"},
+        "episodes": {"ways": 5, "shots": 1, "queries": 4},
+        "backbone": {"width": 8, "pooling": "stride"},
+        "training": {"validate_every": 40, "validation_episodes": 100},
+    }
+    first, *_, last = end(small(name, 120, **sections), few).curve
+    (untrained,) = end(small("random", 40, **sections), few).curve
+    assert last.train_loss < first.train_loss - 0.1
+    assert last.train_accuracy > first.train_accuracy
+    assert last.validation_accuracy["nil"] > untrained.validation_accuracy["nil"] + 0.05
