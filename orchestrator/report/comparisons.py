@@ -13,7 +13,7 @@ from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate
 
 NOTES = (
-    "Difference: the cell minus its baseline, in points. The intervals of all cells with the same baseline hold together "
+    "Difference: the cell minus its baseline, in points. The intervals of cells with the same baseline hold together "
     "in at least 95 of 100 experiments.",
     "Paired by seed: both test the same trainings. Paired by episode: both were tested on the same episodes.",
 )
