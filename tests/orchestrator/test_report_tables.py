@@ -216,7 +216,7 @@ def test_published_numbers_without_a_cell_are_listed(tmp_path: Path) -> None:
 
 def test_only_what_is_asked_stands_there(tmp_path: Path) -> None:
     study = made_grid(tmp_path, "grid: {test: {evaluation.frozen_layers: [0, 4]}}\n")
-    assert [part(study) for part in (against_published, comparisons, relations)] == [(), (), ()]
+    assert [list(part(study)) for part in (against_published, comparisons, relations)] == [[], [], []]
 
 
 # --- comparisons ------------------------------------------------------------------------------------------------------
