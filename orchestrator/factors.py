@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from orchestrator.config_paths import known_path
 from orchestrator.space import Parameter, levels, scalar_or_list
@@ -78,6 +78,11 @@ def _exclusions(value: Any) -> tuple[dict[str, tuple[Any, ...]], ...]:
     )
 
 
+def _names(value: Any) -> Any:
+    """A list of names; a single one is a list of one, null is none."""
+    return [value] if isinstance(value, str) else [] if value is None else value
+
+
 def _settings(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     for name, values in settings.items():
         if not name or not values:
@@ -96,3 +101,4 @@ Settings = Annotated[dict[str, dict[Annotated[str, AfterValidator(known_path)], 
 Groups = Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_groups)]
 Exclusions = Annotated[tuple[dict[str, tuple[Any, ...]], ...], BeforeValidator(_exclusions)]
 Seeds = Annotated[int | tuple[int, ...], BeforeValidator(_seeds)]
+Names = Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(_names)]

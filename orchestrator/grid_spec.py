@@ -9,7 +9,18 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from orchestrator.config_paths import leaves, plain_value
-from orchestrator.factors import MAX_CELLS, Exclusions, Factor, Groups, Seeds, Settings, TestFactor, TrainFactor, Value
+from orchestrator.factors import (
+    MAX_CELLS,
+    Exclusions,
+    Factor,
+    Groups,
+    Names,
+    Seeds,
+    Settings,
+    TestFactor,
+    TrainFactor,
+    Value,
+)
 from orchestrator.published import published_table
 from orchestrator.space import Parameter, invalid, order_problems, raise_at, same
 from orchestrator.wording import shown
@@ -49,8 +60,8 @@ class GridSpec(Frozen):
     seeds: Seeds = 1
     """How many, from ``training.seed`` on, or the seeds themselves."""
     compare: Compare | None = None
-    published: str | None = None
-    """Name of a table of published numbers, to stand beside these."""
+    published: Names = ()
+    """Names of tables of published numbers, to stand beside these."""
 
     @property
     def seed_count(self) -> int:
@@ -185,9 +196,9 @@ class GridSpec(Frozen):
         if self.compare:
             named = {path: (level,) for path, level in self.compare.baseline.items()}
             problems += self._level_problems(("compare", "baseline"), named)
-        if self.published is not None:
+        for name in self.published:
             try:
-                published_table(self.published)
+                published_table(name)
             except ConfigError as error:
                 problems.append((("published",), str(error)))
         raise_at(problems)
@@ -249,7 +260,7 @@ class GridSpec(Frozen):
         values["compare"] = (
             {"baseline": {k: plain_value(v) for k, v in self.compare.baseline.items()}} if self.compare else None
         )
-        values["published"] = self.published
+        values["published"] = list(self.published)
         return values
 
 

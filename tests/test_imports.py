@@ -36,20 +36,20 @@ LAYERS = (
     {"contact_sheet", "dashboard", "download", "live", "store", "tracking", "verdicts", "wording"},
     {"attempt_record", "config_paths", "growth"},
     {"attempt", "space"},
-    {"published"},
+    {"factors", "published"},
     {"grid_spec"},
     # what a sweep is, what it tries, what came of it
     {"spec"},
     {"cluster", "grid", "labels", "search", "spec_file"},
     {"record"},
-    {"rows"},
+    {"layout", "rows"},
     {"inputs", "plan", "results", "tracking_rows"},
     {"board", "report"},
     # what a user can do
     {"sweep"},
     {"preview", "single", "summary"},
-    {"cli_options"},
-    {"cli_data", "cli_report"},
+    {"cli_options", "spec_names"},
+    {"cli_data", "cli_grid", "cli_report"},
     {"cli", "__init__"},
 )
 

@@ -87,12 +87,13 @@ def factor_lines(study: Study, path: str) -> list[Line]:
 
     Factors that move along with it tell no lines apart. Lines without any completed cell are left out.
     """
-    table, along = published_of(study), _moving_with(study, path)
+    tables, along = published_of(study).values(), _moving_with(study, path)
     grouped: dict[tuple[tuple[str, Any], ...], list[Point]] = {}
     for cell in study.cells:
         if path in cell.levels:
             others = tuple((other, level) for other, level in cell.levels.items() if other not in (path, *along))
-            published = table.cell(leaves(cell.config)) if table else None
+            values = leaves(cell.config)
+            published = next((one for table in tables if (one := table.cell(values))), None)
             grouped.setdefault(others, []).append(Point(cell.levels[path], cell.estimate, published))
     lines = [Line(levels_text(dict(others)), tuple(points)) for others, points in grouped.items()]
     return [line for line in lines if any(point.estimate for point in line.points)]
@@ -155,13 +156,12 @@ def _caption(study: Study, lines: Sequence[Line], path: str) -> str:
         words.append(f"{' and '.join(along)} {'moves' if len(along) == 1 else 'move'} along with it.")
     if len(lines) > 1:
         words.append("One line for each combination of the other factors.")
-    table = published_of(study)
     shown = [point.published for line in lines for point in line.points if point.published]
-    if table and shown:
-        words.append(f"Hollow marks: {table.source}.")
-        if not all(one.confirmed for one in shown):
-            words.append("Pale ones are unconfirmed.")
-        words += unlike(study, table)
+    tables = published_of(study).values() if shown else ()
+    words += [f"Hollow marks: {table.source}." for table in tables]
+    if not all(one.confirmed for one in shown):
+        words.append("Pale ones are unconfirmed.")
+    words += [sentence for table in tables for sentence in unlike(study, table)]
     return " ".join(words)
 
 

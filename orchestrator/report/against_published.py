@@ -26,10 +26,11 @@ MARK = "†"
 
 
 def against_published(study: Study) -> Sequence[Table]:
-    """Ours, published, difference: the cells that have a published number; none where the file asks for none."""
-    table = published_of(study)
-    if table is None:
-        return ()
+    """Ours, published, difference: a table for each that the file asks for."""
+    return [_beside(study, name, table) for name, table in published_of(study).items()]
+
+
+def _beside(study: Study, name: str, table: PublishedTable) -> Table:
     pairs = [(cell, published) for cell in study.cells if (published := table.cell(leaves(cell.config))) is not None]
     used = [published for _, published in pairs]
     absent = [one for one in table.cells if one not in used]
@@ -38,28 +39,23 @@ def against_published(study: Study) -> Sequence[Table]:
         notes.append(f"Published, but not in this sweep: {_list(absent)}.")
     notes += unconfirmed([*notes, *map(published_text, used)])
     paths = study.paths
-    return [
-        Table(
-            name="against_published",
-            title=f"Beside published numbers: {table.title}",
-            columns=(*level_columns(paths), "ours, %", "95 % interval", "published, %", "ours − published, points"),
-            rows=tuple((*level_texts(cell, paths), *_texts(cell, published)) for cell, published in pairs),
-            values=tuple(
-                (cell.number, *level_values(cell, paths), *_values(cell, published)) for cell, published in pairs
-            ),
-            value_columns=(
-                *("cell", *paths, "test_accuracy", "test_std_over_seeds", "test_low95", "test_high95"),
-                *("published_mean", "published_std", "published_confirmed", "published_std_confirmed", "difference"),
-            ),
-            notes=(*notes, STD, *completeness(provenance(study))),
-        )
-    ]
+    return Table(
+        name=f"against_{name}",
+        title=f"Beside published numbers: {table.title}",
+        columns=(*level_columns(paths), "ours, %", "95 % interval", "published, %", "ours − published, points"),
+        rows=tuple((*level_texts(cell, paths), *_texts(cell, published)) for cell, published in pairs),
+        values=tuple((cell.number, *level_values(cell, paths), *_values(cell, published)) for cell, published in pairs),
+        value_columns=(
+            *("cell", *paths, "test_accuracy", "test_std_over_seeds", "test_low95", "test_high95"),
+            *("published_mean", "published_std", "published_confirmed", "published_std_confirmed", "difference"),
+        ),
+        notes=(*notes, STD, *completeness(provenance(study))),
+    )
 
 
-def published_of(study: Study) -> PublishedTable | None:
-    """The published table that the study's file names."""
-    name = study.spec.grid.published if study.spec.grid else None
-    return None if name is None else published_table(name)
+def published_of(study: Study) -> dict[str, PublishedTable]:
+    """The published tables that the study's file names, by name."""
+    return {name: published_table(name) for name in (study.spec.grid.published if study.spec.grid else ())}
 
 
 def unconfirmed(texts: Iterable[str]) -> list[str]:
@@ -76,11 +72,12 @@ def published_text(cell: PublishedCell) -> str:
 
 
 def unlike(study: Study, table: PublishedTable) -> list[str]:
-    """In one sentence, what our cells have other than the published ones; empty where they are like for like."""
+    """In one sentence, what our cells have other than the published ones beside them; empty where they are alike."""
+    beside = [cell for cell in study.cells if table.cell(leaves(cell.config))] or study.cells
     settings = {"dataset.name": table.dataset, **table.settings}
     words = []
     for path, theirs in settings.items():
-        ours = list(dict.fromkeys(_effective(cell, path) for cell in study.cells))
+        ours = list(dict.fromkeys(_effective(cell, path) for cell in beside))
         if ours != [theirs]:
             mark = MARK if path in table.settings_unconfirmed else ""
             here = ", ".join(level_text(path, value) for value in ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from orchestrator.labels import levels_text
@@ -12,8 +13,8 @@ from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate
 
 NOTES = (
-    "Difference: the cell minus its baseline, in points. The intervals of all rows hold together in at least 95 of 100 "
-    "experiments.",
+    "Difference: the cell minus its baseline, in points. The intervals of cells with the same baseline hold together "
+    "in at least 95 of 100 experiments.",
     "Paired by seed: both test the same trainings. Paired by episode: both were tested on the same episodes.",
 )
 
@@ -25,7 +26,8 @@ def comparisons(study: Study) -> Sequence[Table]:
     if not pairs:
         return ()
     paths = study.paths
-    found = [(cell, baseline, difference(cell, baseline, len(pairs))) for cell, baseline in pairs]
+    family = Counter(baseline.number for _, baseline in pairs)
+    found = [(cell, baseline, difference(cell, baseline, family[baseline.number])) for cell, baseline in pairs]
     alone = any(its and not its.estimate.spread.seeds_df and not its.estimate.no_verdict for *_, its in found)
     return [
         Table(

@@ -36,22 +36,22 @@ class JudgedRelation:
 
 
 def judged_relations(study: Study) -> list[JudgedRelation]:
-    """Every relation of the published table that the file names, in its order; none where it names none."""
-    table = published_of(study)
-    return [] if table is None else [_judged(name, its, study, table) for name, its in table.relations.items()]
+    """Every relation of the published tables that the file names, in their order."""
+    tables = published_of(study).values()
+    return [_judged(name, its, study, table) for table in tables for name, its in table.relations.items()]
 
 
 def relations(study: Study) -> Sequence[Table]:
     """The relations as a table."""
-    table = published_of(study)
     judged = judged_relations(study)
-    if table is None or not judged:
+    if not judged:
         return ()
-    unlikeness = unlike(study, table)
+    tables = published_of(study).values()
+    unlikeness = [words for table in tables for words in unlike(study, table)]
     return [
         Table(
             name="relations",
-            title=f"What is said of these numbers, judged on ours: {table.title}",
+            title=f"What is said of these numbers, judged on ours: {'; '.join(table.title for table in tables)}",
             columns=("relation", "published, points", "ours, points", "verdict"),
             rows=tuple((one.text, one.published, _ours(one), one.sentence) for one in judged),
             values=tuple((one.name, one.text, one.outcome, one.sentence, *_first(one)) for one in judged),

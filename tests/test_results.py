@@ -1,0 +1,43 @@
+"""``docs/results`` says what its tables say."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+README = (RESULTS / "README.md").read_text(encoding="utf-8")
+FOLDERS = sorted(path.parent for path in RESULTS.glob("*/report.md"))
+
+
+def points(fraction: str) -> str:
+    text = f"{100 * float(fraction):+.1f}".replace("-", "−")
+    return text.lstrip("+−") if float(text.replace("−", "-")) == 0 else text
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_each_relation_stands_in_the_table_with_its_numbers_and_verdict(folder: Path) -> None:
+    with open(folder / "tables" / "relations.csv", newline="", encoding="utf-8") as file:
+        relations = list(csv.DictReader(file))
+    lines = [line for line in README.splitlines() if f"]({folder.name}/report.md)" in line]
+    assert len(lines) == len(relations) > 0
+    for line, relation in zip(lines, relations, strict=True):
+        cells = [cell.strip() for cell in line.split("|")]
+        assert cells[4] == relation["outcome"]
+        if relation["difference"]:
+            value, low, high = (points(relation[name]) for name in ("difference", "low95", "high95"))
+            assert cells[3] == f"{value} ({low} to {high})"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_a_report_is_whole_and_of_no_machine(folder: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (folder / "report.md").read_text(encoding="utf-8")):
+        assert (folder / target).is_file()
+    for file in folder.rglob("*"):
+        if file.suffix in {".md", ".html", ".csv", ".tex", ".yaml", ".json", ".svg"}:
+            text = file.read_text(encoding="utf-8")
+            assert re.findall(r"(?:/tmp/|/root/|/home/|/work/|localhost)\S*", text) == []
+    assert f"## {folder.name}" in README
