@@ -34,6 +34,7 @@ class Board:
         self._on_change = on_change
         self._rows: dict[int, Row] = {}
         self._lines: dict[int, TrialLine] = {}
+        """One a unit, by the number of its first row."""
         self._points: dict[int, list[Point]] = {}
         self._began: dict[int, float] = {}
         self._started = self._work_started = time.monotonic()
@@ -41,39 +42,42 @@ class Board:
 
     def known(self, unit: Unit) -> None:
         """The store has the unit: nothing is run. Shown with the next change, since there may be thousands."""
-        for row in unit.rows:
-            self._show_end(row)
+        self._show_end(unit.rows)
 
     def started(self, unit: Unit) -> None:
         """A unit was handed to the cluster."""
         if not self._began:
             self._work_started = time.monotonic()  # the cluster is up
+        first = unit.rows[0]
+        self._began[first.number] = time.monotonic()
         for row in unit.rows:
             self._rows[row.number] = replace(row, state="running", error=None)
-            self._began[row.number] = time.monotonic()
-            points = self._points[row.number] = recorded_points(row, self._store)
-            self._lines[row.number] = TrialLine(
-                row.number,
-                "running",
-                label(row.config, self._spec),
-                iteration=max((point.step for point in points), default=0),
-                iterations=row.config.training.iterations,
-                validation_accuracy=max((p.value for p in points if p.key == "validation_accuracy"), default=None),
-            )
+            self._points[row.number] = recorded_points(row, self._store)
             self._track_live(row.number)
+        points = self._points[first.number]
+        self._lines[first.number] = TrialLine(
+            first.number,
+            "running",
+            self._label(unit.rows),
+            iteration=max((point.step for point in points), default=0),
+            iterations=first.config.training.iterations,
+            validation_accuracy=max((p.value for p in points if p.key == "validation_accuracy"), default=None),
+        )
         self.show()
 
     def validated(self, unit: Unit, event: Mapping[str, Any]) -> None:
         """A trial has reached a validation."""
+        first = unit.rows[0]
+        line = self._lines[first.number]
+        self._lines[first.number] = replace(
+            line,
+            iteration=event["iteration"],
+            validation_accuracy=max(
+                event["validation_accuracy"][first.config.algorithm_entry.head], line.validation_accuracy or 0.0
+            ),
+            seconds=time.monotonic() - self._began[first.number],
+        )
         for row in unit.rows:
-            accuracy = event["validation_accuracy"][row.config.algorithm_entry.head]
-            line = self._lines[row.number]
-            self._lines[row.number] = replace(
-                line,
-                iteration=event["iteration"],
-                validation_accuracy=max(accuracy, line.validation_accuracy or 0.0),
-                seconds=time.monotonic() - self._began[row.number],
-            )
             self._points[row.number] += curve_points(row, dict(event), event["timestamp_ms"])
             self._track_live(row.number)
         self.show()
@@ -81,8 +85,7 @@ class Board:
     def ended(self, rows: tuple[Row, ...]) -> None:
         """A unit has ended; ``rows`` are as the store has them now."""
         self._ended += 1
-        for row in rows:
-            self._show_end(row)
+        self._show_end(rows)
         self.show()
 
     def status(self, state: str = "running") -> SweepStatus:
@@ -118,25 +121,33 @@ class Board:
         work_left = open_trials - sum(line.iteration / line.iterations for line in running)
         return (time.monotonic() - self._work_started) / work_done * max(work_left, 0.0)
 
-    def _show_end(self, row: Row) -> None:
-        self._rows[row.number] = row
-        began = self._began.get(row.number)
-        iterations = row.config.training.iterations
-        before = self._lines.get(row.number)
-        self._lines[row.number] = TrialLine(
-            row.number,
-            row.state,
-            label(row.config, self._spec),
-            iteration=iterations if row.state == "completed" else before.iteration if before else 0,
+    def _show_end(self, rows: tuple[Row, ...]) -> None:
+        first = rows[0]
+        worst = next((row for row in rows if row.state != "completed"), first)
+        began = self._began.get(first.number)
+        iterations = first.config.training.iterations
+        before = self._lines.get(first.number)
+        self._lines[first.number] = TrialLine(
+            first.number,
+            worst.state,
+            self._label(rows),
+            iteration=iterations if worst.state == "completed" else before.iteration if before else 0,
             iterations=iterations,
-            validation_accuracy=row.metrics.get("validation_accuracy"),
-            test_accuracy=row.metrics.get("test_accuracy"),
-            error=row.error,
+            validation_accuracy=first.metrics.get("validation_accuracy"),
+            test_accuracy=first.metrics.get("test_accuracy") if len(rows) == 1 else None,
+            error=worst.error,
             seconds=0.0 if began is None else time.monotonic() - began,
         )
-        if self._tracker is not None:
-            data = self._data[row.config.dataset.name]
-            self._tracker.record(stored_view(row, self._spec, data, self._store))
+        for row in rows:
+            self._rows[row.number] = row
+            if self._tracker is not None:
+                data = self._data[row.config.dataset.name]
+                self._tracker.record(stored_view(row, self._spec, data, self._store))
+
+    def _label(self, rows: tuple[Row, ...]) -> str:
+        if len(rows) == 1:
+            return label(rows[0].config, self._spec)
+        return f"{label(rows[0].config, self._spec, with_test=False)} ({len(rows)} tests)"
 
     def _track_live(self, number: int) -> None:
         if self._tracker is not None:

@@ -12,6 +12,7 @@ import click
 from orchestrator.cli_data import data
 from orchestrator.cli_grid import grid
 from orchestrator.cli_options import build_bar, home_option, json_option, scale_option, set_option, warn
+from orchestrator.cli_report import report
 from orchestrator.spec_names import find_spec
 
 EXIT_FAILED_TRIALS = 1
@@ -88,7 +89,7 @@ def sweep(
     except SpecError as error:  # what was typed as a flag is named as that flag
         raise SpecError(*(_named_as_typed(line, typed) for line in error.problems)) from None
     if loaded.grid is not None and not yes:
-        from orchestrator.layout import check_size
+        from orchestrator.grid import check_size
 
         check_size(loaded)
     where = Where(home, address, tracking_uri, require_tracking)
@@ -202,6 +203,7 @@ def dashboard(home: str, host: str, port: int | None) -> None:
 
 cli.add_command(data)
 cli.add_command(grid)
+cli.add_command(report)
 
 
 def _named_as_typed(line: str, typed: dict[str, str]) -> str:

@@ -36,7 +36,8 @@ def grid(
     have at these shapes.
     """
     from orchestrator.errors import InputError
-    from orchestrator.layout import cells_csv, cells_text, check_size, lay_out, layout_text
+    from orchestrator.grid import check_size
+    from orchestrator.layout import cells_csv, cells_text, lay_out, layout_text
     from orchestrator.spec_file import load_spec
 
     if as_csv and (as_list or as_json):

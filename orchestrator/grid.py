@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from orchestrator.config_paths import with_values
 from orchestrator.errors import SpecError
+from orchestrator.factors import MAX_CELLS
 from orchestrator.spec import SweepSpec
 from trainers.canonical import evaluation_key, training_key
 from trainers.config import TrialConfig
@@ -22,7 +24,8 @@ class GridPoint:
     """Number of its cell; the points of a cell follow each other."""
     config: TrialConfig
     levels: dict[str, Any]
-    """Config path -> level, as asked, in the order of the factors; those that do not act here are absent."""
+    """Factor (a config path, or ``setting``) -> level, as asked, in the order of the factors; what does not act here is
+    absent."""
     seed: int
 
 
@@ -36,11 +39,28 @@ def points(spec: SweepSpec) -> Iterator[GridPoint]:
         raise SpecError(f"{spec.name}: has no grid; add grid: to its file")
     number = 0
     for cell, levels in enumerate(spec.grid.combinations(spec.trial)):
-        config = with_values(spec.trial, levels)
+        config = with_values(spec.trial, spec.grid.values(levels))
         for seed in spec.grid.seeds_of(config):  # seeds were checked with the spec
             seeded = config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
             yield GridPoint(number, cell, seeded, levels, seed)
             number += 1
+
+
+def check_size(spec: SweepSpec) -> None:
+    """Refuses a grid that is larger than is likely meant.
+
+    Raises:
+        SpecError: more than ``MAX_CELLS`` evaluations, cells times seeds.
+    """
+    assert spec.grid is not None
+    limit = MAX_CELLS // spec.grid.seed_count
+    if spec.grid.most > limit and next(islice(spec.grid.combinations(spec.trial), limit, None), None) is not None:
+        fewer = spec.grid.exclude or any(factor.when for factor in spec.grid.factors.values())
+        count = f"{'up to ' if fewer else ''}{spec.grid.most:,} cells"
+        raise SpecError(
+            f"{spec.name}: grid: has {count} under {spec.grid.seed_count:,} seeds, more than {MAX_CELLS:,} in all; "
+            "leave out levels, factors or seeds, or say --yes if it is meant"
+        )
 
 
 def expand(spec: SweepSpec) -> tuple[GridPoint, ...]:

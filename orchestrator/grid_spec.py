@@ -4,105 +4,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from orchestrator.config_paths import known_path, leaves, plain_value
+from orchestrator.config_paths import leaves, plain_value
+from orchestrator.factors import MAX_CELLS, Exclusions, Factor, Groups, Seeds, Settings, TestFactor, TrainFactor, Value
 from orchestrator.published import published_table
-from orchestrator.space import Parameter, conditions, invalid, order_problems, raise_at, same, scalar_or_list
+from orchestrator.space import Parameter, invalid, order_problems, raise_at, same
 from orchestrator.wording import shown
 from orchestrator.yaml_file import Place
 from trainers.config import Frozen, TrialConfig
 from trainers.errors import ConfigError
 from trainers.registry import nearest
 
-MAX_CELLS = 100_000
-"""Larger grids are laid out only where that is said on purpose."""
 MAX_CHECKED = 4_096
 """Up to so many cells each is checked when a file is loaded; of more, those with a pair of levels not seen before."""
 
 
-def _train_factor(path: str) -> str:
-    if path.startswith("evaluation."):
-        raise ConfigError(f"{path} is how a training is tested; move it to grid.test")
-    return known_path(path)
-
-
-def _test_factor(path: str) -> str:
-    known_path(path)
-    if not path.startswith("evaluation."):
-        raise ConfigError(f"{path} changes what is trained; move it to grid.train")
-    return path
-
-
-def _factor(value: Any) -> Any:
-    """A list of levels, or ``{choice: levels, when: {path: value}}``."""
-    if isinstance(value, Parameter):
-        return value
-    if isinstance(value, Mapping):
-        unknown = next((key for key in value if key not in ("choice", "when")), None)
-        if unknown is not None:
-            raise ConfigError(f"unknown key {unknown!r}; a factor is a list of levels, or {{choice: [..], when: ..}}")
-        return value
-    if not isinstance(value, list | tuple):
-        raise ConfigError(f"must be a list of levels, or {{choice: [..], when: ..}}, got {shown(value)}")
-    return {"choice": value}
-
-
-def _seeds(value: Any) -> int | tuple[int, ...]:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_CELLS:
-        return value
-    if isinstance(value, list | tuple) and value:
-        whole = all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 2**63 for one in value)
-        if whole and len(set(value)) == len(value):
-            return tuple(value)
-    raise ConfigError(
-        f"must be how many (1 to {MAX_CELLS:,}), or a list of different seeds of at least 0, got {shown(value)}"
-    )
-
-
-def _groups(value: Any) -> tuple[tuple[str, ...], ...]:
-    """Lists of paths; a single list of paths is one group."""
-    if isinstance(value, list | tuple) and value and all(isinstance(one, str) for one in value):
-        value = [value]
-    groups = value if isinstance(value, list | tuple) else [None]
-    for group in groups:
-        if not isinstance(group, list | tuple) or len(group) < 2 or not all(isinstance(one, str) for one in group):
-            raise ConfigError(f"must be a list of at least two factors that move together, got {shown(value)}")
-    return tuple(map(tuple, groups))
-
-
-def _exclusions(value: Any) -> tuple[dict[str, tuple[Any, ...]], ...]:
-    if not isinstance(value, list | tuple):
-        raise ConfigError(f"must be a list of {{factor: level}} or {{factor: [levels]}}, got {shown(value)}")
-    return tuple(conditions(one) for one in value)
-
-
-TrainFactor = Annotated[str, AfterValidator(_train_factor)]
-TestFactor = Annotated[str, AfterValidator(_test_factor)]
-Factor = Annotated[Parameter, BeforeValidator(_factor)]
+SETTING = "setting"
+"""What the factor of ``settings`` is called among the levels of a cell."""
 
 
 class Compare(Frozen):
     """What the cells of a grid are compared with."""
 
-    baseline: dict[str, Annotated[Any, BeforeValidator(scalar_or_list)]] = Field(min_length=1)
+    baseline: dict[str, Value] = Field(min_length=1)
     """Factor -> level: a cell's baseline is the cell with these levels that is like it otherwise."""
 
 
 class GridSpec(Frozen):
     """An ablation: every combination of the levels of its factors, under every seed."""
 
+    settings: Settings = Field({})
+    """Name -> config path -> value: a factor, before all others, whose levels are several values at once."""
     train: dict[TrainFactor, Factor] = Field({})
     """Config path -> levels, in the order of the table: the first factor changes slowest."""
     test: dict[TestFactor, Factor] = Field({})
     """The same for how each training is tested, ``evaluation.…``: more levels are no more trainings."""
-    zip: Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_groups)] = ()
+    zip: Groups = ()
     """Groups of factors that move together: the n-th level of one goes with the n-th of the others."""
-    exclude: Annotated[tuple[dict[str, tuple[Any, ...]], ...], BeforeValidator(_exclusions)] = ()
+    exclude: Exclusions = ()
     """Combinations that are left out: each factor -> the levels of it; all factors of an entry must agree."""
-    seeds: Annotated[int | tuple[int, ...], BeforeValidator(_seeds)] = 1
+    seeds: Seeds = 1
     """How many, from ``training.seed`` on, or the seeds themselves."""
     compare: Compare | None = None
     published: str | None = None
@@ -117,6 +61,17 @@ class GridSpec(Frozen):
     def factors(self) -> dict[str, Parameter]:
         """Config path -> levels of all factors, those of training first."""
         return {**self.train, **self.test}
+
+    @property
+    def levels(self) -> dict[str, tuple[Any, ...]]:
+        """Factor -> its levels, in the order of the table; the settings, if there are any, first."""
+        named = {SETTING: tuple(self.settings)} if self.settings else {}
+        return {**named, **{path: factor.domain for path, factor in self.factors.items()}}
+
+    def values(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """Config path -> value of a cell, given by its levels."""
+        setting = self.settings[cell[SETTING]] if SETTING in cell else {}
+        return {**setting, **{path: level for path, level in cell.items() if path != SETTING}}
 
     def seeds_of(self, config: TrialConfig) -> tuple[int, ...]:
         """The seeds under which a config is trained."""
@@ -137,7 +92,7 @@ class GridSpec(Frozen):
     def most(self) -> int:
         """How many cells there would be without conditions and exclusions."""
         followers = {path for group in self._ordered_groups() for path in group[1:]}
-        return math.prod(len(factor.domain) for path, factor in self.factors.items() if path not in followers)
+        return math.prod(len(levels) for path, levels in self.levels.items() if path not in followers)
 
     def combinations(self, base: TrialConfig) -> Iterator[dict[str, Any]]:
         """Every combination of levels that is a cell, the first factor slowest.
@@ -145,12 +100,12 @@ class GridSpec(Frozen):
         Args:
             base: the config around which the factors vary.
         """
-        fixed = leaves(base)
+        common = leaves(base)
         factors = list(self.factors.items())
         leader = {path: group[0] for group in self._ordered_groups() for path in group[1:]}
         exclusions = [{path: frozenset(map(_key, wanted)) for path, wanted in one.items()} for one in self.exclude]
 
-        def extend(index: int, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        def extend(index: int, chosen: dict[str, Any], fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             if index == len(factors):
                 if not any(_agrees(entry, chosen, fixed) for entry in exclusions):
                     yield chosen
@@ -162,19 +117,20 @@ class GridSpec(Frozen):
             elif factor.active(chosen, fixed):
                 levels = factor.domain
             else:
-                yield from extend(index + 1, chosen)
+                yield from extend(index + 1, chosen, fixed)
                 return
             for level in levels:
-                yield from extend(index + 1, {**chosen, path: level})
+                yield from extend(index + 1, {**chosen, path: level}, fixed)
 
-        return extend(0, {})
+        if not self.settings:
+            yield from extend(0, {}, common)
+        for name, values in self.settings.items():
+            yield from extend(0, {SETTING: name}, {**common, **values})
 
     def problems(self, base: TrialConfig) -> list[tuple[Place, str]]:
         """Cells that make no valid config, a grid without cells, a baseline that is none; places below ``grid``."""
-        found = invalid(base, self._checked(base), "holds", "leave that out")
-        placed: list[tuple[Place, str]] = [
-            (("test" if place and place[0] in self.test else "train", *place), words) for place, words in found
-        ]
+        found = invalid(base, map(self.values, self._checked(base)), "holds", "leave that out")
+        placed: list[tuple[Place, str]] = [(self._place(*place), words) for place, words in found]
         if next(self.combinations(base), None) is None:
             placed.append((("exclude",), "leaves no cell; take an entry out"))
         elif self.baseline and not any(_holds(self.baseline, cell) for cell in self.combinations(base)):
@@ -194,6 +150,12 @@ class GridSpec(Frozen):
                 yield cell
             seen |= pairs
 
+    def _place(self, *path: str | int) -> Place:
+        """Below ``grid``, where a config path is set; () is what no path is to blame for."""
+        named = [name for name, values in self.settings.items() if path and path[0] in values]
+        part = "test" if path and path[0] in self.test else "train"
+        return ("settings", named[0], *path) if named else (part, *path)
+
     def _ordered_groups(self) -> list[list[str]]:
         order = list(self.factors)
         return [sorted(group, key=order.index) for group in self.zip]
@@ -207,8 +169,15 @@ class GridSpec(Frozen):
         if "training.seed" in self.train and self.seeds != 1:
             words = "stands beside grid.seeds, which sets it too; keep one of the two"
             problems.append((("train", "training.seed"), words))
-        if not self.factors and "seeds" not in self.model_fields_set:
+        if not self.levels and "seeds" not in self.model_fields_set:
             problems.append(((), "is empty; add factors (train:, test:) or seeds:"))
+        for name, values in self.settings.items():
+            for path in (
+                path for path in values if path in self.factors or (path == "training.seed" and self.seeds != 1)
+            ):
+                problems.append(
+                    (("settings", name, path), "is set by another part of the grid too; keep one of the two")
+                )
         problems += self._condition_problems()
         problems += self._zip_problems()
         for index, entry in enumerate(self.exclude):
@@ -258,18 +227,19 @@ class GridSpec(Frozen):
     def _level_problems(self, place: Place, named: Mapping[str, Sequence[Any]]) -> list[tuple[Place, str]]:
         problems: list[tuple[Place, str]] = []
         for path, wanted in named.items():
-            if path not in self.factors:
-                problems.append(((*place, path), f"{path!r} is no factor of this grid; {nearest(path, self.factors)}"))
+            if path not in self.levels:
+                problems.append(((*place, path), f"{path!r} is no factor of this grid; {nearest(path, self.levels)}"))
                 continue
-            domain = self.factors[path].domain
+            domain = self.levels[path]
             for level in wanted:
-                if not self.factors[path].contains(level):
+                if not any(same(level, one) for one in domain):
                     problems.append(((*place, path), f"{shown(level)} is no level of {path}; it has {shown(domain)}"))
         return problems
 
     def plain(self) -> dict[str, Any]:
         """As a sweep file says it."""
-        values: dict[str, Any] = {
+        values: dict[str, Any] = {"settings": plain_settings(self.settings)}
+        values |= {
             part: {path: factor.plain() if factor.when else plain_value(factor.domain) for path, factor in its.items()}
             for part, its in (("train", self.train), ("test", self.test))
         }
@@ -283,6 +253,11 @@ class GridSpec(Frozen):
         return values
 
 
+def plain_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """As a sweep file says them."""
+    return {name: {path: plain_value(value) for path, value in values.items()} for name, values in settings.items()}
+
+
 def _index(levels: Sequence[Any], level: Any) -> int:
     return next(index for index, one in enumerate(levels) if same(one, level))
 
@@ -293,7 +268,7 @@ def _key(level: Any) -> tuple[bool, Any]:
 
 
 def _agrees(exclusion: Mapping[str, Collection[Any]], chosen: Mapping[str, Any], fixed: Mapping[str, Any]) -> bool:
-    return all(_key(chosen.get(path, fixed[path])) in wanted for path, wanted in exclusion.items())
+    return all(_key(chosen[path] if path in chosen else fixed[path]) in wanted for path, wanted in exclusion.items())
 
 
 def _holds(levels: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,11 @@ class Home:
         _sync_folder(temporary.parent)
         return True
 
+    def remove(self, path: str) -> None:
+        """Removes an object, where there is one."""
+        with suppress(FileNotFoundError):
+            self._fs.delete_file(self._full(path))
+
     def put_json(self, path: str, value: Any) -> None:
         """Puts a JSON value, over what is there."""
         self.put(path, to_json(value))
@@ -216,6 +222,11 @@ def _open(url: str, create: bool) -> Home:
             f"--home {url}: home.json says schema {found!r}, this version reads {SCHEMA}; use the version that made it"
         )
     return home
+
+
+def open_folder(path: str | Path) -> Home:
+    """A local folder that is no home, so that objects can be put there as into one; made with the first of them."""
+    return Home(fs.LocalFileSystem(), str(Path(path).expanduser().absolute()), str(path))
 
 
 def existing_home(url: str) -> Home | None:

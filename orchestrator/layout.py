@@ -9,14 +9,11 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from orchestrator.data import data_folder, find_dataset, known_data
-from orchestrator.errors import SpecError
 from orchestrator.estimate import estimate_core_s
 from orchestrator.grid import GridPoint, distinct, expand, group_by_training
-from orchestrator.grid_spec import MAX_CELLS
 from orchestrator.home import existing_home
 from orchestrator.record import SweepRecord
 from orchestrator.spec import SweepSpec
@@ -53,23 +50,6 @@ class Layout:
             "stored_evaluations": self.stored_evaluations,
             "estimate_core_s": self.estimate_core_s,
         }
-
-
-def check_size(spec: SweepSpec) -> None:
-    """Refuses a grid that is larger than is likely meant.
-
-    Raises:
-        SpecError: more than ``MAX_CELLS`` evaluations, cells times seeds.
-    """
-    assert spec.grid is not None
-    limit = MAX_CELLS // spec.grid.seed_count
-    if spec.grid.most > limit and next(islice(spec.grid.combinations(spec.trial), limit, None), None) is not None:
-        fewer = spec.grid.exclude or any(factor.when for factor in spec.grid.factors.values())
-        count = f"{'up to ' if fewer else ''}{spec.grid.most:,} cells"
-        raise SpecError(
-            f"{spec.name}: grid: has {count} under {spec.grid.seed_count:,} seeds, more than {MAX_CELLS:,} in all; "
-            "leave out levels, factors or seeds, or say --yes if it is meant"
-        )
 
 
 def lay_out(spec: SweepSpec, home_url: str) -> Layout:
@@ -157,7 +137,7 @@ def _unlike(points: Sequence[GridPoint]) -> Iterator[TrialConfig]:
 
 def cells_csv(layout: Layout) -> str:
     """The cells as CSV: number, levels, and the numbers of the cells that mean the same."""
-    paths = list(layout.spec.grid.factors) if layout.spec.grid else []
+    paths = list(layout.spec.grid.levels) if layout.spec.grid else []
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(["cell", *paths, "seeds", "same_as"])

@@ -65,6 +65,10 @@ class PublishedTable(Frozen):
     source: str
     dataset: str
     """Name of the dataset that the numbers are about, as a sweep file names it."""
+    settings: At = Field({})
+    """What else all the numbers share; results with other values are not like for like."""
+    settings_unconfirmed: tuple[str, ...] = Field((), strict=False)
+    """Paths of the settings that are quoted from memory."""
     cells: tuple[PublishedCell, ...] = Field(strict=False)
     relations: dict[str, Relation] = Field({})
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 from orchestrator.config_paths import leaves
 from orchestrator.grid import baseline_cells, expand
 from orchestrator.home import open_home
-from orchestrator.labels import varying_paths
-from orchestrator.rows import Row, find_sweep, load_rows
+from orchestrator.labels import acting_paths, varying_paths
+from orchestrator.rows import Row, SweepState, arrow_column, count_trials, find_sweep, load_rows, sweep_state
 from orchestrator.spec import SweepSpec
 from orchestrator.stats import Estimate, Matrix, estimate_cell
 from orchestrator.store import Store
@@ -54,6 +54,11 @@ class CellResult:
         """Mean with its interval; None where nothing is completed."""
         return estimate_cell(self.accuracies) if len(self.accuracies) else None
 
+    def mean(self, metric: str) -> float | None:
+        """Mean over the completed rows of one of ``orchestrator.rows.METRICS``; None where none of them has it."""
+        values = [row.metrics[metric] for row in self.completed if metric in row.metrics]
+        return sum(values) / len(values) if values else None
+
 
 @dataclass(frozen=True)
 class Training:
@@ -76,11 +81,19 @@ class Study:
     """By key, those of all rows."""
     fingerprints: Mapping[str, str]
     """Dataset name -> fingerprint of the data it ran on."""
+    state: SweepState
 
     @property
     def rows(self) -> list[Row]:
         """All rows, by number."""
         return [row for cell in self.cells for row in cell.rows]
+
+    @property
+    def paths(self) -> list[str]:
+        """Factors of the levels of all cells (config paths, or ``setting``), in the order of the file."""
+        acting = {path for cell in self.cells for path in cell.levels}
+        known = self.spec.grid.levels if self.spec.grid else varying_paths(self.spec)
+        return [path for path in known if path in acting]
 
     def matching(self, at: Mapping[str, Any]) -> list[CellResult]:
         """The cells whose config, as asked, has these values (config path -> value)."""
@@ -103,8 +116,7 @@ def load_study(name: str, home: str = "./runs") -> Study:
     store = Store(opened)
     rows = load_rows(store, record, spec)
     if spec.grid is None:
-        paths = varying_paths(spec)
-        grouped = {row.number: ({path: leaves(row.config)[path] for path in paths}, [row]) for row in rows}
+        grouped = {row.number: (_acting_levels(row.config, spec), [row]) for row in rows}
     else:
         grouped = {}
         for point, row in zip(expand(spec), rows, strict=True):
@@ -117,31 +129,41 @@ def load_study(name: str, home: str = "./runs") -> Study:
         config, baseline = its[0].config, baselines.get(number)
         cells.append(CellResult(number, levels, config, tuple(its), accuracies, baseline, scores))
     trainings = {key: _training(store, key) for key in dict.fromkeys(row.keys.training for row in rows)}
-    return Study(spec, tuple(cells), trainings, record.fingerprints)
+    return Study(spec, tuple(cells), trainings, record.fingerprints, sweep_state(record, count_trials(spec, rows)))
 
 
 def cells_table(study: Study) -> pa.Table:
-    """The cells as an Arrow table: number, every factor's level, seeds, episodes, mean, std over seeds, interval.
+    """The cells as an Arrow table: one row a cell, null where nothing is completed.
 
-    Accuracies are fractions; null where nothing is completed. Levels that are lists are joined by ``+``.
+    ``cell``, the level of every factor under its config path (lists joined by ``+``), ``seeds`` completed and
+    ``seeds_asked``, ``episodes``; ``test_accuracy`` with ``test_std_over_seeds`` and the 95 % interval over seeds and
+    episodes (``test_low95``, ``test_high95``); ``validation_accuracy``, ``train_flops`` and ``train_seconds`` are means
+    over seeds. Accuracies are fractions.
     """
-    paths = list(dict.fromkeys(path for cell in study.cells for path in cell.levels))
+    paths = study.paths
     records = []
     for cell in study.cells:
         estimate = cell.estimate
         records.append(
             {
                 "cell": cell.number,
-                **{path: _level(cell.levels.get(path)) for path in paths},
+                **{path: cell.levels.get(path) for path in paths},
                 "seeds": len(cell.seeds),
+                "seeds_asked": len(cell.rows),
                 "episodes": cell.accuracies.shape[1],
                 "test_accuracy": estimate.value if estimate else None,
                 "test_std_over_seeds": estimate.seed_std if estimate else None,
                 "test_low95": estimate.low if estimate else None,
                 "test_high95": estimate.high if estimate else None,
+                **{metric: cell.mean(metric) for metric in ("validation_accuracy", "train_flops", "train_seconds")},
             }
         )
-    return pa.Table.from_pylist(records)
+    return pa.table({name: arrow_column([record[name] for record in records]) for name in (records or [{}])[0]})
+
+
+def _acting_levels(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
+    values = leaves(config)
+    return {path: values[path] for path in acting_paths(config, spec)}
 
 
 def _matrices(store: Store, rows: list[Row]) -> dict[str, Matrix]:
@@ -159,7 +181,3 @@ def _training(store: Store, key: str) -> Training:
     manifest = store.manifest(key)
     last = manifest.attempt if manifest else attempts[-1]["attempt"] if attempts else None
     return Training(key, tuple(store.curve(key, last)) if last else (), tuple(attempts))
-
-
-def _level(value: Any) -> Any:
-    return "+".join(map(str, value)) if isinstance(value, tuple) else value

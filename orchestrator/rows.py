@@ -19,6 +19,7 @@ from trainers.config import TrialConfig, flatten
 from trainers.registry import nearest
 
 State = Literal["planned", "running", "completed", "failed"]
+SweepState = Literal["running", "interrupted", "done"]
 
 METRICS = (
     "validation_accuracy",
@@ -149,12 +150,9 @@ def status(home: Home, name: str) -> dict[str, Any]:
     rows = load_rows(store, record, spec)
     counts = count_trials(spec, rows)
     best = best_row(rows)
-    finished = counts["completed"] + counts["pruned"] + counts["failed"]
-    done = finished == counts["planned"]
-    state = "running" if record.locked else "done" if done else "interrupted"
     return {
         "name": name,
-        "state": state,
+        "state": sweep_state(record, counts),
         "trials": counts,
         "best": None
         if best is None
@@ -166,6 +164,14 @@ def status(home: Home, name: str) -> dict[str, Any]:
         "home": home.url,
         "tracking": record.home.read_json(f"sweeps/{name}/tracking.json") or {"uri": None, "synced": False},
     }
+
+
+def sweep_state(record: SweepRecord, counts: Mapping[str, int]) -> SweepState:
+    """Whether a process drives the sweep now; else whether all is done, by ``count_trials``."""
+    if record.locked:
+        return "running"
+    finished = counts["completed"] + counts["pruned"] + counts["failed"]
+    return "done" if finished == counts["planned"] else "interrupted"
 
 
 def count_trials(spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
@@ -195,13 +201,13 @@ def table(name: str, rows: list[Row]) -> pa.Table:
                 "evaluation_key": row.keys.evaluation,
                 "state": row.state,
                 "seed": row.config.training.seed,
-                **{path: _cell(value) for path, value in flatten(row.config).items()},
+                **flatten(row.config),
                 **{metric: row.metrics.get(metric) for metric in METRICS},
                 "error": row.error,
             }
         )
     columns = records[0] if records else {}
-    return pa.table({column: _array([record[column] for record in records]) for column in columns})
+    return pa.table({column: arrow_column([record[column] for record in records]) for column in columns})
 
 
 def results(name: str, home: str = "./runs") -> pa.Table:
@@ -219,13 +225,10 @@ def results(name: str, home: str = "./runs") -> pa.Table:
     return table(name, load_rows(Store(opened), record, spec))
 
 
-def _cell(value: Any) -> Any:
-    """Lists (of layers, of rates) as one string, so that a column has one type."""
-    return "+".join(map(str, value)) if isinstance(value, list) else value
-
-
-def _array(values: list[Any]) -> pa.Array:
+def arrow_column(values: list[Any]) -> pa.Array:
+    """Values of one type as a column: lists (of layers, of rates) are joined by ``+``, ``2`` beside them is text."""
+    values = ["+".join(map(str, value)) if isinstance(value, list | tuple) else value for value in values]
     mixed = len({type(value) for value in values if value is not None} - {int, float}) > 0
-    if mixed and any(isinstance(value, str) for value in values):  # frozen_layers: 2 beside conv1+conv2
+    if mixed and any(isinstance(value, str) for value in values):
         values = [None if value is None else str(value) for value in values]
     return pa.array(values)

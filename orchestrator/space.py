@@ -91,12 +91,7 @@ def _whole_range(value: Any) -> tuple[int, int]:
     return _range(value, whole=True)
 
 
-def conditions(value: Any) -> dict[str, tuple[Any, ...]]:
-    """Config path -> values, a single value as one.
-
-    Raises:
-        ConfigError: it is no mapping, or a path is unknown.
-    """
+def _conditions(value: Any) -> dict[str, tuple[Any, ...]]:
     if not isinstance(value, Mapping) or not value:
         raise ConfigError(f"must be a mapping {{path: value}} or {{path: [values]}}, got {shown(value)}")
     for path in value:
@@ -112,7 +107,7 @@ class Parameter(Frozen):
     """[low, high], both included."""
     uniform: Annotated[tuple[float, float], BeforeValidator(_range)] | None = None
     loguniform: Annotated[tuple[float, float], BeforeValidator(_log_range)] | None = None
-    when: Annotated[dict[str, tuple[Any, ...]], BeforeValidator(conditions)] | None = None
+    when: Annotated[dict[str, tuple[Any, ...]], BeforeValidator(_conditions)] | None = None
     """Config path -> the values of it under which this parameter acts; all paths must agree."""
 
     @model_validator(mode="after")

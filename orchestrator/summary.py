@@ -7,48 +7,47 @@ from typing import Any
 
 from orchestrator.data import DatasetRow, data_folder
 from orchestrator.home import open_home
-from orchestrator.labels import label
+from orchestrator.labels import label, levels_text
+from orchestrator.record import SweepRecord
+from orchestrator.report.words import interval, percent
+from orchestrator.results import Study, load_study
 from orchestrator.rows import Row, best_row, find_sweep, load_rows
+from orchestrator.spec import SweepSpec
 from orchestrator.store import Store
 from orchestrator.tracking_uri import default_uri
 from trainers.baselines import nearest_neighbour_accuracy
 from trainers.datasets.image_file import open_image_file
 
 SHOWN = 5
+SHOWN_CELLS = 20
 
 
 def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
-    """The end of a sweep: the best trials, the floors beside them, where the record is and how to look at it."""
+    """The end of a sweep: best trials or a grid's cells, the floors, where the record is and how to look at it."""
     home = open_home(home_url, create=False)
     record, spec = find_sweep(home, name)
-    rows = load_rows(Store(home), record, spec)
-    ranked = sorted(
-        (row for row in rows if row.state == "completed"),
-        key=lambda row: (-row.metrics["validation_accuracy"], row.number),
-    )
     lines = [status_text(status)]
-    if ranked:
-        lines += ["", "trial  validation  test              config"]
-        lines += [_result(row) + "  " + label(row.config, spec) for row in ranked[:SHOWN]]
-        if len(ranked) > SHOWN:
-            lines.append(f"… and {len(ranked) - SHOWN} more")
+    if spec.grid is None:
+        rows = load_rows(Store(home), record, spec)
+        lines += _best_trials(rows, spec)
+    else:
+        study = load_study(name, home_url)
+        rows = study.rows
+        lines += _cells(study)
     best = best_row(rows)
     if best is not None:
-        dataset = best.config.dataset.name
-        table = open_image_file(data_folder(home_url) / "datasets" / f"{dataset}-{record.fingerprints[dataset]}.arrow")
-        floor = nearest_neighbour_accuracy(best.config, table)
-        lines += [
-            "",
-            f"best trial by validation: {best.number}, test {_percent(best)}",
-            f"1-nearest-neighbour on pixels of the same test episodes: {100 * floor:.1f} %",
-            f"chance: {100 / best.config.episodes.ways:.1f} %",
-        ]
+        lines += _best_and_floors(best, record, spec, home_url)
     failed = [row for row in rows if row.state == "failed"]
     lines += [f"failed: trial {row.number}: {row.error}" for row in failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"failed: {len(failed) - SHOWN} more; `orchestrate export {name}` has them all")
     at = "" if home_url == "./runs" else f" --home {shlex.quote(home_url)}"
-    lines += ["", f"record: {home.url}", f"rows:   orchestrate export {name}{at}"]
+    lines += [
+        "",
+        f"record: {home.url}",
+        f"rows:   orchestrate export {name}{at}",
+        f"report: orchestrate report {name}{at}",
+    ]
     uri = status["tracking"]["uri"]
     if uri is not None and status["tracking"]["synced"]:
         own = home.local is not None and uri == default_uri(home.local)
@@ -92,6 +91,46 @@ def dataset_text(row: DatasetRow) -> str:
 def dataset_json(row: DatasetRow) -> dict[str, Any]:
     """A dataset as JSON values."""
     return {**vars(row), "path": None if row.path is None else str(row.path)}
+
+
+def _best_trials(rows: list[Row], spec: SweepSpec) -> list[str]:
+    ranked = sorted(
+        (row for row in rows if row.state == "completed"),
+        key=lambda row: (-row.metrics["validation_accuracy"], row.number),
+    )
+    if not ranked:
+        return []
+    lines = ["", "trial  validation  test              config"]
+    lines += [_result(row) + "  " + label(row.config, spec) for row in ranked[:SHOWN]]
+    return lines + ([f"… and {len(ranked) - SHOWN} more"] if len(ranked) > SHOWN else [])
+
+
+def _cells(study: Study) -> list[str]:
+    """The cells of a grid in the order of its file, each over its seeds."""
+    if not any(cell.seeds for cell in study.cells):
+        return []
+    lines = ["", "cell  test, %  95 % interval  seeds  config"]
+    for cell in study.cells[:SHOWN_CELLS]:
+        words = levels_text(cell.levels) or cell.config.algorithm.name
+        test = percent(cell.mean("test_accuracy"))
+        lines.append(f"{cell.number:4d}  {test:>7}  {interval(cell.estimate):>13}  {len(cell.seeds):5d}  {words}")
+    if len(study.cells) > SHOWN_CELLS:
+        lines.append(f"… and {len(study.cells) - SHOWN_CELLS} more")
+    one_seed = any(len(cell.seeds) == 1 for cell in study.cells)
+    return lines + (["of one seed, the interval is over episodes of that training only"] if one_seed else [])
+
+
+def _best_and_floors(best: Row, record: SweepRecord, spec: SweepSpec, home_url: str) -> list[str]:
+    dataset = best.config.dataset.name
+    table = open_image_file(data_folder(home_url) / "datasets" / f"{dataset}-{record.fingerprints[dataset]}.arrow")
+    floor = nearest_neighbour_accuracy(best.config, table)
+    words = f" ({label(best.config, spec)})" if spec.grid else ""  # the numbers above it are those of cells
+    return [
+        "",
+        f"best trial by validation: {best.number}{words}, test {_percent(best)}",
+        f"1-nearest-neighbour on pixels of the same test episodes: {100 * floor:.1f} %",
+        f"chance: {100 / best.config.episodes.ways:.1f} %",
+    ]
 
 
 def _result(row: Row) -> str:

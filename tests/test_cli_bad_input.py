@@ -308,6 +308,7 @@ OLD_HOME = {
     "status": ["status"],
     "status NAME": ["status", "quick"],
     "export": ["export", "quick"],
+    "report": ["report", "quick"],
     "dashboard": ["dashboard"],
 }
 
@@ -370,6 +371,8 @@ def test_home_of_another_version(tmp_path: Path, command: list[str], record: str
         ("export", "../sweeps/quick", ["../sweeps/quick"]),
         ("export", "quick/", ["quick/"]),
         ("export", "..", ["'..'"]),
+        ("report", "quikc", ["'quikc'", "'quick'"]),
+        ("report", "../sweeps/quick", ["../sweeps/quick"]),
         ("export", "", ["''"]),
         ("export", "x" * 300, ["xxx"]),
     ],
@@ -379,7 +382,9 @@ def test_no_such_sweep(tmp_path: Path, command: str, name: str, words: list[str]
     check(tmp_path, [command, name, "--home", "home"], "home", *words)
 
 
-@pytest.mark.parametrize("command", [["status"], ["export", "quick"], ["sweep", "quick.yaml", "--dry-run"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["export", "quick"], ["report", "quick"], ["sweep", "quick.yaml", "--dry-run"]]
+)
 def test_a_damaged_spec_is_named_where_it_lies(tmp_path: Path, command: list[str]) -> None:
     (make_home(tmp_path) / "sweeps" / "quick" / "spec.yaml").write_text(GOOD + "resource: {}\n")
     (tmp_path / "quick.yaml").write_text(GOOD)
@@ -390,6 +395,13 @@ def test_a_damaged_spec_is_named_where_it_lies(tmp_path: Path, command: list[str
 def test_output_that_cannot_be_written(tmp_path: Path, output: str) -> None:
     make_home(tmp_path)
     check(tmp_path, ["export", "quick", "--home", "home", "--output", output], "--output", output)
+
+
+@pytest.mark.parametrize("output", ["file", "file/below", "/proc/nope"])
+def test_a_report_that_cannot_be_written(tmp_path: Path, output: str) -> None:
+    make_home(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    check(tmp_path, ["report", "quick", "--home", "home", "--output", output], "--output", output, "can be written")
 
 
 def test_same_name_for_another_sweep(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ LAYERS = (
     {
         "data",
         "environment",
+        "estimate",
         "export",
         "home",
         "interrupt",
@@ -35,18 +36,20 @@ LAYERS = (
     {"contact_sheet", "dashboard", "download", "live", "store", "tracking", "verdicts", "wording"},
     {"attempt_record", "config_paths", "growth"},
     {"attempt", "space"},
+    {"factors", "published"},
+    {"grid_spec"},
     # what a sweep is, what it tries, what came of it
     {"spec"},
     {"cluster", "grid", "labels", "search", "spec_file"},
     {"record"},
-    {"rows"},
-    {"inputs", "plan", "tracking_rows"},
-    {"board"},
+    {"layout", "rows"},
+    {"inputs", "plan", "results", "tracking_rows"},
+    {"board", "report"},
     # what a user can do
     {"sweep"},
     {"preview", "single", "summary"},
-    {"cli_options"},
-    {"cli_data"},
+    {"cli_options", "spec_names"},
+    {"cli_data", "cli_grid", "cli_report"},
     {"cli", "__init__"},
 )
 
@@ -56,6 +59,8 @@ ONLY_IN = {
     "optuna": "orchestrator.search",
     "mlflow": "orchestrator.tracking",
     "pooch": "orchestrator.download",
+    "matplotlib": "orchestrator.report",
+    "jinja2": "orchestrator.report",
 }
 
 TRAINERS_NEED = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "PIL", "HersheyFonts"}
@@ -165,7 +170,9 @@ def loaded_by(code: str) -> set[str]:
 HEAVY = {"torch", "ray", "optuna", "mlflow"}
 
 
-@pytest.mark.parametrize("module", ["trainers.config", "trainers.canonical", "orchestrator.spec"])
+@pytest.mark.parametrize(
+    "module", ["trainers.config", "trainers.canonical", "orchestrator.spec", "orchestrator.estimate"]
+)
 def test_a_config_is_checked_without_heavy_libraries(module: str) -> None:
     assert module.split(".")[0] in loaded_by(f"import {module}")
     assert loaded_by(f"import {module}") & HEAVY == set()
@@ -181,4 +188,4 @@ def test_help_loads_nothing_heavy() -> None:
         "    cli(['--help'])\n"
         "assert 'Usage:' in out.getvalue()"
     )
-    assert loaded_by(ask) & (HEAVY | {"numpy", "pyarrow", "pydantic", "rich"}) == set()
+    assert loaded_by(ask) & (HEAVY | {"numpy", "pyarrow", "pydantic", "rich", "matplotlib", "jinja2"}) == set()

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.grid import expand
 from orchestrator.spec_file import load_spec
+from orchestrator.yaml_file import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+YAML = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_every_file_of_the_tree_exists_and_none_is_missing() -> None:
@@ -31,7 +34,7 @@ def test_every_file_of_the_tree_exists_and_none_is_missing() -> None:
 
 
 def test_the_example_file_is_a_sweep(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    example, _ = YAML
     path = tmp_path / "example.yaml"
     path.write_text(example)
     assert load_spec(path).search is not None
@@ -44,6 +47,20 @@ def test_the_example_file_is_a_sweep(tmp_path: Path) -> None:
     assert load_spec(path).grid is not None
 
 
+def test_the_example_grid_is_what_the_text_says(tmp_path: Path) -> None:
+    path = tmp_path / "example.yaml"
+    path.write_text(YAML[1])
+    cells = {tuple(point.levels.values()) for point in expand(load_spec(path))}
+    assert cells == {(1, 1, layers) for layers in range(5)} | {(5, 5, layers) for layers in (0, 2, 4)}
+    smoke = load_spec(path, scale="smoke")
+    assert (smoke.name, smoke.trial.training.iterations) == ("example-smoke", 100)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_packaged_sweep_loads(path: Path) -> None:
-    assert load_spec(path).question
+    spec = load_spec(path)
+    assert spec.question
+    for scale in read_yaml(path).value.get("scales", {}):
+        scaled = load_spec(path, scale=scale)
+        assert scaled.name == f"{spec.name}-{scale}"
+        assert scaled.grid is None or expand(scaled)

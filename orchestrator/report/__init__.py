@@ -1,4 +1,12 @@
 """The report on a sweep: its parts, in the order of the page. A new table or figure is one file and one line here."""
 
-PARTS: dict[str, str] = {}
+PARTS: dict[str, str] = {
+    "relations": "orchestrator.report.relations:relations",
+    "against_published": "orchestrator.report.against_published:against_published",
+    "pivot": "orchestrator.report.cells:pivot",
+    "cells": "orchestrator.report.cells:cells",
+    "comparisons": "orchestrator.report.comparisons:comparisons",
+    "accuracy_by_factor": "orchestrator.report.accuracy_by_factor:accuracy_by_factor",
+    "learning_curves": "orchestrator.report.learning_curves:learning_curves",
+}
 """Name -> ``module:function``; the function makes tables and figures of a study, none where it does not apply."""

@@ -37,6 +37,7 @@ class Tiny(Recipe):
     name = "tiny"
     title = "Tiny: 3 classes"
     splits: Mapping[str, Mapping[str, int]] = {"usual": {"train": 1, "validation": 1, "test": 1}}
+    image_shape = (4, 4, 1)
     images_per_class = 2
     rotations = False
     embedded = True
@@ -47,7 +48,7 @@ class Tiny(Recipe):
         classes = [ImageClass(name, name, 2 * first, 2) for first, name in enumerate("abc")]
         splits = {"usual": {"train": (0,), "validation": (1,), "test": (2,)}}
         samples = np.tile(np.arange(2, dtype=np.int32), 3)
-        return Listing((4, 4, 1), classes, samples, splits, [Job(0, 6, lambda: pixels)])
+        return Listing(self.image_shape, classes, samples, splits, [Job(0, 6, lambda: pixels)])
 
 
 TINY = Tiny()

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.grid import baseline_cells, distinct, expand
+from orchestrator.grid import baseline_cells, check_size, distinct, expand
 from orchestrator.grid_spec import MAX_CHECKED
-from orchestrator.layout import check_size
-from orchestrator.spec import SweepSpec
-from orchestrator.spec_file import load_spec
+from orchestrator.spec import SweepSpec, differences
+from orchestrator.spec_file import load_spec, spec_to_yaml
 
 SHOTS, QUERIES, FROZEN = "episodes.shots", "evaluation.queries", "evaluation.frozen_layers"
 
@@ -171,3 +170,74 @@ def test_a_grid_that_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Pat
         tmp_path, (f"grid: {{test: {ranges}, exclude: [{{{QUERIES}: {ranges[QUERIES][1:]}}}]}}\n").replace("'", "")
     )
     check_size(few)  # 400 are left
+
+
+SETTINGS = """\
+grid:
+  settings:
+    omniglot: {episodes.ways: 20, evaluation.queries: 1, dataset.name: omniglot}
+    cifar: {dataset.name: cifar_fs, algorithm.inner_lr: 0.05}
+  train: {algorithm.name: [maml, anil]}
+  test: {evaluation.frozen_layers: {choice: [0, 4], when: {episodes.ways: 5}}}
+  exclude: [{setting: cifar, algorithm.name: anil, evaluation.frozen_layers: 4}]
+  compare: {baseline: {algorithm.name: maml}}
+"""
+
+
+def test_settings_are_a_factor_of_several_values(tmp_path: Path) -> None:
+    spec = load(tmp_path, SETTINGS)
+    assert levels(spec) == [
+        {"setting": "omniglot", "algorithm.name": "maml"},
+        {"setting": "omniglot", "algorithm.name": "anil"},
+        {"setting": "cifar", "algorithm.name": "maml", FROZEN: 0},
+        {"setting": "cifar", "algorithm.name": "maml", FROZEN: 4},
+        {"setting": "cifar", "algorithm.name": "anil", FROZEN: 0},
+    ]
+    assert spec.grid is not None
+    assert spec.grid.most == 2 * 2 * 2
+    configs = [point.config for point in expand(spec)]
+    assert [(one.dataset.name, one.episodes.ways, one.algorithm.inner_lr) for one in configs] == [
+        *[("omniglot", 20, 0.4)] * 2,
+        *[("cifar_fs", 5, 0.05)] * 3,
+    ]
+    assert [one.evaluation.queries for one in configs] == [1, 1, None, None, None]
+    assert baseline_cells(spec, dict(enumerate(levels(spec)))) == {1: 0, 4: 2}
+    (tmp_path / "stored.yaml").write_text(spec_to_yaml(spec))
+    assert load_spec(tmp_path / "stored.yaml") == spec
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "{dataset.name: cifar_fs, algorithm.inner_lr: 0.05}",
+            "{}",
+            "s.yaml:4: grid.settings.cifar: must be {name: {path",
+        ),
+        ("episodes.ways: 20", "episodes.way: 20", "s.yaml:3: grid.settings.omniglot.episodes.way: unknown path"),
+        (
+            "episodes.ways: 20",
+            "episodes.ways: 1",
+            "s.yaml:3: grid.settings.omniglot.episodes.ways: holds",
+        ),
+        ("algorithm.inner_lr: 0.05", "algorithm.name: anil", "s.yaml:4: grid.settings.cifar.algorithm.name: is set by"),
+        ("setting: cifar, ", "setting: cofar, ", "s.yaml:7: grid.exclude[0].setting: 'cofar' is no level of setting"),
+    ],
+)
+def test_settings_that_make_no_sense(tmp_path: Path, old: str, new: str, line: str) -> None:
+    assert old in SETTINGS
+    with pytest.raises(SpecError) as error:
+        load(tmp_path, SETTINGS.replace(old, new))
+    assert str(error.value).startswith(f"{tmp_path}/{line}"), str(error.value)
+
+
+def test_settings_may_be_added_and_not_changed(tmp_path: Path) -> None:
+    text = "grid:\n  settings: {a: {episodes.ways: 5}, b: {episodes.ways: 20}}\n"
+    spec = load(tmp_path, text)
+    assert differences(spec, load(tmp_path, text.replace("}}", "}, c: {episodes.ways: 7}}"))) == []
+    assert differences(spec, load(tmp_path, text.replace("20", "10"))) == [
+        "grid.settings.b: {episodes.ways: 20} -> {episodes.ways: 10}"
+    ]
+    assert differences(spec, load(tmp_path, text.replace(", b: {episodes.ways: 20}", ""))) == [
+        "grid.settings.b: {episodes.ways: 20} -> absent"
+    ]

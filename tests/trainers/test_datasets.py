@@ -73,6 +73,8 @@ class TestContract:
         for split, said in recipe.splits.items():
             assert dict(said) == {part: counted[split][part] for part in said}
             recipe.check_episodes(split, min(counted[split].values()), min(entry.count for entry in dataset.classes))
+        if not recipe.labelled:
+            assert recipe.image_shape == dataset.image_shape
         if recipe.images_per_class is not None:
             assert recipe.images_per_class == min(entry.count for entry in dataset.classes)
         if any(recipe.splits.values()):

@@ -7,7 +7,7 @@ reverse. Hence only ordinary convolutions run, where autograd's double backward 
 
 ``blocks.py`` says which bodies have it; ``layers.py`` what a layer's *pass* offers, the layouts of maps, and the head;
 ``image_block.py`` and ``map_block.py`` are the two kinds of block; ``chain.py`` is a stretch of layers as one pass;
-``meta.py`` the inner loop, its adjoint and predictions, over tasks in chunks.
+``meta.py`` the inner loop, its adjoint and predictions, over tasks in chunks; ``flops.py`` counts their operations.
 
 Equal to ``trainers.inner_loop`` and ``trainers.meta_step.meta_gradient_by_autograd`` up to rounding.
 """

@@ -21,6 +21,7 @@ class CifarFs(Recipe):
     name = "cifar_fs"
     title = "CIFAR-FS: the 100 classes of CIFAR-100 parted at random, 32×32 colour"
     splits: Mapping[str, Mapping[str, int]] = {"bertinetto": {"train": 64, "validation": 16, "test": 20}}
+    image_shape = IMAGE_SHAPE
     origin = ORIGIN
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:
@@ -32,7 +33,7 @@ class CifarFs(Recipe):
             raise DatasetError(f"{tree.place(folder)}: no train.txt, val.txt and test.txt there; {WAY_OUT}")
         parts = parts_of(assignments, files)
         check_counts(tree.place(folder), parts, self.splits["bertinetto"], WAY_OUT)
-        return list_classes(tree, files, parts, "bertinetto", SUPERCLASS_OF, IMAGE_SHAPE)
+        return list_classes(tree, files, parts, "bertinetto", SUPERCLASS_OF, self.image_shape)
 
 
 CIFAR_FS = CifarFs()

@@ -23,6 +23,7 @@ class Fc100(Recipe):
     name = "fc100"
     title = "FC100: the 100 classes of CIFAR-100 parted by superclass, 32×32 colour"
     splits: Mapping[str, Mapping[str, int]] = {"oreshkin": {"train": 60, "validation": 20, "test": 20}}
+    image_shape = IMAGE_SHAPE
     origin = ORIGIN
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:
@@ -34,7 +35,7 @@ class Fc100(Recipe):
         ]
         parts = parts_of(assignments, files)
         check_counts(tree.place(folder), parts, self.splits["oreshkin"], WAY_OUT)
-        return list_classes(tree, files, parts, "oreshkin", SUPERCLASS_OF, IMAGE_SHAPE)
+        return list_classes(tree, files, parts, "oreshkin", SUPERCLASS_OF, self.image_shape)
 
 
 FC100 = Fc100()

@@ -43,6 +43,7 @@ class Folder(Recipe):
     name = "folder"
     title = "Your own images: a folder a class, PNG or JPEG"
     splits: Mapping[str, Mapping[str, int]] = {SPLIT: {}}
+    image_shape = (SIZE, SIZE, 3)
     labelled = True
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:

@@ -80,6 +80,7 @@ class Glyphs(Recipe):
     name = "glyphs"
     title = "Hershey font glyphs drawn by synthetic hands: 1,207 classes of 20 images, 28×28 grey"
     splits: Mapping[str, Mapping[str, int]] = {"scripts": {"train": 962, "validation": 74, "test": 171}}
+    image_shape = (SIZE, SIZE, 1)
     images_per_class = 20
     embedded = True
 
@@ -95,7 +96,7 @@ class Glyphs(Recipe):
             for part, members in PARTS_BY_SCRIPT.items()
         }
         samples = np.tile(np.arange(HANDS, dtype=np.int32), len(glyphs))
-        return Listing((SIZE, SIZE, 1), classes, samples, {"scripts": scripts}, jobs)
+        return Listing(self.image_shape, classes, samples, {"scripts": scripts}, jobs)
 
 
 GLYPHS = Glyphs()

@@ -17,7 +17,6 @@ from trainers.datasets.recipe import Listing, Recipe, Wishes
 from trainers.datasets.source import Source
 from trainers.errors import DatasetError
 
-IMAGE_SHAPE = (84, 84, 3)
 COLUMNS = ["filename", "label"]
 SPLIT_FILES = ("train.csv", "val.csv", "test.csv")
 SPLITS_ORIGIN = "github.com/twitter-research/meta-learning-lstm, data/miniImagenet"
@@ -30,6 +29,7 @@ class MiniImageNet(Recipe):
     name = "mini_imagenet"
     title = "miniImageNet: 100 classes of ImageNet, 84×84 colour"
     splits: Mapping[str, Mapping[str, int]] = {"ravi": {"train": 64, "validation": 16, "test": 20}}
+    image_shape = (84, 84, 3)
     origin = f"image-net.org (the images) and {SPLITS_ORIGIN} (train.csv, val.csv, test.csv)"
 
     def find(self, source: Path | None, wishes: Wishes) -> Listing:
@@ -59,7 +59,7 @@ class MiniImageNet(Recipe):
                     raise DatasetError(f"{tree.place(part_file)} names {filename} a second time; {WAY_OUT}")
                 seen.add(name)
                 files[label].append(name)
-        return list_classes(tree, files, parts, "ravi", {}, IMAGE_SHAPE)
+        return list_classes(tree, files, parts, "ravi", {}, self.image_shape)
 
 
 MINI_IMAGENET = MiniImageNet()

@@ -54,6 +54,7 @@ class Omniglot(Recipe):
         "official": {"train": 780, "validation": 184, "test": 659},
         "maml": {"train": 1100, "validation": 100, "test": 423},
     }
+    image_shape = (SIZE, SIZE, 1)
     images_per_class = 20
     rotations = True
     archives = (
@@ -88,7 +89,7 @@ class Omniglot(Recipe):
             classes.append(ImageClass(name, name.partition("/")[0], first, len(list(drawers))))
         samples = np.array([drawer for _, drawer in keys], np.int32)
         jobs = list(_jobs([images[key] for key in keys]))
-        return Listing((SIZE, SIZE, 1), classes, samples, split_tables(classes, background), jobs)
+        return Listing(self.image_shape, classes, samples, split_tables(classes, background), jobs)
 
 
 OMNIGLOT = Omniglot()

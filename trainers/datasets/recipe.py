@@ -88,6 +88,8 @@ class Recipe(ABC):
     splits: Mapping[str, Mapping[str, int]]
     """Its split tables, the usual one first: name -> part (train, validation, test) -> classes; parts whose size only
     the images tell are left out."""
+    image_shape: tuple[int, int, int]
+    """(height, width, channels), as usual where ``labelled``."""
     images_per_class: int | None = None
     """Of the smallest class; None where only the images tell."""
     rotations: bool = False

@@ -1,0 +1,116 @@
+"""How much computing a grid asks for, before any of it has run: operations are counted, rates are measured here."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from trainers.config import TrialConfig
+from trainers.datasets import recipe_of
+
+if TYPE_CHECKING:
+    from trainers.cost import Calculation, ImageShape
+
+Asked = tuple[TrialConfig | None, Sequence[TrialConfig]]
+"""A training still to be made, None where it is stored; and the evaluations of it still to be made, all different."""
+
+MEASURED = 8
+"""Calculations whose rate is measured, each in a few tenths of a second."""
+
+TRAINING_S = 0.2
+"""CPU time of an attempt beside its calculations: its own count of operations, its first and last records. It and the
+next are of one machine, and matter only to trainings of a few seconds."""
+
+VALIDATION_S = 0.01
+"""CPU time of recording a validation."""
+
+
+def estimate_core_s(
+    work: Iterable[Asked],
+    image_shapes: Mapping[str, ImageShape] | None = None,
+    rate: Callable[[Calculation], float] | None = None,
+) -> float:
+    """Core-seconds that trials of one thread on this machine would take. Needs no data, and takes some seconds.
+
+    Args:
+        work: what is still to be made.
+        image_shapes: (height, width, channels) by dataset, where they are known; otherwise as usual for the dataset.
+        rate: FLOP/s in a calculation; measured on this machine where left out.
+    """
+    groups = _alike(work)
+    if not groups:
+        return 0.0
+
+    from trainers.cost import measured_rate
+
+    seconds = 0.0
+    episodes: Counter[Calculation] = Counter()
+    for (training, evaluations), count in groups:
+        if training is not None:
+            validations = training.training.iterations // training.training.validate_every
+            seconds += count * (TRAINING_S + VALIDATION_S * validations)
+        for calculation, its_episodes in _calculations(training, evaluations, image_shapes or {}).items():
+            episodes[calculation] += count * its_episodes
+    return seconds + _calculating_s(episodes, rate or measured_rate)
+
+
+def _alike(work: Iterable[Asked]) -> list[tuple[Asked, int]]:
+    """One of each group of equal cost, and how many it has. Those without work are left out."""
+    first: dict[Hashable, Asked] = {}
+    counts: Counter[Hashable] = Counter()
+    for training, evaluations in work:
+        if training is None and not evaluations:
+            continue
+        tests = tuple((config.algorithm, config.evaluation) for config in evaluations)
+        key: Hashable = (training is None, _training_costs(training or evaluations[0]), tests)
+        first.setdefault(key, (training, evaluations))
+        counts[key] += 1
+    return [(first[key], count) for key, count in counts.items()]
+
+
+def _training_costs(config: TrialConfig) -> Hashable:
+    """Equal only where trainings cost the same. Seeds are all that often differs between those."""
+    its = config.training
+    lengths = its.iterations, its.meta_batch, its.validate_every, its.validation_episodes
+    return config.dataset.name, config.episodes, config.backbone, config.algorithm, lengths
+
+
+def _calculations(
+    training: TrialConfig | None, evaluations: Sequence[TrialConfig], image_shapes: Mapping[str, ImageShape]
+) -> Counter[Calculation]:
+    from trainers.cost import of_evaluations, of_training
+
+    name = (training or evaluations[0]).dataset.name
+    image_shape = image_shapes.get(name) or recipe_of(name).image_shape
+    found = of_evaluations(evaluations, image_shape)
+    return found if training is None else found + of_training(training, image_shape)
+
+
+def _calculating_s(episodes: Counter[Calculation], rate: Callable[[Calculation], float]) -> float:
+    """Of all calculations. Those that are not measured go at the rate of the measured ones of their network, or of all
+    networks where it has none: width and images decide most of a rate."""
+    from trainers.cost import flops
+
+    work = {calculation: float(count * flops(calculation)) for calculation, count in episodes.items()}
+    total, done, spent = (defaultdict[Hashable, float](float) for _ in range(3))
+    for calculation, flop in work.items():
+        total[_network(calculation)] += flop
+    for calculation in _worth_measuring(work):
+        done[_network(calculation)] += work[calculation]
+        spent[_network(calculation)] += work[calculation] / rate(calculation)
+    s_per_flop = sum(spent.values()) / sum(done.values())
+    return sum(
+        flop * (spent[network] / done[network] if network in done else s_per_flop) for network, flop in total.items()
+    )
+
+
+def _worth_measuring(work: Mapping[Calculation, float]) -> list[Calculation]:
+    """The largest of each network, then the largest others."""
+    by_size = sorted(work, key=lambda calculation: -work[calculation])
+    firsts = {_network(calculation): calculation for calculation in reversed(by_size)}
+    return sorted(by_size, key=lambda calculation: calculation is not firsts[_network(calculation)])[:MEASURED]
+
+
+def _network(calculation: Calculation) -> Hashable:
+    return calculation.image_shape, calculation.backbone

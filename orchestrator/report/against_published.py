@@ -1,0 +1,115 @@
+"""The cells of a study beside the published numbers that its file names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from orchestrator.config_paths import leaves
+from orchestrator.labels import level_text, levels_text, short_name
+from orchestrator.published import PublishedCell, PublishedTable, published_table
+from orchestrator.report.cells import STD, completeness
+from orchestrator.report.part import Table
+from orchestrator.report.provenance import provenance
+from orchestrator.report.words import (
+    ABSENT,
+    interval,
+    level_columns,
+    level_texts,
+    level_values,
+    mean_and_std,
+    points,
+)
+from orchestrator.results import CellResult, Study
+
+MARK = "†"
+"""Stands at published numbers that are quoted from memory."""
+
+
+def against_published(study: Study) -> Sequence[Table]:
+    """Ours, published, difference: the cells that have a published number; none where the file asks for none."""
+    table = published_of(study)
+    if table is None:
+        return ()
+    pairs = [(cell, published) for cell in study.cells if (published := table.cell(leaves(cell.config))) is not None]
+    used = [published for _, published in pairs]
+    absent = [one for one in table.cells if one not in used]
+    notes = [f"Published: {table.source}; mean ± standard deviation over seeds.", *unlike(study, table)]
+    if absent:
+        notes.append(f"Published, but not in this sweep: {_list(absent)}.")
+    notes += unconfirmed([*notes, *map(published_text, used)])
+    paths = study.paths
+    return [
+        Table(
+            name="against_published",
+            title=f"Beside published numbers: {table.title}",
+            columns=(*level_columns(paths), "ours, %", "95 % interval", "published, %", "ours − published, points"),
+            rows=tuple((*level_texts(cell, paths), *_texts(cell, published)) for cell, published in pairs),
+            values=tuple(
+                (cell.number, *level_values(cell, paths), *_values(cell, published)) for cell, published in pairs
+            ),
+            value_columns=(
+                *("cell", *paths, "test_accuracy", "test_std_over_seeds", "test_low95", "test_high95"),
+                *("published_mean", "published_std", "published_confirmed", "published_std_confirmed", "difference"),
+            ),
+            notes=(*notes, STD, *completeness(provenance(study))),
+        )
+    ]
+
+
+def published_of(study: Study) -> PublishedTable | None:
+    """The published table that the study's file names."""
+    name = study.spec.grid.published if study.spec.grid else None
+    return None if name is None else published_table(name)
+
+
+def unconfirmed(texts: Iterable[str]) -> list[str]:
+    """What the mark means, where one of the texts has it."""
+    return [f"{MARK} quoted from memory, not read in the text."] if any(MARK in text for text in texts) else []
+
+
+def published_text(cell: PublishedCell) -> str:
+    """``46.5 ± 0.3†``: what is quoted from memory is marked."""
+    mean = f"{cell.mean:.1f}{'' if cell.confirmed else MARK}"
+    if cell.std is None:
+        return mean
+    return f"{mean} ± {cell.std:g}{'' if cell.std_confirmed else MARK}"
+
+
+def unlike(study: Study, table: PublishedTable) -> list[str]:
+    """In one sentence, what our cells have other than the published ones; empty where they are like for like."""
+    settings = {"dataset.name": table.dataset, **table.settings}
+    words = []
+    for path, theirs in settings.items():
+        ours = list(dict.fromkeys(_effective(cell, path) for cell in study.cells))
+        if ours != [theirs]:
+            mark = MARK if path in table.settings_unconfirmed else ""
+            here = ", ".join(level_text(path, value) for value in ours)
+            words.append(f"{short_name(path)} {level_text(path, theirs)}{mark} there, {here} here")
+    return [f"Not like for like: {'; '.join(words)}."] if words else []
+
+
+def _effective(cell: CellResult, path: str) -> object:
+    """The value that acts: what the test leaves out is as trained."""
+    if path == "evaluation.inner_steps":
+        return cell.config.test_inner_steps
+    if path == "evaluation.queries":
+        return cell.config.test_queries
+    return leaves(cell.config)[path]
+
+
+def _texts(cell: CellResult, published: PublishedCell) -> tuple[str, ...]:
+    estimate = cell.estimate
+    gap = ABSENT if estimate is None else points(estimate.value - published.mean / 100)
+    return mean_and_std(estimate), interval(estimate), published_text(published), gap
+
+
+def _values(cell: CellResult, published: PublishedCell) -> tuple[float | None, ...]:
+    one = cell.estimate
+    ours = (one.value, one.seed_std, one.low, one.high) if one else (None,) * 4
+    mean, std = published.mean / 100, None if published.std is None else published.std / 100
+    gap = one.value - mean if one else None
+    return *ours, mean, std, published.confirmed, published.std_confirmed, gap
+
+
+def _list(cells: Sequence[PublishedCell]) -> str:
+    return "; ".join(f"{levels_text(cell.at)}: {published_text(cell)}" for cell in cells)

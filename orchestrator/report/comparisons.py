@@ -1,0 +1,78 @@
+"""Every cell minus its baseline, with intervals that hold together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.labels import levels_text
+from orchestrator.report.differences import Difference, difference
+from orchestrator.report.part import Table
+from orchestrator.report.words import ABSENT, interval, level_columns, level_texts, level_values, percent, points
+from orchestrator.results import CellResult, Study
+from orchestrator.stats import Estimate
+
+NOTES = (
+    "Difference: the cell minus its baseline, in points. The intervals of all rows hold together in at least 95 of 100 "
+    "experiments.",
+    "Paired by seed: both test the same trainings. Paired by episode: both were tested on the same episodes.",
+)
+
+
+def comparisons(study: Study) -> Sequence[Table]:
+    """The cells that have a baseline; none where ``grid.compare`` names none."""
+    by_number = {cell.number: cell for cell in study.cells}
+    pairs = [(cell, by_number[cell.baseline]) for cell in study.cells if cell.baseline is not None]
+    if not pairs:
+        return ()
+    paths = study.paths
+    found = [(cell, baseline, difference(cell, baseline, len(pairs))) for cell, baseline in pairs]
+    alone = any(its and not its.estimate.spread.seeds_df and not its.estimate.no_verdict for *_, its in found)
+    return [
+        Table(
+            name="comparisons",
+            title="Differences from the baseline, in points",
+            columns=(
+                *level_columns(paths),
+                *("minus", "test, %", "baseline, %", "difference", "simultaneous 95 % interval"),
+                *("paired by", "reads"),
+            ),
+            rows=tuple((*level_texts(cell, paths), *_texts(cell, baseline, its)) for cell, baseline, its in found),
+            values=tuple(
+                (cell.number, *level_values(cell, paths), baseline.number, *_values(its))
+                for cell, baseline, its in found
+            ),
+            value_columns=(
+                *("cell", *paths, "baseline_cell", "difference", "low95", "high95"),
+                *("comparisons", "seeds", "episodes", "paired_by", "reads"),
+            ),
+            notes=(*NOTES, *(("One seed: the interval is over episodes of this training only.",) if alone else ())),
+        )
+    ]
+
+
+def _texts(cell: CellResult, baseline: CellResult, its: Difference | None) -> tuple[str, ...]:
+    other = {path: level for path, level in baseline.levels.items() if cell.levels.get(path) != level}
+    means = [percent(one.estimate.value if one.estimate else None) for one in (cell, baseline)]
+    if its is None:
+        return levels_text(other), *means, ABSENT, ABSENT, ABSENT, "not complete"
+    estimate = its.estimate
+    return levels_text(other), *means, points(estimate.value), interval(estimate), its.paired_by, _reads(estimate)
+
+
+def _values(its: Difference | None) -> tuple[str | float | None, ...]:
+    if its is None:
+        return (None,) * 7 + ("not complete",)
+    one = its.estimate
+    numbers = one.value, one.low, one.high, one.comparisons, one.seeds, one.episodes
+    return *numbers, its.paired_by, _reads(one)
+
+
+def _reads(estimate: Estimate) -> str:
+    """What the interval says of 0, in a word."""
+    if estimate.no_verdict:
+        return f"no verdict: {estimate.no_verdict}"
+    if estimate.low == estimate.high == 0:
+        return "the same"
+    if estimate.low > 0:
+        return "higher"
+    return "lower" if estimate.high < 0 else "cannot be told at this size"

@@ -1,0 +1,139 @@
+"""What a paper says of its numbers, judged on ours, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.labels import levels_text
+from orchestrator.published import PublishedTable, Relation, RelationClaim
+from orchestrator.report.against_published import published_of, published_text, unconfirmed, unlike
+from orchestrator.report.differences import difference
+from orchestrator.report.part import Table
+from orchestrator.report.words import ABSENT, interval, points
+from orchestrator.results import Study
+from orchestrator.stats import Estimate
+from orchestrator.verdicts import Claim, Outcome, Verdict, above, at_least, at_most, judge, judge_all, within
+
+NOT_TESTED: Literal["not tested here"] = "not tested here"
+
+
+@dataclass(frozen=True)
+class JudgedRelation:
+    """A relation, and what our cells say of it."""
+
+    name: str
+    text: str
+    outcome: Outcome | Literal["not tested here"]
+    """``not tested here``: cells are absent, not complete, or several could be meant."""
+    sentence: str
+    """Begins with the outcome; has the numbers and the reason."""
+    published: str
+    """The numbers behind it, in points."""
+    estimates: tuple[Estimate, ...]
+    """Of each claim that could be judged."""
+
+
+def judged_relations(study: Study) -> list[JudgedRelation]:
+    """Every relation of the published table that the file names, in its order; none where it names none."""
+    table = published_of(study)
+    return [] if table is None else [_judged(name, its, study, table) for name, its in table.relations.items()]
+
+
+def relations(study: Study) -> Sequence[Table]:
+    """The relations as a table."""
+    table = published_of(study)
+    judged = judged_relations(study)
+    if table is None or not judged:
+        return ()
+    unlikeness = unlike(study, table)
+    return [
+        Table(
+            name="relations",
+            title=f"What is said of these numbers, judged on ours: {table.title}",
+            columns=("relation", "published, points", "ours, points", "verdict"),
+            rows=tuple((one.text, one.published, _ours(one), one.sentence) for one in judged),
+            values=tuple((one.name, one.text, one.outcome, one.sentence, *_first(one)) for one in judged),
+            value_columns=("name", "relation", "outcome", "sentence", "difference", "low95", "high95"),
+            notes=(
+                "A relation holds where the 95 % interval lies inside the range that is claimed, and does not where it "
+                "lies outside; otherwise it cannot be told at this size.",
+                *unlikeness,
+                *unconfirmed([*unlikeness, *(one.published for one in judged)]),
+            ),
+        )
+    ]
+
+
+def _judged(name: str, relation: Relation, study: Study, table: PublishedTable) -> JudgedRelation:
+    published = "; ".join(_published(claim, table) for claim in relation.claims)
+    verdicts: list[Verdict] = []
+    estimates: list[Estimate] = []
+    for claim in relation.claims:
+        judged = _judge(claim, study, len(relation.claims))
+        if isinstance(judged, str):
+            sentence = f"{NOT_TESTED}: {judged}"
+            return JudgedRelation(name, relation.text, NOT_TESTED, sentence, published, ())
+        estimates.append(judged[0])
+        verdicts.append(judged[1])
+    verdict = verdicts[0] if len(verdicts) == 1 else judge_all(relation.text, verdicts)
+    return JudgedRelation(name, relation.text, verdict.outcome, verdict.sentence, published, tuple(estimates))
+
+
+def _judge(claim: RelationClaim, study: Study, claims: int) -> tuple[Estimate, Verdict] | str:
+    """The verdict on one claim, or why there is none."""
+    matching = [(at, study.matching(at)) for at in (claim.of, claim.minus)]
+    for at, cells in matching:
+        if len(cells) != 1:
+            return f"{f'{len(cells)} cells have' if cells else 'no cell has'} {levels_text(at)}"
+    (first,), (second,) = (cells for _, cells in matching)
+    found = difference(first, second, claims)
+    if found is None:
+        return f"{levels_text(claim.minus if first.seeds else claim.of)} is not complete"
+    estimate = found.estimate
+    return estimate, judge(_subject(claim), estimate, _range(claim))
+
+
+def _subject(claim: RelationClaim) -> str:
+    """``shots=1: test_frozen_layers=0 − test_frozen_layers=4 is``."""
+    common = {path: value for path, value in claim.of.items() if claim.minus.get(path) == value}
+
+    def rest(at: Mapping[str, Any]) -> str:
+        return levels_text({path: value for path, value in at.items() if path not in common})
+
+    return f"{levels_text(common)}{': ' if common else ''}{rest(claim.of)} − {rest(claim.minus)} is"
+
+
+def _range(claim: RelationClaim) -> Claim:
+    if claim.at_most is not None:
+        return at_most(claim.at_most / 100)
+    if claim.at_least is not None:
+        return at_least(claim.at_least / 100)
+    if claim.above is not None:
+        return above(claim.above / 100)
+    assert claim.within is not None
+    return within(claim.within / 100)
+
+
+def _published(claim: RelationClaim, table: PublishedTable) -> str:
+    """``46.9 ± 0.2 minus 46.3 ± 0.4: +0.6``."""
+    by_at = [(cell.at, cell) for cell in table.cells]
+    first, second = (next((cell for at, cell in by_at if at == wanted), None) for wanted in (claim.of, claim.minus))
+    if first is None or second is None:
+        return ABSENT
+    gap = points((first.mean - second.mean) / 100)
+    return f"{published_text(first)} minus {published_text(second)}: {gap}"
+
+
+def _ours(judged: JudgedRelation) -> str:
+    if not judged.estimates:
+        return ABSENT
+    return "; ".join(f"{points(one.value)} ({interval(one)})" for one in judged.estimates)
+
+
+def _first(judged: JudgedRelation) -> tuple[float | None, ...]:
+    if len(judged.estimates) != 1:
+        return None, None, None
+    (one,) = judged.estimates
+    return one.value, one.low, one.high

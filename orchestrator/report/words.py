@@ -1,0 +1,57 @@
+"""Numbers and levels as the tables of a report show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.labels import level_text, short_name
+from orchestrator.results import CellResult
+from orchestrator.stats import Estimate
+
+ABSENT = "–"
+"""Stands where there is no number, or where a factor does not act."""
+
+
+def percent(value: float | None) -> str:
+    """A fraction as per cent, ``46.3``."""
+    return ABSENT if value is None else f"{100 * value:.1f}"
+
+
+def points(difference: float) -> str:
+    """A difference of fractions in points, with its sign: ``−0.6``."""
+    text = f"{100 * difference:+.1f}"
+    return (text[1:] if float(text) == 0 else text).replace("-", "−")
+
+
+def mean_and_std(estimate: Estimate | None) -> str:
+    """``46.3 ± 0.4``, per cent; of one seed the mean alone."""
+    if estimate is None:
+        return ABSENT
+    spread = "" if estimate.seed_std is None else f" ± {percent(estimate.seed_std)}"
+    return percent(estimate.value) + spread
+
+
+def interval(estimate: Estimate | None) -> str:
+    """``45.1 to 47.5``, per cent for an accuracy, points for a difference."""
+    if estimate is None:
+        return ABSENT
+    show = points if estimate.unit == "points" else percent
+    return f"{show(estimate.low)} to {show(estimate.high)}"
+
+
+def level_columns(paths: Sequence[str]) -> tuple[str, ...]:
+    """Headings of factors: short names, or whole paths where two short ones are the same."""
+    short = [short_name(path) for path in paths]
+    return tuple(name if short.count(name) == 1 else path for name, path in zip(short, paths, strict=True))
+
+
+def level_texts(cell: CellResult, paths: Sequence[str]) -> tuple[str, ...]:
+    """The cell's level of each factor for people."""
+    return tuple(level_text(path, cell.levels[path]) if path in cell.levels else ABSENT for path in paths)
+
+
+def level_values(cell: CellResult, paths: Sequence[str]) -> tuple[Any, ...]:
+    """The cell's level of each factor for programs; lists joined by ``+``, None where it does not act."""
+    levels = [cell.levels.get(path) for path in paths]
+    return tuple("+".join(map(str, level)) if isinstance(level, tuple) else level for level in levels)
