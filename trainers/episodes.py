@@ -133,7 +133,7 @@ def check_data(config: TrialConfig, data: ImageTable | Recipe) -> None:
     split, _ = config.dataset.resolved()
     queries = max(config.episodes.queries, config.test_queries)
     data.check_episodes(split, config.episodes.ways, config.episodes.shots + queries)
-    check_points(config, data.image_shape if isinstance(data, ImageTable) else None)
+    check_points(config, None if isinstance(data, Recipe) and data.labelled else data.image_shape)
 
 
 def _sampler(config: TrialConfig, data: ImageTable, part: str, queries: int, seed: int) -> EpisodeSampler:

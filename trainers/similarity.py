@@ -90,7 +90,8 @@ def relative_distance(before: Mapping[str, Tensor], after: Mapping[str, Tensor])
 
 
 def _norm(params: Mapping[str, Tensor]) -> float:
-    return float(torch.cat([value.double().flatten() for value in params.values()]).norm())
+    # In the order of their names: a file of weights gives them in another one each time, and sums round by order.
+    return float(torch.cat([params[name].double().flatten() for name in sorted(params)]).norm())
 
 
 def _pair(x: Activations, y: Activations) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,8 @@ from trainers import layer_change
 from trainers.config import TrialConfig
 from trainers.datasets.glyphs import GLYPHS
 from trainers.datasets.image_file import ImageTable
-from trainers.episodes import check_data, test_sampler
+from trainers.episodes import check_data
+from trainers.episodes import test_sampler as sampler_of_tests
 from trainers.errors import AdaptationDiverged, ConfigError
 from trainers.evaluation import evaluate
 from trainers.layer_change import layer_changes
@@ -57,7 +58,7 @@ def expected(
     asked: TrialConfig, data: ImageTable, params: dict[str, torch.Tensor], episode: int, frozen: tuple[str, ...]
 ) -> dict[str, float]:
     """Algorithm and formulas written out: two steps of 0.5 on the support set, then what the query set shows."""
-    images = test_sampler(asked, data).episode(episode)
+    images = sampler_of_tests(asked, data).episode(episode)
     support, query = (
         torch.tensor(part.reshape(-1, 16, 16, 1)).permute(0, 3, 1, 2).double() / 255
         for part in (images.support, images.query)
@@ -170,6 +171,12 @@ def test_a_trial_measures_what_it_is_asked(strokes: ImageTable) -> None:
     again = layer_changes(config(), result.progress.best["linear"].params, strokes)
     assert result.changes.keys() == again.keys()
     assert all((result.changes[column] == again[column]).all() for column in again)
+
+
+def test_sizes_of_images_are_known_before_they_are_made() -> None:
+    """28×28 with four pools leaves one pixel: 6 points for 6 neurons."""
+    assert "conv4 6 points and 6 neurons" in refused(GLYPHS, SIMILARITY, backbone={"width": 6})
+    check_data(config(), GLYPHS)
 
 
 def refused(data: Any, evaluation: dict[str, Any], **sections: dict[str, Any]) -> str:

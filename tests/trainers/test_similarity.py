@@ -165,3 +165,16 @@ def test_distances_by_hand() -> None:
     assert relative_distance(before, after) == pytest.approx(3 / 5)
     still = {"weight": torch.zeros(2)}
     assert relative_distance(still, still) == euclidean_distance(before, before) == 0
+
+
+def test_distances_do_not_depend_on_the_order_of_the_parameters() -> None:
+    """Down to the last bit: a safetensors file gives them in an order that differs from run to run."""
+    generator = torch.Generator().manual_seed(3)
+    before = {str(name): torch.randn(50, generator=generator) for name in range(6)}
+    after = {name: value + torch.randn(50, generator=generator) for name, value in before.items()}
+    found = set()
+    for seed in range(30):
+        names = np.random.default_rng(seed).permutation(list(before)).tolist()
+        its = {name: before[name] for name in names}
+        found.add((euclidean_distance(its, after), relative_distance(its, after)))
+    assert len(found) == 1
