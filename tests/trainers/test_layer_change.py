@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from trainers import layer_change
 from trainers.config import TrialConfig
+from trainers.datasets import recipe_of
 from trainers.datasets.glyphs import GLYPHS
 from trainers.datasets.image_file import ImageTable
 from trainers.episodes import check_data
@@ -194,7 +195,9 @@ def test_too_few_points_are_refused_before_anything_runs(strokes: ImageTable) ->
     assert "conv1 6 points and 192 neurons; raise evaluation.queries (now 2), set evaluation.flattening: ch" in words
     check_data(config({**SIMILARITY, "flattening": "images", "measure": "cka"}), strokes)
     check_data(config({"episodes": 3}, backbone={"width": 64}), strokes)
-    words = refused(GLYPHS, {**SIMILARITY, "queries": 1})  # of the head it is known before there are images
+    # of the head it is known of images of any size
+    birds = {"name": "folder.birds"}
+    words = refused(recipe_of("folder.birds"), {**SIMILARITY, "queries": 1}, dataset=birds)
     assert "head 3 points and 3 neurons; raise evaluation.queries (now 1)" in words
 
 
