@@ -1,6 +1,8 @@
 """One attempt at a trial: runs what the store does not have yet, and records it.
 
-Whatever kills an attempt leaves whole records behind, and the next attempt goes on from them.
+Whatever kills an attempt leaves whole records behind, and the next attempt goes on from them. A snapshot is a training
+of its own: the first iterations of the one asked for (``training.snapshots`` says why). So the trainings that are
+lacking run shortest first, each going on from the one before it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.errors import TrainingDiverged
 from trainers.evaluation import Accuracies, evaluate
+from trainers.layer_change import layer_changes
 from trainers.snapshots import DamagedSnapshot, Progress, Weights
 from trainers.trial import train
 
@@ -50,29 +53,66 @@ def attempt_trial(
     attempt = AttemptRecord(store, keys[0].training, asked_by)
     try:
         place = environment(device)
+        yield from _snapshots(attempt, configs, keys[0], data, device, place)
         manifest = store.manifest(attempt.key)
         if manifest is None:
-            manifest = yield from _training(attempt, configs[0], keys[0], data, device, place)
+            manifest = yield from _training(
+                attempt, configs[0], keys[0], data, device, place, configs[0].training.iterations
+            )
         yield from _evaluations(store, list(zip(configs, keys, strict=True)), manifest, data, device)
         if attempt.begun:
             attempt.end("complete")
     except Exception as error:  # whatever it is, it is this trial's failure and not the sweep's
         if isinstance(error, TrainingDiverged):
-            cause = str(error)
-            store.put_failure(attempt.key, attempt.id, cause)
-        else:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            words = " ".join(str(error).split())[:CAUSE_LENGTH]
-            cause = f"{type(error).__name__}: {words} ({where.filename.rpartition('/')[2]}:{where.lineno})"
-        if not attempt.begun:
-            attempt.begin(None)
-        attempt.end("failed", cause)
+            store.put_failure(attempt.key, attempt.id, str(error))
+        cause = _cause(error)
+        attempt.fail(cause)
         yield {"kind": "failed", "cause": cause}
 
 
+def _cause(error: Exception) -> str:
+    if isinstance(error, TrainingDiverged):
+        return str(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    words = " ".join(str(error).split())[:CAUSE_LENGTH]
+    return f"{type(error).__name__}: {words} ({where.filename.rpartition('/')[2]}:{where.lineno})"
+
+
+def _snapshots(
+    attempt: AttemptRecord,
+    configs: Sequence[TrialConfig],
+    keys: Keys,
+    data: ImageTable,
+    device: str,
+    place: dict[str, Any],
+) -> Iterator[Event]:
+    """Trains as far as each snapshot that is asked for and lacking. All the while ``attempt`` counts as running."""
+    iterations = configs[0].training.iterations
+    for step in sorted({step for config in configs for step in config.training.snapshots} - {iterations}):
+        if attempt.store.manifest(keys.shortened(step)) is not None:
+            continue
+        if not attempt.begun:
+            attempt.begin(place)
+        config = configs[0].shortened(step)
+        its = AttemptRecord(attempt.store, keys.shortened(step), attempt.asked_by)
+        try:
+            yield from _training(its, config, keys_of(config, data.fingerprint), data, device, place, iterations)
+        except Exception as error:
+            its.fail(_cause(error))
+            raise
+        its.end("complete")
+
+
 def _training(
-    attempt: AttemptRecord, config: TrialConfig, keys: Keys, data: ImageTable, device: str, place: dict[str, Any]
+    attempt: AttemptRecord,
+    config: TrialConfig,
+    keys: Keys,
+    data: ImageTable,
+    device: str,
+    place: dict[str, Any],
+    iterations_in_all: int,
 ) -> Generator[Event, None, Manifest]:
+    """Trains and commits one training; events count towards ``iterations_in_all``."""
     store, iterations = attempt.store, config.training.iterations
     store.put_config(config, keys, data.fingerprint)
     start, seconds = latest_progress(store, keys, iterations)
@@ -84,7 +124,7 @@ def _training(
     for progress in train(config, data, start, device):
         stored = _put(attempt, "progress.safetensors", progress.to_bytes())
         timestamp_ms = attempt.validated(progress.iteration, seconds + time.monotonic() - started)
-        yield _validated(progress, timestamp_ms, iterations)
+        yield _validated(progress, timestamp_ms, iterations_in_all)
     assert progress is not None  # a training has at least one validation
     return _commit(attempt, keys, progress, dict([stored]))
 
@@ -145,22 +185,26 @@ def _evaluations(
     """Tests what is not in the store; evaluations of the same weights on the same episodes together, so that a kill
     costs all of those, but what they share is calculated once."""
     together: dict[tuple[Any, ...], dict[str, tuple[TrialConfig, Keys]]] = {}
+    trained: dict[str, Manifest] = {}
     for config, keys in asked:
         accuracies = store.accuracies(config, keys, manifest)
         if accuracies is not None:
             yield _tested(keys, accuracies)
             continue
-        same = manifest.weights(config), config.test_queries, config.evaluation.episodes
+        its = store.tested(config, keys, manifest)
+        assert its is not None  # every snapshot has been made
+        training, trained[training] = its
+        same = training, trained[training].weights(config), config.test_queries, config.evaluation.episodes
         together.setdefault(same, {})[keys.evaluation] = config, keys
-    for (path, *_), by_key in together.items():
+    for (training, path, *_), by_key in together.items():
         group = list(by_key.values())
-        training = group[0][1].training
-        stored = store.read_file(training, path, manifest.files[path])
+        stored = store.read_file(training, path, trained[training].files[path])
         if stored is None:
             raise DamagedSnapshot(f"trainings/{training}/{path} is gone or damaged; remove that training to redo it")
-        found = evaluate([config for config, _ in group], Weights.from_bytes(stored).params, data, device)
+        params = Weights.from_bytes(stored).params
+        found = evaluate([config for config, _ in group], params, data, device)
         for (config, keys), accuracies in zip(group, found, strict=True):
-            store.put_accuracies(config, keys, manifest, accuracies)
+            store.put_accuracies(config, keys, manifest, accuracies, layer_changes(config, params, data, device))
             yield _tested(keys, accuracies)
 
 

@@ -25,7 +25,7 @@ class AttemptRecord:
     _record: dict[str, Any] = field(default_factory=dict)
 
     def begin(self, environment: dict[str, Any] | None, resumed_at: int = 0, train_seconds: float = 0.0) -> None:
-        """The attempt begins.
+        """The attempt begins; again, where only then is known from which iteration it goes on.
 
         Args:
             environment: what decides the bits; None where no worker came to say so.
@@ -38,7 +38,7 @@ class AttemptRecord:
             "asked_by": self.asked_by,
             "state": "running",
             "cause": None,
-            "started_ms": now_ms(),
+            "started_ms": self._record.get("started_ms", now_ms()),
             "ended_ms": None,
             "resumed_at": resumed_at,
             "train_seconds": train_seconds,
@@ -63,15 +63,19 @@ class AttemptRecord:
         self._record |= {"state": state, "cause": cause, "ended_ms": now_ms(), "peak_memory_mb": peak_memory_mb()}
         self._put()
 
+    def fail(self, cause: str) -> None:
+        """The attempt ends as failed, whether it had begun or not."""
+        if not self.begun:
+            self.begin(None)
+        self.end("failed", cause)
+
     def _put(self) -> None:
         self.store.put_attempt(self.key, self.id, self._record)
 
 
 def record_failed_attempt(store: Store, key: str, asked_by: dict[str, Any], cause: str) -> None:
     """Records an attempt whose worker could not do so itself."""
-    attempt = AttemptRecord(store, key, asked_by)
-    attempt.begin(None)
-    attempt.end("failed", cause)
+    AttemptRecord(store, key, asked_by).fail(cause)
 
 
 def now_ms() -> int:

@@ -116,7 +116,7 @@ def configs_of(spec: SweepSpec) -> Iterable[TrialConfig]:
     assert spec.search is not None  # check_inputs has seen to it
     space = spec.search.space
     conditions = {path for parameter in space.values() for path in parameter.when or {}}
-    sizes = ("dataset.", "episodes.", "evaluation.")
+    sizes = ("dataset.", "episodes.", "evaluation.", "backbone.")
     chosen = {
         path: values[: None if path.startswith(sizes) or path in conditions else 1]
         for path, values in candidates(space).items()

@@ -108,11 +108,12 @@ def _stored_keys(spec: SweepSpec, home_url: str, names: Sequence[str]) -> _Store
 def _done(
     store: Store, keys: _StoredKeys, groups: list[tuple[str, list[GridPoint]]], wanted: list[dict[str, TrialConfig]]
 ) -> list[tuple[bool, set[str]]]:
-    """For each training, whether the store has it, and the keys of its evaluations that it has."""
+    """For each training, whether the store has it and its snapshots, and the keys of its evaluations that it has."""
     there = set(store.home.names("trainings"))
     found = []
     for (key, _), tests in zip(groups, wanted, strict=True):
-        manifest = store.manifest(key) if key in there else None
+        config = next(iter(tests.values()))
+        manifest = store.trained(config, keys(config)) if key in there else None
         tested = (
             {one for one, config in tests.items() if store.accuracies(config, keys(config), manifest) is not None}
             if manifest
@@ -123,11 +124,12 @@ def _done(
 
 
 def _unlike(points: Sequence[GridPoint]) -> Iterator[TrialConfig]:
-    """Configs with every kind of episode that the points ask for."""
+    """Configs with every kind of episode, and of comparison on it, that the points ask for."""
     seen = set()
     for point in points:
         config = point.config
-        kind = (config.dataset, config.episodes, config.evaluation.queries, config.backbone)
+        test = config.evaluation
+        kind = (config.dataset, config.episodes, config.backbone, test.queries, test.measure, test.flattening)
         if kind not in seen:
             seen.add(kind)
             yield config

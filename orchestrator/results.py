@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,9 @@ class CellResult:
     """Of every test episode under the completed rows' seeds, [seeds, episodes], fractions; [0, 0] where none is."""
     baseline: int | None
     """Number of the cell that it is compared with."""
+    scores: Mapping[str, Matrix] = field(default_factory=dict)
+    """Everything measured of every test episode, by column: ``accuracy``, and ``cca.conv1``, ``distance.head`` … where
+    ``evaluation.measure`` asks for it; [seeds, episodes] each, as ``accuracies``. Empty where nothing is completed."""
 
     @property
     def completed(self) -> tuple[Row, ...]:
@@ -119,12 +122,14 @@ def load_study(name: str, home: str = "./runs") -> Study:
         for point, row in zip(expand(spec), rows, strict=True):
             grouped.setdefault(point.cell, (point.levels, []))[1].append(row)
     baselines = baseline_cells(spec, {number: levels for number, (levels, _) in grouped.items()})
-    cells = tuple(
-        CellResult(number, levels, its[0].config, tuple(its), _matrix(store, its), baselines.get(number))
-        for number, (levels, its) in grouped.items()
-    )
+    cells = []
+    for number, (levels, its) in grouped.items():
+        scores = _matrices(store, its)
+        accuracies = scores.get("accuracy", np.zeros((0, 0)))
+        config, baseline = its[0].config, baselines.get(number)
+        cells.append(CellResult(number, levels, config, tuple(its), accuracies, baseline, scores))
     trainings = {key: _training(store, key) for key in dict.fromkeys(row.keys.training for row in rows)}
-    return Study(spec, cells, trainings, record.fingerprints, sweep_state(record, count_trials(spec, rows)))
+    return Study(spec, tuple(cells), trainings, record.fingerprints, sweep_state(record, count_trials(spec, rows)))
 
 
 def cells_table(study: Study) -> pa.Table:
@@ -161,14 +166,14 @@ def _acting_levels(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
     return {path: values[path] for path in acting_paths(config, spec)}
 
 
-def _matrix(store: Store, rows: list[Row]) -> Matrix:
-    found = []
+def _matrices(store: Store, rows: list[Row]) -> dict[str, Matrix]:
+    found: list[dict[str, Matrix]] = []
     for row in rows:
         manifest = store.manifest(row.keys.training) if row.state == "completed" else None
-        accuracies = store.accuracies(row.config, row.keys, manifest) if manifest else None
-        if accuracies is not None:
-            found.append(accuracies)
-    return np.stack(found) if found else np.zeros((0, 0))
+        scores = store.scores(row.config, row.keys, manifest) if manifest else None
+        if scores is not None:
+            found.append(scores)
+    return {column: np.stack([scores[column] for scores in found]) for column in found[0]} if found else {}
 
 
 def _training(store: Store, key: str) -> Training:

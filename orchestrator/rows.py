@@ -100,7 +100,7 @@ def read_row(
         run: id of the sweep's last run: a training of an earlier one is cached.
         live: whether that run goes on now; otherwise an attempt that never ended is not running.
     """
-    manifest = store.manifest(keys.training)
+    manifest = store.trained(config, keys)
     if manifest is not None:
         accuracies = store.accuracies(config, keys, manifest)
         if accuracies is not None:

@@ -4,7 +4,7 @@ trainings/<key>/config.json              canonical and resolved config
 trainings/<key>/attempts/<id>/           one execution: progress, snapshots, attempt.json
 trainings/<key>/manifest.json            put last: names the files of the complete training, with their sha256
 trainings/<key>/failure.json             the training fails, and would again
-trainings/<key>/evaluations/<key>.arrow  accuracy of every episode, in order
+trainings/<key>/evaluations/<key>.arrow  accuracy of every episode, in order, and what else was measured of it
 
 Outside its own attempt a writer puts only config, manifest, failure and evaluations, each in one atomic operation.
 Readers follow manifests. An evaluation names the sha256 of its weights and counts only beside a manifest that names
@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ from trainers.canonical import (
 )
 from trainers.config import TrialConfig
 
+Array = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -46,6 +49,10 @@ class Keys:
     def digest(self) -> str:
         """What all lengths of the training share."""
         return self.training.rpartition("-")[0]
+
+    def shortened(self, iterations: int) -> str:
+        """Key of the first iterations of the training, as one of its own."""
+        return f"{self.digest}-{iterations}"
 
 
 def keys_of(config: TrialConfig, fingerprint: str) -> Keys:
@@ -74,9 +81,9 @@ class Manifest:
 
     def weights(self, config: TrialConfig) -> str:
         """Path of the weights that a config's evaluation asks for."""
-        if config.evaluation.weights == "final":
-            return self.snapshot(self.final)
-        return self.snapshot(int(self.best[config.algorithm_entry.head]["iteration"]))
+        if config.evaluation.weights == "best":
+            return self.snapshot(int(self.best[config.algorithm_entry.head]["iteration"]))
+        return self.snapshot(self.final)  # those after so many iterations end the training of that length
 
     def validation_accuracy(self, config: TrialConfig) -> float:
         """Best validation accuracy, by the head that the config's algorithm predicts with."""
@@ -103,20 +110,43 @@ class Store:
         record = self.home.read_json(f"trainings/{key}/failure.json")
         return None if record is None else str(record["cause"])
 
-    def accuracies(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> npt.NDArray[np.float64] | None:
+    def trained(self, config: TrialConfig, keys: Keys) -> Manifest | None:
+        """The complete training of a config; None too where a snapshot that it asks for is not there."""
+        manifest = self.manifest(keys.training)
+        snapshots = (self.manifest(keys.shortened(step)) for step in config.training.snapshots)
+        return manifest if manifest is not None and None not in snapshots else None
+
+    def tested(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> tuple[str, Manifest] | None:
+        """Key and manifest of the training whose weights an evaluation tests; None where a snapshot is not there.
+
+        It is the training that ``manifest`` names, or the first iterations of it.
+        """
+        step = config.evaluation.weights
+        if not isinstance(step, int) or step == manifest.final:
+            return keys.training, manifest
+        shorter = self.manifest(keys.shortened(step))
+        return None if shorter is None else (keys.shortened(step), shorter)
+
+    def accuracies(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> Array | None:
         """Accuracy of every test episode, in order, of the training that the manifest names; None if not evaluated."""
+        scores = self.scores(config, keys, manifest)
+        return None if scores is None else scores["accuracy"]
+
+    def scores(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> dict[str, Array] | None:
+        """All that an evaluation measured of every test episode, in order, by column; None if not evaluated."""
+        its = self.tested(config, keys, manifest)
         data = self.home.read(_evaluation_path(keys))
-        if data is None:
+        if data is None or its is None:
             return None
         try:
             table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
             tested = json.loads(table.schema.metadata[b"metasweep"])["weights_sha256"]
         except (pa.ArrowInvalid, TypeError, KeyError, ValueError):
             return None  # not a whole record: done again
-        if tested != manifest.files.get(manifest.weights(config)):
+        _, trained = its
+        if tested != trained.files.get(trained.weights(config)):
             return None
-        values: npt.NDArray[np.float64] = table["accuracy"].to_numpy()
-        return values
+        return {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
 
     def put_config(self, config: TrialConfig, keys: Keys, fingerprint: str) -> None:
         """Records what the training's key means."""
@@ -141,17 +171,27 @@ class Store:
         self.home.put_first(f"trainings/{key}/failure.json", to_json({"attempt": attempt, "cause": cause}))
 
     def put_accuracies(
-        self, config: TrialConfig, keys: Keys, manifest: Manifest, accuracies: npt.NDArray[np.float64]
+        self,
+        config: TrialConfig,
+        keys: Keys,
+        manifest: Manifest,
+        accuracies: Array,
+        others: Mapping[str, Array] = MappingProxyType({}),
     ) -> None:
-        """Records an evaluation, in one put."""
+        """Records an evaluation, in one put: the accuracies, and by column what else was measured of every episode."""
+        its = self.tested(config, keys, manifest)
+        assert its is not None  # else nothing could be tested
+        _, trained = its
         header = {
             "canonical": evaluation_identity(config),
             "evaluation_key": keys.evaluation,
             "training_key": keys.training,
-            "weights_sha256": manifest.files[manifest.weights(config)],
+            "weights_sha256": trained.files[trained.weights(config)],
         }
+        columns = {"accuracy": accuracies, **others}
         table = pa.table(
-            {"episode": pa.array(range(len(accuracies)), pa.int32()), "accuracy": pa.array(accuracies, pa.float64())}
+            {"episode": pa.array(range(len(accuracies)), pa.int32())}
+            | {name: pa.array(values, pa.float64()) for name, values in columns.items()}
         ).replace_schema_metadata({"metasweep": json.dumps(header, sort_keys=True)})
         sink = io.BytesIO()
         with pa.ipc.new_file(sink, table.schema) as writer:

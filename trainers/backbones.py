@@ -56,12 +56,7 @@ class Conv4(Backbone):
         """``image_shape`` is (height, width, channels)."""
         height, width, self._channels = image_shape
         self._config = config
-        for _ in config.layers:
-            height, width = self._after_block(height), self._after_block(width)
-        self._map_size = height * width
-
-    def _after_block(self, size: int) -> int:
-        return size // 2 if self._config.pooling == "max" else math.ceil(size / 2)
+        self._map_size = config.map_sizes(height, width)[-1]
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Glorot-uniform convolutions, γ = 1, β = 0."""

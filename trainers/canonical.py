@@ -35,7 +35,7 @@ def training_identity(config: TrialConfig) -> dict[str, Any]:
         "episodes": _changed(config.episodes),
         "backbone": _changed(config.backbone),
         "algorithm": _algorithm_identity(config),
-        "training": _changed(config.training, "iterations", "seed", *_idle_settings(config)),
+        "training": _changed(config.training, "iterations", "seed", "snapshots", *_idle_settings(config)),
     }
     identity: dict[str, Any] = {name: values for name, values in sections.items() if values}
     if config.problem != "few_shot":
@@ -78,6 +78,8 @@ def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
     weights: Any = config.evaluation.weights
     if weights == "best":
         weights = ["best", config.algorithm_entry.head]
+    elif weights == config.training.iterations:
+        weights = "final"
     identity: dict[str, Any] = {"weights": weights, "queries": config.test_queries}
     if config.test_head != "linear":
         identity["head"] = config.test_head
@@ -92,15 +94,20 @@ def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
             identity["inner_lr"] = rate  # the training's key does not hold it
     if config.evaluation.episodes != EvaluationConfig().episodes:
         identity["episodes"] = config.evaluation.episodes
+    if config.evaluation.measure != "accuracy":
+        identity |= _changed(config.evaluation, *(EvaluationConfig.model_fields.keys() - {"measure", "flattening"}))
     return identity
 
 
 def resolved_training(config: TrialConfig) -> dict[str, Any]:
     """Every value that a training runs with, spelled out, as JSON: for people who open a record."""
     split, rotations = config.dataset.resolved()
-    sections = config.model_dump(mode="json", exclude={"evaluation": True, "algorithm": {"name", "frozen_layers"}})
-    for name in _idle_settings(config):
-        del sections["training"][name]
+    leave_out: Any = {
+        "evaluation": True,
+        "algorithm": {"name", "frozen_layers"},
+        "training": {"snapshots", *_idle_settings(config)},
+    }
+    sections = config.model_dump(mode="json", exclude=leave_out)
     sections["dataset"] |= {"split": split, "rotations": rotations}
     if config.algorithm_entry.objective == "adapted":
         sections["algorithm"]["adapted_layers"] = list(config.adapted_layers)

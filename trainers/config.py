@@ -22,6 +22,8 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Layers = Annotated[int, Field(ge=0)] | Annotated[tuple[str, ...], Field(strict=False)]
 """The first n body layers, or layers by name."""
 NilWeights = Literal["softmax", "cosine"]
+Measure = Literal["accuracy", "similarity", "cka"]
+Flattening = Literal["channels", "images"]
 
 
 class Frozen(BaseModel):
@@ -75,6 +77,14 @@ class BackboneConfig(Frozen):
         """Names of the body's layers, input first."""
         return ("conv1", "conv2", "conv3", "conv4")
 
+    def map_sizes(self, height: int, width: int) -> list[int]:
+        """Pixels of every layer's output, for images of this size: a max-pool drops an odd row, a stride keeps it."""
+        sizes = []
+        for _ in self.layers:
+            height, width = (side // 2 if self.pooling == "max" else -(-side // 2) for side in (height, width))
+            sizes.append(height * width)
+        return sizes
+
 
 class AlgorithmConfig(Frozen):
     """The algorithm, and its inner loop in training; regimes without one only use it in a test of the linear head."""
@@ -111,6 +121,13 @@ class TrainingConfig(Frozen):
     """Of initialisation and training episodes. Validation and test episodes have seeds of their own."""
     tf32: bool = False
     """On CUDA, in training and test: round the inputs of convolutions and matrix products to TF32, which is faster."""
+    snapshots: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = ()
+    """Iterations after which the weights are kept, for ``evaluation.weights``: multiples of ``validate_every``.
+
+    They change nothing of the training, so they are not in its key. The weights after s iterations are those that a
+    training of s iterations ends with, so that is what a snapshot is: the same training, s long, with a record of its
+    own. A longer training goes on from it. Hence one that was recorded without snapshots gets them later, and what is
+    asked for twice, or before a kill, is there."""
 
     @model_validator(mode="after")
     def _whole_periods(self) -> TrainingConfig:
@@ -118,6 +135,14 @@ class TrainingConfig(Frozen):
             raise ConfigError(
                 f"iterations must be a multiple of validate_every, got {self.iterations} and {self.validate_every}"
             )
+        for before, step in zip((0, *self.snapshots), self.snapshots, strict=False):
+            if step % self.validate_every or step > self.iterations:
+                raise ConfigError(
+                    f"snapshots: must be multiples of validate_every = {self.validate_every} up to iterations = "
+                    f"{self.iterations}, got {step}"
+                )
+            if step <= before:
+                raise ConfigError(f"snapshots: must increase, got {step} after {before}")
         return self
 
 
@@ -136,7 +161,15 @@ class EvaluationConfig(Frozen):
     nil: NilWeights = "softmax"
     """How the NIL head weights the support's labels: by the cosines through a softmax, or by the cosines themselves.
     The paper does not say. Of tests only: training and validation have the softmax."""
-    weights: Literal["best", "final"] = "best"
+    weights: Literal["best", "final"] | PositiveInt = "best"
+    """``best`` by validation, ``final``, or those after so many iterations: one of ``training.snapshots``."""
+    measure: Measure = "accuracy"
+    """What is recorded beside the accuracy. ``similarity``: CCA and CKA of every layer's representation of the query
+    set before and after the inner loop, and the distance that its weights move. ``cka``: the same without CCA, which
+    needs more points than neurons."""
+    flattening: Flattening = "channels"
+    """What the neurons of a convolution are: its ``channels``, every pixel of every image being a point; or every pixel
+    of every channel, the ``images`` being the points. Acts where a similarity is measured."""
 
 
 class TrialConfig(Frozen):
@@ -168,6 +201,32 @@ class TrialConfig(Frozen):
                 f"algorithm.inner_lr: one value, or one for each of {', '.join(self.layers)}, got {len(rates)} values"
             )
         return self
+
+    @model_validator(mode="after")
+    def _weights_are_kept(self) -> TrialConfig:
+        asked, training = self.evaluation.weights, self.training
+        if isinstance(asked, int) and asked not in (*training.snapshots, training.iterations):
+            known = ", ".join(map(str, (*training.snapshots, training.iterations)))
+            raise ConfigError(
+                f"evaluation.weights: no snapshot is kept at iteration {asked}, only at {known}; add it to "
+                "training.snapshots"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> TrialConfig:
+        if self.evaluation.measure != "accuracy" and self.test_head == "nil":
+            raise ConfigError(
+                f"evaluation.measure: {self.evaluation.measure} compares before and after the inner loop, and the nil "
+                "head has none; set evaluation.head: linear, or leave the measure out"
+            )
+        return self
+
+    def shortened(self, iterations: int) -> TrialConfig:
+        """Of the same training the first ``iterations``, as one of its own."""
+        training = self.training.model_copy(update={"iterations": iterations, "snapshots": ()})
+        evaluation = self.evaluation.model_copy(update={"weights": "final"})
+        return self.model_copy(update={"training": training, "evaluation": evaluation})
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -93,9 +93,10 @@ def of_training(config: TrialConfig, image_shape: ImageShape) -> Counter[Calcula
 def of_evaluations(configs: Sequence[TrialConfig], image_shape: ImageShape) -> Counter[Calculation]:
     """The calculations of different evaluations of one training, as ``orchestrator.attempt`` makes them: those of the
     same weights on the same episodes together."""
-    together: dict[tuple[str, int, int], list[TrialConfig]] = {}
+    together: dict[tuple[str | int, int, int], list[TrialConfig]] = {}
     for config in configs:
-        weights = "final" if config.evaluation.weights == "final" else config.algorithm_entry.head
+        asked = config.evaluation.weights
+        weights = config.algorithm_entry.head if asked == "best" else asked
         together.setdefault((weights, config.test_queries, config.evaluation.episodes), []).append(config)
     found: Counter[Calculation] = Counter()
     for (_, queries, episodes), group in together.items():

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.datasets.recipe import Recipe
+from trainers.representation import check_points
 
 VALIDATION_SEED = 1_000_003
 """Seed of the validation episodes of every trial."""
@@ -132,10 +133,12 @@ def check_data(config: TrialConfig, data: ImageTable | Recipe) -> None:
 
     Raises:
         DatasetError: a part has fewer classes than ways, or a class fewer images than shots + queries.
+        ConfigError: a similarity is asked for, and CCA would have too few points.
     """
     split, _ = config.dataset.resolved()
     queries = max(config.episodes.queries, config.test_queries)
     data.check_episodes(split, config.episodes.ways, config.episodes.shots + queries)
+    check_points(config, None if isinstance(data, Recipe) and data.labelled else data.image_shape)
 
 
 def _sampler(config: TrialConfig, data: ImageTable, part: str, queries: int, seed: int) -> EpisodeSampler:

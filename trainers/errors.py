@@ -4,7 +4,8 @@ MetaSweepError            the root of the whole project's tree (the rest of it: 
 ├── InputError            bad input: exit code 2
 │   ├── ConfigError           a trial config that makes no sense
 │   └── DatasetError          a dataset that is absent, damaged or too small
-└── TrainingDiverged      a loss that is not a number: the same config will fail again
+├── TrainingDiverged      a loss that is not a number: the same config will fail again
+└── AdaptationDiverged    a test whose inner loop leaves the numbers: nothing can be compared
 """
 
 from __future__ import annotations
@@ -30,5 +31,11 @@ class DatasetError(InputError):
 
 class TrainingDiverged(MetaSweepError):
     """The training loss is not finite. Deterministic: the same config fails in the same way again."""
+
+    exit_code = 1
+
+
+class AdaptationDiverged(MetaSweepError):
+    """A network adapted in a test is not finite, so that before and after can't be compared. The training stands."""
 
     exit_code = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,15 @@ from trainers.config import NilWeights, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.device import settle
 from trainers.episodes import test_sampler
-from trainers.inner_loop import InnerLoop, adapt
+from trainers.inner_loop import InnerLoop, adapted_for_test
 from trainers.meta_step import say_autograd
-from trainers.network import Network, layer_of
+from trainers.network import Network
 from trainers.tasks import Task, Tasks, as_tasks
 
 Accuracies = npt.NDArray[np.float64]
+
+Scores = dict[str, Accuracies]
+"""What was measured of every test episode, in order, by column: ``accuracy``, ``cca.conv1``, …"""
 
 EPISODES_AT_ONCE = 20
 """Test episodes that are gathered and predicted at once. In float32 the last bits of scores can depend on it, so
@@ -75,10 +78,7 @@ def predict_by_autograd(network: Network, params: Params, task: Task, adaptation
         with torch.no_grad():
             support, query = network.features(params, task.support), network.features(params, task.query)
             return heads.nil(support, task.support_labels, query, network.ways, adaptation.nil)
-    leaves = {
-        name: value.detach().requires_grad_(layer_of(name) in adaptation.loop.layers) for name, value in params.items()
-    }
-    adapted = adapt(network, leaves, task.support, task.support_labels, replace(adaptation.loop, second_order=False))
+    adapted = adapted_for_test(network, params, task, adaptation.loop)
     with torch.no_grad():
         return network.forward(adapted, task.query)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -12,6 +12,7 @@ from torch import Tensor
 from trainers.backbones import Params
 from trainers.config import TrialConfig
 from trainers.network import Network, layer_of
+from trainers.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,9 @@ def adapt(network: Network, params: Params, support: Tensor, labels: Tensor, loo
         for name, gradient in zip(names, gradients, strict=True):
             adapted[name] = adapted[name] - loop.inner_lr[layer_of(name)] * gradient
     return adapted
+
+
+def adapted_for_test(network: Network, params: Params, task: Task, loop: InnerLoop) -> dict[str, Tensor]:
+    """The parameters after the inner loop on a task's support set, where nothing is to be learned from them."""
+    leaves = {name: value.detach().requires_grad_(layer_of(name) in loop.layers) for name, value in params.items()}
+    return adapt(network, leaves, task.support, task.support_labels, replace(loop, second_order=False))

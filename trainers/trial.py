@@ -16,9 +16,10 @@ from trainers.datasets.image_file import ImageTable
 from trainers.device import settle
 from trainers.episodes import check_data, training_sampler, validation_sampler
 from trainers.errors import TrainingDiverged
-from trainers.evaluation import Accuracies, Adaptation, evaluate, validate
+from trainers.evaluation import Accuracies, Adaptation, Scores, evaluate, validate
 from trainers.image_batches import training_images
 from trainers.inner_loop import InnerLoop
+from trainers.layer_change import layer_changes
 from trainers.meta_step import Adam, count_flops, learning_of
 from trainers.network import Network
 from trainers.snapshots import Progress, Validation, Weights
@@ -33,6 +34,8 @@ class TrialResult:
     """The end of the training, with its whole curve."""
     accuracies: Accuracies
     """Of every test episode."""
+    changes: Scores
+    """``layer_changes`` of every test episode."""
 
 
 def train(
@@ -168,10 +171,17 @@ def _best(before: Progress | None, point: Validation, weights: Weights) -> dict[
 
 
 def chosen_weights(config: TrialConfig, progress: Progress) -> Weights:
-    """The weights that a config's evaluation asks for, of a complete training."""
-    if config.evaluation.weights == "final":
-        return Weights(progress.iteration, progress.params)
-    return progress.best[config.algorithm_entry.head]
+    """The weights that a config's evaluation asks for, of a training that has come as far as they need.
+
+    Raises:
+        ValueError: they are those of another iteration; names both.
+    """
+    asked = config.evaluation.weights
+    if asked == "best":
+        return progress.best[config.algorithm_entry.head]
+    if asked not in ("final", progress.iteration):
+        raise ValueError(f"evaluation.weights: asks for iteration {asked}, and the training is at {progress.iteration}")
+    return Weights(progress.iteration, progress.params)
 
 
 def run_trial(
@@ -185,10 +195,16 @@ def run_trial(
 
     Raises:
         DatasetError, TrainingDiverged: as ``train``.
+        AdaptationDiverged: as ``layer_changes``.
+        ValueError: ``start`` is beyond the iteration that is to be tested.
     """
-    progress = start
+    progress, snapshot = start, start
     for progress in train(config, data, start, device):
         report(progress)
+        if progress.iteration == config.evaluation.weights:
+            snapshot = progress
     assert progress is not None  # a training has at least one validation
-    (accuracies,) = evaluate([config], chosen_weights(config, progress).params, data, device)
-    return TrialResult(progress, accuracies)
+    tested = snapshot if snapshot is not None and isinstance(config.evaluation.weights, int) else progress
+    params = chosen_weights(config, tested).params
+    (accuracies,) = evaluate([config], params, data, device)
+    return TrialResult(progress, accuracies, layer_changes(config, params, data, device))

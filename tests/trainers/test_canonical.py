@@ -48,6 +48,8 @@ PINNED_EVALUATION = "1863fd1ff82e8357287f"
         ({"dataset__split": "scripts"}, {}),
         ({"dataset__rotations": False}, {}),
         ({"algorithm__inner_lr": 0.4, "training__seed": 0}, {}),
+        ({"training__snapshots": (100, 500), "evaluation__weights": 100}, {}),
+        ({"evaluation__measure": "similarity", "evaluation__flattening": "images"}, {}),
         ({"evaluation__episodes": 7, "evaluation__inner_steps": 3, "evaluation__head": "nil"}, {}),
         (
             {"algorithm__frozen_layers": ("conv1", "conv2", "conv3", "conv4", "head"), "algorithm__inner_lr": 0.1},
@@ -105,6 +107,10 @@ def test_other_data_other_keys() -> None:
         ({"evaluation__inner_steps": 1}, {}),
         ({"evaluation__frozen_layers": 0}, {}),
         ({"evaluation__head": "linear"}, {}),
+        ({"evaluation__measure": "accuracy"}, {}),
+        ({"evaluation__flattening": "images"}, {}),  # of nothing
+        ({"evaluation__weights": 500}, {"evaluation__weights": "final"}),
+        ({"training__snapshots": (100, 200)}, {}),
         # without a head there is no inner loop
         ({"evaluation__head": "nil", "evaluation__inner_steps": 9}, {"evaluation__head": "nil"}),
         ({"evaluation__head": "nil", "evaluation__frozen_layers": 2}, {"evaluation__head": "nil"}),
@@ -129,6 +135,9 @@ def test_same_evaluation(one: dict[str, Any], other: dict[str, Any]) -> None:
         {"evaluation__frozen_layers": 1},
         {"evaluation__head": "nil"},
         {"evaluation__weights": "final"},
+        {"evaluation__weights": 100, "training__snapshots": (100,)},
+        {"evaluation__measure": "similarity"},
+        {"evaluation__measure": "cka"},
         {"algorithm__name": "nil"},
         {"algorithm__name": "multitask"},
     ],
@@ -136,6 +145,28 @@ def test_same_evaluation(one: dict[str, Any], other: dict[str, Any]) -> None:
 )
 def test_other_evaluation(changes: dict[str, Any]) -> None:
     assert evaluation(**changes) != evaluation()
+
+
+def test_keys_of_measures_and_snapshots_are_pinned() -> None:
+    similarity = {"evaluation__measure": "similarity"}
+    assert evaluation(**similarity) == PINNED_SIMILARITY
+    assert evaluation(**similarity, evaluation__flattening="images") == PINNED_BY_IMAGES
+    assert evaluation(evaluation__weights=100, training__snapshots=(100,)) == PINNED_SNAPSHOT
+    assert len({PINNED_EVALUATION, PINNED_SIMILARITY, PINNED_BY_IMAGES, PINNED_SNAPSHOT}) == 4
+
+
+PINNED_SIMILARITY = "3e04b48e3d8d127c2fef"
+PINNED_BY_IMAGES = "7f18ab29bdd184e823c2"
+PINNED_SNAPSHOT = "f9c606e4b9283dfa1e4b"
+
+
+def test_the_key_of_a_snapshot_is_that_of_the_shorter_training() -> None:
+    """It is where a store looks for it."""
+    long = config(training__snapshots=(100, 300), evaluation__weights=100, evaluation__measure="cka")
+    shorter = long.shortened(100)
+    assert TrialConfig.model_validate(shorter.model_dump()) == shorter
+    assert training_key(shorter, DATA) == training_digest(long, DATA) + "-100"
+    assert training_key(shorter, DATA) == training(training__iterations=100)
 
 
 def test_a_rate_that_only_the_test_uses_is_in_the_evaluation_key() -> None:
@@ -239,7 +270,7 @@ def test_flatten_has_every_leaf_as_asked() -> None:
     assert leaves["algorithm.frozen_layers"] == ["conv1"]
     assert leaves["dataset.split"] is None
     assert leaves["problem"] == "few_shot"
-    assert len(leaves) == 30
+    assert len(leaves) == 33
 
 
 @pytest.mark.parametrize(
@@ -255,6 +286,15 @@ def test_flatten_has_every_leaf_as_asked() -> None:
         ({"algorithm__inner_lr": (0.4, 0.4)}, "got 2 values"),
         ({"algorithm__inner_lr": (0.4, 0.4, 0.4, 0.4, -1.0)}, "greater than 0"),
         ({"training__meta_batch": True}, "meta_batch"),
+        ({"training__snapshots": (150,)}, "multiples of validate_every = 100 up to iterations = 500, got 150"),
+        ({"training__snapshots": (100, 600)}, "up to iterations = 500, got 600"),
+        ({"training__snapshots": (200, 100)}, "must increase, got 100 after 200"),
+        ({"training__snapshots": (100, 100)}, "must increase, got 100 after 100"),
+        ({"training__snapshots": (0,)}, "greater than or equal to 1"),
+        ({"evaluation__weights": 100}, "no snapshot is kept at iteration 100, only at 500; add it to training.snap"),
+        ({"evaluation__weights": 300, "training__snapshots": (100,)}, "at iteration 300, only at 100, 500"),
+        ({"evaluation__weights": "last"}, "weights"),
+        ({"evaluation__measure": "similar"}, "measure"),
     ],
     ids=str,
 )
