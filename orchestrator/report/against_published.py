@@ -77,12 +77,17 @@ def unlike(study: Study, table: PublishedTable) -> list[str]:
     settings = {"dataset.name": table.dataset, **table.settings}
     words = []
     for path, theirs in settings.items():
-        ours = list(dict.fromkeys(_effective(cell, path) for cell in beside))
-        if ours != [theirs]:
+        ours = list(dict.fromkeys(_effective(cell, path) for cell in beside if _acts(cell, path)))
+        if ours not in ([], [theirs]):
             mark = MARK if path in table.settings_unconfirmed else ""
             here = ", ".join(level_text(path, value) for value in ours)
             words.append(f"{short_name(path)} {level_text(path, theirs)}{mark} there, {here} here")
     return [f"Not like for like: {'; '.join(words)}."] if words else []
+
+
+def _acts(cell: CellResult, path: str) -> bool:
+    """Without a head there is no inner loop in the test."""
+    return not (path == "evaluation.inner_steps" and cell.config.test_head == "nil")
 
 
 def _effective(cell: CellResult, path: str) -> object:

@@ -204,6 +204,29 @@ def test_what_is_not_like_for_like_is_said(tmp_path: Path) -> None:
     assert note == "Not like for like: dataset mini_imagenet there, glyphs here."
 
 
+def test_a_test_without_a_head_has_no_inner_steps_to_be_unlike(tmp_path: Path) -> None:
+    grid = (
+        "trial: {evaluation: {inner_steps: 10}}\ngrid: {train: {algorithm.name: [maml, nil]}, published: table4-mini}\n"
+    )
+    (note,) = [one for one in only(against_published(made_grid(tmp_path, grid))).notes if "Not like" in one]
+    assert "test_inner_steps" not in note
+    assert "dataset mini_imagenet there, glyphs here" in note
+
+
+def test_several_published_tables_stand_one_after_the_other(tmp_path: Path) -> None:
+    grid = (
+        "grid: {train: {algorithm.name: [maml, anil], episodes.ways: [5, 20]}, seeds: 3,"
+        " published: [table4-omniglot, table4-mini]}\n"
+    )
+    study = made_grid(tmp_path, grid)
+    omniglot, mini = against_published(study)
+    assert (omniglot.name, mini.name) == ("against_table4-omniglot", "against_table4-mini")
+    assert [column(omniglot, "ways"), column(mini, "ways")] == [["20", "20"], ["5", "5"]]
+    assert column(mini, "published, %") == ["46.9 ± 0.2", "46.7 ± 0.4"]
+    (judged,) = relations(study)
+    assert [one.split(":")[0] for one in column(judged, "verdict")].count("not tested here") == 6  # 5 shots, and NIL
+
+
 def test_published_numbers_without_a_cell_are_listed(tmp_path: Path) -> None:
     study = made_grid(tmp_path, "grid: {test: {evaluation.frozen_layers: [0, 4, [conv1]]}, published: table1}\n")
     table = only(against_published(study))
