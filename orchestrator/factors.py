@@ -37,6 +37,8 @@ def _factor(value: Any) -> Any:
         unknown = next((key for key in value if key not in ("choice", "when")), None)
         if unknown is not None:
             raise ConfigError(f"unknown key {unknown!r}; a factor is a list of levels, or {{choice: [..], when: ..}}")
+        if value.get("choice") is None:
+            raise ConfigError("has no levels; add choice: and a list of them")
         return value
     if not isinstance(value, list | tuple):
         raise ConfigError(f"must be a list of levels, or {{choice: [..], when: ..}}, got {shown(value)}")

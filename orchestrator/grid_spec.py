@@ -145,7 +145,9 @@ class GridSpec(Frozen):
         if next(self.combinations(base), None) is None:
             placed.append((("exclude",), "leaves no cell; take an entry out"))
         elif self.baseline and not any(_holds(self.baseline, cell) for cell in self.combinations(base)):
-            words = f"{shown(self.baseline)} is excluded or never acts, so it names no cell; name another"
+            asked = self.compare.baseline if self.compare else {}
+            why = "is excluded or never acts" if _holds(asked, self.baseline) else "moves apart what grid.zip joins"
+            words = f"{shown(asked)} {why}, so it names no cell; name another"
             placed.append((("compare", "baseline"), words))
         return placed
 
@@ -181,7 +183,7 @@ class GridSpec(Frozen):
             words = "stands beside grid.seeds, which sets it too; keep one of the two"
             problems.append((("train", "training.seed"), words))
         if not self.levels and "seeds" not in self.model_fields_set:
-            problems.append(((), "is empty; add factors (train:, test:) or seeds:"))
+            problems.append(((), "is empty; add factors (train:, test:, settings:) or seeds:"))
         for name, values in self.settings.items():
             for path in (
                 path for path in values if path in self.factors or (path == "training.seed" and self.seeds != 1)

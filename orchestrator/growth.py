@@ -32,7 +32,7 @@ def changes(
         both = [spec["grid"].get("settings", {}) for spec in (old, new)]
         lines += _between("grid.settings", both[0], {name: both[1][name] for name in both[0] if name in both[1]})
         if both[1] and not both[0]:
-            lines.append(_line("grid.settings", "absent", list(both[1])))
+            lines.append(_line("grid.settings", _ABSENT, list(both[1])))
         for part in ("train", "test"):
             lines += _grid(part, _factors(old["grid"][part]), _factors(new["grid"][part]))
             lines += _between(f"grid.{part}", _whens(old["grid"][part]), _whens(new["grid"][part]))

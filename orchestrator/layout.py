@@ -147,7 +147,7 @@ def cells_csv(layout: Layout) -> str:
 
 
 def layout_text(layout: Layout) -> str:
-    """A grid in three lines."""
+    """A grid in four lines."""
     spec, grid = layout.spec, layout.spec.grid
     assert grid is not None
     asked = sum(map(len, layout.cells))

@@ -17,6 +17,15 @@ from orchestrator.yaml_file import MAX_DEPTH, Document, Place, dotted, parse_yam
 from trainers.config import TrialConfig
 from trainers.registry import nearest
 
+_PATH_KEYED = {
+    ("search", "space"): 2,
+    ("grid", "train"): 2,
+    ("grid", "test"): 2,
+    ("grid", "settings"): 3,
+    ("grid", "compare"): 3,
+}
+"""Parts of a file whose keys are config paths, and how many steps from the top of the file these keys are."""
+
 
 def load_spec(
     path: str | Path, overrides: Sequence[str] = (), *, scale: str | None = None, require_plan: bool = True
@@ -139,13 +148,14 @@ def _override_place(path: str) -> tuple[str, ...] | None:
         return None
     if parts[0] not in SweepSpec.model_fields:
         return ("trial", *parts) if path in CONFIG_PATHS or path in TrialConfig.model_fields else None
-    if parts[:2] in (("search", "space"), ("grid", "train"), ("grid", "test")):
-        inner = ".".join(parts[2:])
+    keys = _PATH_KEYED.get(parts[:2])
+    if keys is not None and len(parts) > keys:
+        inner = ".".join(parts[keys:])
         for known in CONFIG_PATHS:
             if inner == known or inner.startswith(f"{known}."):
                 first, _, rest = inner[len(known) + 1 :].partition(".")
-                return (*parts[:2], known, *(one for one in (first, rest) if one))
-        return (*parts[:2], inner) if inner else parts[:2]
+                return (*parts[:keys], known, *(one for one in (first, rest) if one))
+        return (*parts[:keys], inner)
     return parts
 
 

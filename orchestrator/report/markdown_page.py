@@ -45,7 +45,7 @@ def markdown_page(parts: Sequence[Table | Figure], source: Provenance, relations
     return "\n\n".join(blocks) + "\n"
 
 
-AGAIN = "What a home has recorded is not run again; name a new one with `--home` to train everything anew."
+AGAIN = "What a home has recorded is not run again; name a new one with --home to train everything anew."
 
 
 def unfinished(source: Provenance) -> str:

@@ -241,3 +241,21 @@ def test_settings_may_be_added_and_not_changed(tmp_path: Path) -> None:
     assert differences(spec, load(tmp_path, text.replace(", b: {episodes.ways: 20}", ""))) == [
         "grid.settings.b: {episodes.ways: 20} -> absent"
     ]
+    plain = load(tmp_path, "grid: {seeds: 1}\n")
+    assert differences(plain, spec) == ["grid.settings: absent -> [a, b]"]
+
+
+def test_the_paths_of_baselines_and_settings_can_be_set_one_by_one(tmp_path: Path) -> None:
+    text = (
+        "grid:\n  settings: {a: {episodes.ways: 5}, b: {episodes.ways: 20}}\n"
+        f"  test: {{{FROZEN}: [0, 4]}}\n  compare: {{baseline: {{{FROZEN}: 0}}}}\n"
+        f"scales: {{small: {{grid.compare.baseline.{FROZEN}: 4, grid.settings.b.episodes.ways: 7}}}}\n"
+    )
+    by_hand = f"grid.compare.baseline.{FROZEN}=4", "grid.settings.b.episodes.ways=7"
+    for spec in (load(tmp_path, text, *by_hand), load(tmp_path, text, scale="small")):
+        assert spec.grid is not None
+        assert spec.grid.baseline == {FROZEN: 4}
+        assert [point.config.episodes.ways for point in expand(spec)] == [5, 5, 7, 7]
+    of_setting = load(tmp_path, text, "grid.compare.baseline={setting: a}", "grid.compare.baseline.setting=b")
+    assert of_setting.grid is not None
+    assert of_setting.grid.baseline == {"setting": "b"}

@@ -199,6 +199,7 @@ def test_the_page_says_what_it_cost_and_how_to_run_it_again(study: Study, root: 
     assert [one.text for one in failures.all("li")] == [
         f"trial 1 (maml shots=1 test_frozen_layers=0 seed=1): lost {ATTACK}"
     ]
+    assert "name a new one with --home to train" in root.text
 
 
 def test_headings_are_in_order_and_ids_are_unique(root: Element) -> None:

@@ -323,7 +323,7 @@ BAD = {
         "grid: {seeds: 100001}\n",
         "s.yaml:1: grid.seeds: must be how many (1 to 100,000), or a list of different seeds of at least 0, got 100001",
     ),
-    "empty grid": ("grid: {}\n", "s.yaml:1: grid: is empty; add factors (train:, test:) or seeds:"),
+    "empty grid": ("grid: {}\n", "s.yaml:1: grid: is empty; add factors (train:, test:, settings:) or seeds:"),
     "factor of another kind": (
         "grid:\n  train: {algorithm.inner_lr: {uniform: [0.1, 1]}}\n",
         "s.yaml:2: grid.train.algorithm.inner_lr.uniform: unknown key 'uniform'; "
@@ -395,6 +395,17 @@ BAD = {
         FACTORS + "  compare: {baseline: {evaluation.frozen_layers: 1}}\n",
         "s.yaml:4: grid.compare.baseline.evaluation.frozen_layers: 1 is no level of evaluation.frozen_layers; "
         "it has [0, 4]",
+    ),
+    "baseline that a zip moves apart": (
+        "grid:\n  train: {episodes.shots: [1, 5]}\n  test: {evaluation.queries: [1, 5]}\n"
+        "  zip: [episodes.shots, evaluation.queries]\n"
+        "  compare: {baseline: {episodes.shots: 1, evaluation.queries: 5}}\n",
+        "s.yaml:5: grid.compare.baseline: {episodes.shots: 1, evaluation.queries: 5} moves apart what grid.zip joins, "
+        "so it names no cell; name another",
+    ),
+    "factor with a condition and no levels": (
+        "grid:\n  train: {episodes.shots: {when: {algorithm.name: maml}}}\n",
+        "s.yaml:2: grid.train.episodes.shots: has no levels; add choice: and a list of them",
     ),
     "baseline that is excluded": (
         FACTORS + "  exclude: [{evaluation.frozen_layers: 0}]\n  compare: {baseline: {evaluation.frozen_layers: 0}}\n",
