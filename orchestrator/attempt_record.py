@@ -22,6 +22,7 @@ class AttemptRecord:
     """Sweep, number and run that asked for the trial, and the git commit they were asked from."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     begun: bool = False
+    _cpu_before_s: float = field(default_factory=time.process_time)
     _record: dict[str, Any] = field(default_factory=dict)
 
     def begin(self, environment: dict[str, Any] | None, resumed_at: int = 0, train_seconds: float = 0.0) -> None:
@@ -42,6 +43,7 @@ class AttemptRecord:
             "ended_ms": None,
             "resumed_at": resumed_at,
             "train_seconds": train_seconds,
+            "cpu_seconds": 0.0,
             "validated_ms": {},
             "environment": environment,
             "versions": versions(),
@@ -70,6 +72,8 @@ class AttemptRecord:
         self.end("failed", cause)
 
     def _put(self) -> None:
+        # Of the whole process, all threads: a worker runs one attempt at a time.
+        self._record["cpu_seconds"] = round(time.process_time() - self._cpu_before_s, 3)
         self.store.put_attempt(self.key, self.id, self._record)
 
 

@@ -15,6 +15,7 @@ from orchestrator.spec_names import find_spec
 @home_option
 @set_option
 @scale_option
+@click.option("--seeds", type=click.IntRange(min=1), help="Seeds (grid.seeds).")
 @click.option("--list", "as_list", is_flag=True, help="One line a cell, too.")
 @click.option("--csv", "as_csv", is_flag=True, help="The cells as CSV on stdout, nothing else there.")
 @click.option("--yes", is_flag=True, help="Lay out more than 100,000 cells.")
@@ -24,6 +25,7 @@ def grid(
     home: str,
     overrides: tuple[str, ...],
     scale: str | None,
+    seeds: int | None,
     as_list: bool,
     as_csv: bool,
     yes: bool,
@@ -42,7 +44,10 @@ def grid(
 
     if as_csv and (as_list or as_json):
         raise InputError("--csv: stands beside another format; choose one of --list, --csv, --json")
-    loaded = load_spec(find_spec(spec), overrides, scale=scale)
+    path = find_spec(spec)
+    loaded = load_spec(path, overrides, scale=scale)
+    if seeds is not None and loaded.grid is not None:
+        loaded = load_spec(path, [*overrides, f"grid.seeds={seeds}"], scale=scale)
     if loaded.grid is not None and not yes:
         check_size(loaded)
     layout = lay_out(loaded, home)

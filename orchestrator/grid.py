@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -78,20 +78,23 @@ def group_by_training(
     return list(groups.items())
 
 
-def distinct(points: Iterable[GridPoint]) -> list[tuple[int, ...]]:
-    """Numbers of the cells that mean the same, in first-seen order: each tuple is one cell, however often asked.
+def meaning(config: TrialConfig) -> tuple[str, str]:
+    """(training, evaluation), equal where two configs of a grid mean the same.
 
     Needs no data: within a grid a dataset's name tells as much as its fingerprint.
     """
-    meanings: dict[int, list[tuple[str, str]]] = {}
+    name = config.dataset.name
+    return training_key(config, name), evaluation_key(config, name)
+
+
+def distinct(points: Iterable[GridPoint], key: Callable[[TrialConfig], Hashable] = meaning) -> list[tuple[int, ...]]:
+    """Numbers of the cells that mean the same, in first-seen order: each tuple is one cell, however often asked."""
+    meanings: dict[int, list[Hashable]] = {}
     for point in points:
-        name = point.config.dataset.name
-        meanings.setdefault(point.cell, []).append(
-            (training_key(point.config, name), evaluation_key(point.config, name))
-        )
-    same: dict[tuple[tuple[str, str], ...], list[int]] = {}
-    for cell, keys in meanings.items():
-        same.setdefault(tuple(keys), []).append(cell)
+        meanings.setdefault(point.cell, []).append(key(point.config))
+    same: dict[tuple[Hashable, ...], list[int]] = {}
+    for cell, its in meanings.items():
+        same.setdefault(tuple(its), []).append(cell)
     return [tuple(cells) for cells in same.values()]
 
 

@@ -30,7 +30,9 @@ from trainers.errors import ConfigError
 from trainers.registry import nearest
 
 MAX_CHECKED = 4_096
-"""Up to so many cells each is checked when a file is loaded; of more, those with a pair of levels not seen before."""
+"""So many cells are each checked when a file is loaded; of more, those with a pair of levels not seen before ..."""
+MAX_PAIRED = 8_192
+"""... up to so many in all. The rest is checked when the grid is laid out."""
 
 
 SETTING = "setting"
@@ -154,12 +156,14 @@ class GridSpec(Frozen):
     def _checked(self, base: TrialConfig) -> Iterator[dict[str, Any]]:
         """Cells that stand for all: the first ones, then those with a pair of levels that none had before."""
         seen: set[tuple[tuple[str, Any], tuple[str, Any]]] = set()
+        checked = 0
         for number, cell in enumerate(self.combinations(base)):
-            if number >= MAX_CELLS:
+            if number >= MAX_CELLS or checked >= MAX_PAIRED:
                 return
             items = list(cell.items())
             pairs = {(one, other) for index, one in enumerate(items) for other in items[index + 1 :]}
             if number < MAX_CHECKED or not pairs <= seen:
+                checked += 1
                 yield cell
             seen |= pairs
 

@@ -12,7 +12,11 @@ _ABSENT = object()
 
 
 def changes(
-    old: Mapping[str, Any], new: Mapping[str, Any], old_seeds: Collection[int], new_seeds: Collection[int]
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    old_seeds: Collection[int],
+    new_seeds: Collection[int],
+    cells_stay: bool,
 ) -> list[str]:
     """Lines ``place: old -> new`` for every change between two specs as plain values that is not growth.
 
@@ -21,6 +25,7 @@ def changes(
         new: the spec that was asked for now.
         old_seeds: the seeds of the stored grid, counted out.
         new_seeds: those of the new one.
+        cells_stay: whether what the new grid excludes leaves every cell of the stored one.
     """
     lines = _between("trial", _leaves(old["trial"]), _leaves(new["trial"]))
     plans = [next((key for key in ("search", "grid") if key in spec), "one trial") for spec in (old, new)]
@@ -38,7 +43,7 @@ def changes(
             lines += _between(f"grid.{part}", _whens(old["grid"][part]), _whens(new["grid"][part]))
         if old["grid"]["zip"] != new["grid"]["zip"]:
             lines.append(_line("grid.zip", old["grid"]["zip"], new["grid"]["zip"]))
-        if not all(entry in old["grid"]["exclude"] for entry in new["grid"]["exclude"]):  # fewer exclusions: more cells
+        if not cells_stay and not lines:  # a missing level is named above
             lines.append(_line("grid.exclude", old["grid"]["exclude"], new["grid"]["exclude"]))
         if not set(old_seeds) <= set(new_seeds) and "trial.training.seed" not in " ".join(lines):
             lines.append(_line("grid.seeds", old["grid"]["seeds"], new["grid"]["seeds"]))

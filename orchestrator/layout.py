@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.data import data_folder, find_dataset, known_data
@@ -18,6 +18,7 @@ from orchestrator.home import existing_home
 from orchestrator.record import SweepRecord
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
+from orchestrator.wording import shown
 from trainers.config import TrialConfig
 from trainers.episodes import check_data
 
@@ -75,26 +76,31 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
         (None if trained else group[0].config, [config for key, config in tests.items() if key not in tested])
         for (_, group), tests, (trained, tested) in zip(groups, wanted, done, strict=True)
     ]
+    shapes = {name: its.image_shape for name, its in data.items()}
     return Layout(
         spec,
         points,
-        tuple(distinct(points)),
+        tuple(distinct(points, keys)),
         trainings=len(groups),
         evaluations=sum(map(len, wanted)),
         stored=sum(trained for trained, _ in done) if known else None,
         stored_evaluations=sum(len(tested) for _, tested in done) if known else None,
-        estimate_core_s=round(estimate_core_s((training, tests) for training, tests in left if training or tests)),
+        estimate_core_s=round(estimate_core_s(left, shapes)),
     )
 
 
 @dataclass(frozen=True)
 class _StoredKeys:
-    """Keys of configs: those of the home's data where it is there, else by the dataset's name alone."""
+    """Keys of configs, each made once: those of the home's data where it is there, else by the dataset's name alone."""
 
     fingerprints: dict[str, str]
+    _made: dict[TrialConfig, Keys] = field(default_factory=dict)
 
     def __call__(self, config: TrialConfig) -> Keys:
-        return keys_of(config, self.fingerprints.get(config.dataset.name, config.dataset.name))
+        if config not in self._made:
+            name = config.dataset.name
+            self._made[config] = keys_of(config, self.fingerprints.get(name, name))
+        return self._made[config]
 
 
 def _stored_keys(spec: SweepSpec, home_url: str, names: Sequence[str]) -> _StoredKeys:
@@ -191,7 +197,13 @@ def _cell_rows(layout: Layout) -> Iterator[tuple[int, dict[str, Any], int, int |
 
 
 def _text(level: Any) -> str:
-    return "+".join(map(str, level)) if isinstance(level, tuple) else "null" if level is None else str(level)
+    return (
+        shown(level)
+        if level is None or level == ()
+        else "+".join(map(str, level))
+        if isinstance(level, tuple)
+        else str(level)
+    )
 
 
 def _duration(seconds: int) -> str:

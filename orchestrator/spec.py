@@ -152,8 +152,15 @@ def plain_spec(spec: SweepSpec) -> dict[str, Any]:
 def differences(old: SweepSpec, new: SweepSpec) -> list[str]:
     """What a new spec changes in a stored one beyond growing it: one line ``place: old -> new`` each.
 
-    Growing is: more or fewer trials, more seeds, more levels of a factor, other resources, another question; a window
-    that the new spec leaves out stays the stored one.
+    Growing is: more or fewer trials, more seeds, more levels of a factor, fewer cells excluded, other resources,
+    another question, baseline or published table; a window that the new spec leaves out stays the stored one.
     """
     seeds = tuple(spec.grid.seeds_of(spec.trial) if spec.grid else () for spec in (old, new))
-    return changes(plain_spec(old), plain_spec(new), seeds[0], seeds[1])
+    cells_stay = bool(old.grid and new.grid) and (
+        old.grid.exclude == new.grid.exclude or _cells(old) <= _cells(new)  # type: ignore[union-attr]
+    )
+    return changes(plain_spec(old), plain_spec(new), seeds[0], seeds[1], cells_stay)
+
+
+def _cells(spec: SweepSpec) -> set[frozenset[tuple[str, Any]]]:
+    return {frozenset(cell.items()) for cell in spec.grid.combinations(spec.trial)} if spec.grid else set()

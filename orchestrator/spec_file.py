@@ -17,7 +17,7 @@ from orchestrator.yaml_file import MAX_DEPTH, Document, Place, dotted, parse_yam
 from trainers.config import TrialConfig
 from trainers.registry import nearest
 
-_PATH_KEYED = {
+_PATH_KEYED: dict[tuple[str, ...], int] = {
     ("search", "space"): 2,
     ("grid", "train"): 2,
     ("grid", "test"): 2,

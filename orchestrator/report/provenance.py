@@ -50,7 +50,7 @@ class Provenance:
     test_episodes: int
     """Of the completed evaluations together."""
     core_seconds: float
-    """Seconds × threads of all attempts at these trainings, whichever sweep asked for them; failed ones too."""
+    """CPU time of all attempts at these trainings, whichever sweep asked for them; failed ones too."""
     datasets: Mapping[str, str]
     """Name -> fingerprint."""
     environments: tuple[Environment, ...]
@@ -102,10 +102,15 @@ def provenance(study: Study) -> Provenance:
 
 
 def _core_seconds(attempt: Mapping[str, Any]) -> float:
-    """Up to the last sign of life; an attempt without an environment never came to work."""
+    """CPU time up to the last sign of life; of records that lack it, seconds × threads: more on a busy machine.
+
+    An attempt without an environment never came to work.
+    """
     environment = attempt["environment"]
     if environment is None:
         return 0.0
+    if "cpu_seconds" in attempt:
+        return float(attempt["cpu_seconds"])
     last = attempt["ended_ms"] or max(attempt["validated_ms"].values(), default=attempt["started_ms"])
     return float(last - attempt["started_ms"]) / 1000 * int(environment["threads"])
 

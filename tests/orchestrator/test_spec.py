@@ -734,6 +734,19 @@ CHANGES: list[tuple[str, str, str, list[str]]] = [
     (TESTED, "[0, 4]", "[0]", ["grid.test.evaluation.frozen_layers: [0, 4] -> [0]"]),
     (ZIPPED, "exclude: [{evaluation.frozen_layers: 4}]", "exclude: []", []),
     (ZIPPED, "{evaluation.frozen_layers: 4}", "{evaluation.frozen_layers: 0}", [EXCLUDED]),
+    (
+        ZIPPED,
+        "exclude: [{evaluation.frozen_layers: 4}]",
+        "exclude: [{episodes.shots: 5, evaluation.frozen_layers: 4}]",
+        [],
+    ),
+    (ZIPPED, "[0, 4]", "[0, 4, 2]", []),
+    (
+        ZIPPED.replace("[0, 4]", "[0, 4, 2]"),
+        "exclude: [{evaluation.frozen_layers: 4}]",
+        "exclude: [{evaluation.frozen_layers: [4, 2]}]",
+        ["grid.exclude: [{evaluation.frozen_layers: [4]}] -> [{evaluation.frozen_layers: [4, 2]}]"],
+    ),
     (ZIPPED, "zip: [episodes.shots, evaluation.queries]", "zip: []", [UNZIPPED]),
     (ZIPPED, "compare: {baseline: {episodes.shots: 1}}", "published: table1", []),
     (
