@@ -34,10 +34,15 @@ class PublishedCell(Frozen):
 
 
 class RelationClaim(Frozen):
-    """A difference of two cells, first minus second, and the range that is claimed of it, in points: one of four."""
+    """A value, and the range that is claimed of it: one of four.
+
+    The value is a difference of accuracies, ``of`` minus ``minus``, in points; or, as it is, one ``column`` of what was
+    measured of a cell (those of ``orchestrator.results.CellResult.scores``).
+    """
 
     of: At
-    minus: At
+    minus: At | None = None
+    column: str | None = None
     at_most: float | None = None
     at_least: float | None = None
     above: float | None = None
@@ -48,6 +53,13 @@ class RelationClaim(Frozen):
         given = [name for name in ("at_most", "at_least", "above", "within") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ConfigError(f"must have exactly one of at_most, at_least, above, within, got {given}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_value(self) -> RelationClaim:
+        given = [name for name in ("minus", "column") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ConfigError(f"must have exactly one of minus, column, got {given}")
         return self
 
 
@@ -69,7 +81,8 @@ class PublishedTable(Frozen):
     """What else all the numbers share; results with other values are not like for like."""
     settings_unconfirmed: tuple[str, ...] = Field((), strict=False)
     """Paths of the settings that are quoted from memory."""
-    cells: tuple[PublishedCell, ...] = Field(strict=False)
+    cells: tuple[PublishedCell, ...] = Field((), strict=False)
+    """None where only relations are published."""
     relations: dict[str, Relation] = Field({})
 
     def cell(self, config: Mapping[str, Any]) -> PublishedCell | None:

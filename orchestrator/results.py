@@ -54,6 +54,12 @@ class CellResult:
         """Mean with its interval; None where nothing is completed."""
         return estimate_cell(self.accuracies) if len(self.accuracies) else None
 
+    def score(self, column: str, comparisons: int = 1) -> Estimate | None:
+        """Mean of a column of ``scores``, as it is, with its interval; None where it was not measured or nothing is
+        completed. ``comparisons``: how many means are judged together."""
+        matrix = self.scores.get(column)
+        return None if matrix is None else estimate_cell(matrix, "", comparisons)
+
     def mean(self, metric: str) -> float | None:
         """Mean over the completed rows of one of ``orchestrator.rows.METRICS``; None where none of them has it."""
         values = [row.metrics[metric] for row in self.completed if metric in row.metrics]

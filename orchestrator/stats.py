@@ -79,18 +79,20 @@ class Estimate:
     no_verdict: str = ""
 
 
-def estimate_cell(accuracies: ArrayLike, unit: Unit = "%") -> Estimate:
+def estimate_cell(accuracies: ArrayLike, unit: Unit = "%", comparisons: int = 1) -> Estimate:
     """Mean of a cell [seeds, episodes] over both, with an interval over both.
 
-    One seed: over episodes only, for this one training. One episode: over seeds only.
+    One seed: over episodes only, for this one training. One episode: over seeds only. ``comparisons``: how many means
+    are judged together, as in ``estimate_difference``.
 
     Raises ``ValueError`` for what is no matrix of finite numbers, and for percentages where fractions are asked.
     """
+    _check_comparisons(comparisons)
     cell = _matrix(accuracies, "accuracies")
     if unit == "%" and (cell.min() < 0 or cell.max() > 1):
         raise ValueError(f"accuracies: must be fractions in [0, 1], got {cell.min():g} to {cell.max():g}")
     reason = _too_few_seeds(len(cell)) or _too_few_episodes(cell.shape[1])
-    return _estimate(cell.mean(), _spread_of(cell), cell.mean(1), cell.shape, unit, 1, reason)
+    return _estimate(cell.mean(), _spread_of(cell), cell.mean(1), cell.shape, unit, comparisons, reason)
 
 
 def estimate_scores(scores: ArrayLike, unit: Unit = "") -> Estimate:
@@ -129,9 +131,8 @@ def estimate_difference(
 
     Raises ``ValueError`` where shapes contradict the pairing, or for what is no matrix of finite numbers.
     """
+    _check_comparisons(comparisons)
     a, b = _matrix(cell, "cell"), _matrix(baseline, "baseline")
-    if comparisons < 1:
-        raise ValueError(f"comparisons: must be at least 1, got {comparisons}")
     for axis, (paired, what) in enumerate([(same_trainings, "seeds"), (same_episodes, "episodes")]):
         if paired and a.shape[axis] != b.shape[axis]:
             raise ValueError(f"cell, baseline: paired {what} must be as many, got {a.shape[axis]} and {b.shape[axis]}")
@@ -176,6 +177,11 @@ def t_quantile(p: float, df: float) -> float:
 def _legendre() -> tuple[Matrix, Matrix]:
     nodes, weights = np.polynomial.legendre.leggauss(200)
     return nodes, weights
+
+
+def _check_comparisons(comparisons: int) -> None:
+    if comparisons < 1:
+        raise ValueError(f"comparisons: must be at least 1, got {comparisons}")
 
 
 def _matrix(values: ArrayLike, name: str) -> Matrix:

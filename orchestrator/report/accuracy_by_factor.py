@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from orchestrator.published import PublishedCell
 from orchestrator.report.against_published import published_of, unlike
 from orchestrator.report.part import Figure
 from orchestrator.report.style import MOST_LINES, draw_legend, figure_files, figure_style, line_style, new_figure
+from orchestrator.report.words import count_range
 from orchestrator.results import Study
 from orchestrator.stats import Estimate
 
@@ -145,7 +146,7 @@ def _draw_levels(axes: Axes, path: str, at: Mapping[Any, float]) -> None:
 
 def _caption(study: Study, lines: Sequence[Line], path: str) -> str:
     estimates = [point.estimate for line in lines for point in line.points if point.estimate]
-    seeds, episodes = _range(one.seeds for one in estimates), _range(one.episodes for one in estimates)
+    seeds, episodes = count_range(one.seeds for one in estimates), count_range(one.episodes for one in estimates)
     over = "training seeds and test episodes" if min(one.seeds for one in estimates) > 1 else "test episodes"
     words = [
         f"Mean test accuracy against {path}, with its 95 % interval over {over} (band and bar); "
@@ -163,11 +164,6 @@ def _caption(study: Study, lines: Sequence[Line], path: str) -> str:
         words.append("Pale ones are unconfirmed.")
     words += [sentence for table in tables for sentence in unlike(study, table)]
     return " ".join(words)
-
-
-def _range(counts: Iterable[int]) -> str:
-    values = sorted(counts)
-    return f"{values[0]}" if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
 def _moving_with(study: Study, path: str) -> list[str]:

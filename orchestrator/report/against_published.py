@@ -26,8 +26,8 @@ MARK = "†"
 
 
 def against_published(study: Study) -> Sequence[Table]:
-    """Ours, published, difference: a table for each that the file asks for."""
-    return [_beside(study, name, table) for name, table in published_of(study).items()]
+    """Ours, published, difference: a table for each that the file asks for and that has numbers."""
+    return [_beside(study, name, table) for name, table in published_of(study).items() if table.cells]
 
 
 def _beside(study: Study, name: str, table: PublishedTable) -> Table:

@@ -11,8 +11,8 @@ from orchestrator.published import PublishedTable, Relation, RelationClaim
 from orchestrator.report.against_published import published_of, published_text, unconfirmed, unlike
 from orchestrator.report.differences import difference
 from orchestrator.report.part import Table
-from orchestrator.report.words import ABSENT, interval, points
-from orchestrator.results import Study
+from orchestrator.report.words import ABSENT, interval, points, score
+from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate
 from orchestrator.verdicts import Claim, Outcome, Verdict, above, at_least, at_most, judge, judge_all, within
 
@@ -30,7 +30,7 @@ class JudgedRelation:
     sentence: str
     """Begins with the outcome; has the numbers and the reason."""
     published: str
-    """The numbers behind it, in points."""
+    """The numbers behind it, in points; ``–`` of a claim on a score, whose text has them."""
     estimates: tuple[Estimate, ...]
     """Of each claim that could be judged."""
 
@@ -48,11 +48,12 @@ def relations(study: Study) -> Sequence[Table]:
         return ()
     tables = published_of(study).values()
     unlikeness = [words for table in tables for words in unlike(study, table)]
+    unit = ", points" * any(claim.minus for table in tables for its in table.relations.values() for claim in its.claims)
     return [
         Table(
             name="relations",
             title=f"What is said of these numbers, judged on ours: {'; '.join(table.title for table in tables)}",
-            columns=("relation", "published, points", "ours, points", "verdict"),
+            columns=("relation", f"published{unit}", f"ours{unit}", "verdict"),
             rows=tuple((one.text, one.published, _ours(one), one.sentence) for one in judged),
             values=tuple((one.name, one.text, one.outcome, one.sentence, *_first(one)) for one in judged),
             value_columns=("name", "relation", "outcome", "sentence", "difference", "low95", "high95"),
@@ -67,7 +68,7 @@ def relations(study: Study) -> Sequence[Table]:
 
 
 def _judged(name: str, relation: Relation, study: Study, table: PublishedTable) -> JudgedRelation:
-    published = "; ".join(_published(claim, table) for claim in relation.claims)
+    published = "; ".join(filter(None, (_published(claim, table) for claim in relation.claims))) or ABSENT
     verdicts: list[Verdict] = []
     estimates: list[Estimate] = []
     for claim in relation.claims:
@@ -83,41 +84,61 @@ def _judged(name: str, relation: Relation, study: Study, table: PublishedTable) 
 
 def _judge(claim: RelationClaim, study: Study, claims: int) -> tuple[Estimate, Verdict] | str:
     """The verdict on one claim, or why there is none."""
-    matching = [(at, study.matching(at)) for at in (claim.of, claim.minus)]
+    matching = [(at, study.matching(at)) for at in (claim.of, claim.minus) if at is not None]
     for at, cells in matching:
         if len(cells) != 1:
             return f"{f'{len(cells)} cells have' if cells else 'no cell has'} {levels_text(at)}"
-    (first,), (second,) = (cells for _, cells in matching)
+    first, *others = (cell for _, (cell,) in matching)
+    estimate = _score(first, claim, claims) if claim.column else _difference(first, others[0], claim, claims)
+    return estimate if isinstance(estimate, str) else (estimate, judge(_subject(claim), estimate, _range(claim)))
+
+
+def _score(cell: CellResult, claim: RelationClaim, claims: int) -> Estimate | str:
+    """One column of a cell, or why there is none."""
+    assert claim.column
+    if not cell.seeds:
+        return f"{levels_text(claim.of)} is not complete"
+    return cell.score(claim.column, claims) or f"{claim.column} is not measured; evaluation.measure: similarity does it"
+
+
+def _difference(first: CellResult, second: CellResult, claim: RelationClaim, claims: int) -> Estimate | str:
+    """First minus second, or why there is none."""
     found = difference(first, second, claims)
     if found is None:
-        return f"{levels_text(claim.minus if first.seeds else claim.of)} is not complete"
-    estimate = found.estimate
-    return estimate, judge(_subject(claim), estimate, _range(claim))
+        return f"{levels_text((claim.minus or {}) if first.seeds else claim.of)} is not complete"
+    return found.estimate
 
 
 def _subject(claim: RelationClaim) -> str:
-    """``shots=1: test_frozen_layers=0 − test_frozen_layers=4 is``."""
-    common = {path: value for path, value in claim.of.items() if claim.minus.get(path) == value}
+    """``shots=1: test_frozen_layers=0 − test_frozen_layers=4 is``, or ``shots=1: cca.conv1 is``."""
+    if claim.minus is None:
+        return f"{levels_text(claim.of)}{': ' if claim.of else ''}{claim.column} is"
+    minus = claim.minus
+    common = {path: value for path, value in claim.of.items() if minus.get(path) == value}
 
     def rest(at: Mapping[str, Any]) -> str:
         return levels_text({path: value for path, value in at.items() if path not in common})
 
-    return f"{levels_text(common)}{': ' if common else ''}{rest(claim.of)} − {rest(claim.minus)} is"
+    return f"{levels_text(common)}{': ' if common else ''}{rest(claim.of)} − {rest(minus)} is"
 
 
 def _range(claim: RelationClaim) -> Claim:
+    """In the unit of the estimate: points become fractions, a score stays as it is."""
+    scale = 1 if claim.column else 100
     if claim.at_most is not None:
-        return at_most(claim.at_most / 100)
+        return at_most(claim.at_most / scale)
     if claim.at_least is not None:
-        return at_least(claim.at_least / 100)
+        return at_least(claim.at_least / scale)
     if claim.above is not None:
-        return above(claim.above / 100)
+        return above(claim.above / scale)
     assert claim.within is not None
-    return within(claim.within / 100)
+    return within(claim.within / scale)
 
 
 def _published(claim: RelationClaim, table: PublishedTable) -> str:
-    """``46.9 ± 0.2 minus 46.3 ± 0.4: +0.6``."""
+    """``46.9 ± 0.2 minus 46.3 ± 0.4: +0.6``; empty of a score, whose range is all that is published."""
+    if claim.column:
+        return ""
     by_at = [(cell.at, cell) for cell in table.cells]
     first, second = (next((cell for at, cell in by_at if at == wanted), None) for wanted in (claim.of, claim.minus))
     if first is None or second is None:
@@ -129,11 +150,14 @@ def _published(claim: RelationClaim, table: PublishedTable) -> str:
 def _ours(judged: JudgedRelation) -> str:
     if not judged.estimates:
         return ABSENT
-    return "; ".join(f"{points(one.value)} ({interval(one)})" for one in judged.estimates)
+    return "; ".join(
+        f"{points(one.value) if one.unit else score(one.value)} ({interval(one)})" for one in judged.estimates
+    )
 
 
 def _first(judged: JudgedRelation) -> tuple[float | None, ...]:
-    if len(judged.estimates) != 1:
+    """The difference with its interval, where there is one; scores stand in a table of their own."""
+    if len(judged.estimates) != 1 or not judged.estimates[0].unit:
         return None, None, None
     (one,) = judged.estimates
     return one.value, one.low, one.high

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from orchestrator.labels import level_text, short_name
@@ -24,6 +24,12 @@ def points(difference: float) -> str:
     return (text[1:] if float(text) == 0 else text).replace("-", "−")
 
 
+def score(value: float) -> str:
+    """A score as it is, ``0.976``."""
+    text = f"{value:.3f}"
+    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
+
+
 def mean_and_std(estimate: Estimate | None) -> str:
     """``46.3 ± 0.4``, per cent; of one seed the mean alone."""
     if estimate is None:
@@ -33,11 +39,17 @@ def mean_and_std(estimate: Estimate | None) -> str:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """``45.1 to 47.5``, per cent for an accuracy, points for a difference."""
+    """``45.1 to 47.5``, per cent for an accuracy, points for a difference; a score as it is."""
     if estimate is None:
         return ABSENT
-    show = points if estimate.unit == "points" else percent
+    show = {"%": percent, "points": points, "": score}[estimate.unit]
     return f"{show(estimate.low)} to {show(estimate.high)}"
+
+
+def count_range(counts: Iterable[int]) -> str:
+    """``3``, or ``2 to 3`` where they differ."""
+    values = sorted(counts)
+    return f"{values[0]}" if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
 def level_columns(paths: Sequence[str]) -> tuple[str, ...]:
