@@ -26,7 +26,7 @@ class JudgedRelation:
     name: str
     text: str
     outcome: Outcome | Literal["not tested here"]
-    """``not tested here``: cells are absent, not complete, or several could be meant."""
+    """``not tested here``: cells are absent, not complete or could be several, or the score was not measured."""
     sentence: str
     """Begins with the outcome; has the numbers and the reason."""
     published: str
