@@ -103,7 +103,7 @@ def _facts(row: Row, base: Mapping[str, Any]) -> dict[str, str]:
 
 
 def plain_text(value: Any) -> str:
-    """A value of a config: layers and rates joined by commas, ``–`` for what is left out."""
-    if value is None:
+    """A value of a config: layers and rates joined by commas, ``–`` for what is left out or none."""
+    if value is None or value == ():
         return "–"
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -159,7 +159,7 @@ def base_config(root: Element) -> dict[str, str]:
 
 
 def as_shown(config: TrialConfig) -> dict[str, str]:
-    return {path: "–" if value is None else str(value) for path, value in flatten(config).items()}
+    return {path: "–" if value in (None, []) else str(value) for path, value in flatten(config).items()}
 
 
 def test_every_part_is_there(study: Study, root: Element) -> None:
