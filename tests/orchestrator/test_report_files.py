@@ -125,7 +125,7 @@ def read_latex_table(source: str) -> tuple[str, list[list[str]], list[str]]:
     """Caption, rows and notes of a table, by a grammar that allows nothing but what a booktabs table has."""
     shape = re.compile(
         r"% \\usepackage\{booktabs\}\n\\begin\{table\}\n  \\centering\n  \\caption\{(?P<caption>.*)\}\n"
-        r"  \\label\{tab:[a-z_]+\}\n  \\begin\{tabular\}\{(?P<columns>(?:l|p\{0\.\d\\linewidth\})+)\}\n"
+        r"  \\label\{tab:[a-z0-9_-]+\}\n  \\begin\{tabular\}\{(?P<columns>(?:l|p\{0\.\d\\linewidth\})+)\}\n"
         r"    \\toprule\n    (?P<head>.*) \\\\\n    \\midrule\n(?P<body>(?:    .* \\\\\n)*)    \\bottomrule\n"
         r"  \\end\{tabular\}\n(?P<notes>(?:  \\par\\footnotesize .*\n)*)\\end\{table\}\n"
     )
