@@ -18,7 +18,9 @@ def find_spec(spec: str) -> Path:
 
     path = Path(spec)
     packaged = {file.relative_to(PACKAGED).with_suffix("").as_posix(): file for file in PACKAGED.rglob("*.yaml")}
-    if path.is_file() or path.suffix or (len(path.parts) != 1 and path.parts[0] not in _folders(packaged)):
+    if not path.parts or path.is_file() or path.suffix:
+        return path
+    if len(path.parts) > 1 and path.parts[0] not in _folders(packaged):
         return path
     if spec not in packaged:  # and where it is, a folder of that name (its data, say) is not in the way
         if path.exists():
