@@ -156,9 +156,7 @@ def differences(old: SweepSpec, new: SweepSpec) -> list[str]:
     another question, baseline or published table; a window that the new spec leaves out stays the stored one.
     """
     seeds = tuple(spec.grid.seeds_of(spec.trial) if spec.grid else () for spec in (old, new))
-    cells_stay = bool(old.grid and new.grid) and (
-        old.grid.exclude == new.grid.exclude or _cells(old) <= _cells(new)  # type: ignore[union-attr]
-    )
+    cells_stay = (old.grid and old.grid.exclude) == (new.grid and new.grid.exclude) or _cells(old) <= _cells(new)
     return changes(plain_spec(old), plain_spec(new), seeds[0], seeds[1], cells_stay)
 
 
