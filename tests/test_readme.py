@@ -64,3 +64,10 @@ def test_every_packaged_sweep_loads(path: Path) -> None:
         scaled = load_spec(path, scale=scale)
         assert scaled.name == f"{spec.name}-{scale}"
         assert scaled.grid is None or expand(scaled)
+
+
+def test_the_worked_example_is_the_algorithm() -> None:
+    first, second = (code for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "boil" in code)
+    folder = ROOT / "trainers" / "algorithms"
+    assert (folder / "boil.py").read_text(encoding="utf-8").split('"""\n\n')[1] == first
+    assert second in (folder / "__init__.py").read_text(encoding="utf-8")

@@ -44,6 +44,7 @@ PINNED_EVALUATION = "1863fd1ff82e8357287f"
         ({"algorithm__name": "maml", "algorithm__frozen_layers": 4}, {"algorithm__name": "anil"}),
         ({"algorithm__name": "nil"}, {"algorithm__name": "anil"}),
         ({"algorithm__name": "anil", "algorithm__frozen_layers": 2}, {"algorithm__name": "anil"}),
+        ({"algorithm__name": "boil"}, {"algorithm__frozen_layers": ("head",)}),
         ({"algorithm__frozen_layers": 2}, {"algorithm__frozen_layers": ("conv2", "conv1")}),
         ({"dataset__split": "scripts"}, {}),
         ({"dataset__rotations": False}, {}),
