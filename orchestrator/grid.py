@@ -57,9 +57,11 @@ def check_size(spec: SweepSpec) -> None:
     if spec.grid.most > limit and next(islice(spec.grid.combinations(spec.trial), limit, None), None) is not None:
         fewer = spec.grid.exclude or any(factor.when for factor in spec.grid.factors.values())
         count = f"{'up to ' if fewer else ''}{spec.grid.most:,} cells"
+        seeds = spec.grid.seed_count
+        with_seeds = f" times {seeds:,} seeds" if seeds > 1 else ""
         raise SpecError(
-            f"{spec.name}: grid: has {count} under {spec.grid.seed_count:,} seeds, more than {MAX_CELLS:,} in all; "
-            "leave out levels, factors or seeds, or say --yes if it is meant"
+            f"{spec.name}: grid: has {count}{with_seeds}, more than {MAX_CELLS:,}; leave out levels, factors or seeds, "
+            "or say --yes if it is meant"
         )
 
 

@@ -14,6 +14,7 @@ from orchestrator.environment import cpu_count, may_have_gpus
 from orchestrator.errors import ClusterError, SpecError, TrackingError
 from orchestrator.grid import expand
 from orchestrator.home import existing_home
+from orchestrator.layout import check_points
 from orchestrator.record import SweepRecord
 from orchestrator.space import MAX_CHECKED, assignments, candidates
 from orchestrator.spec import Resources, SweepSpec, differences
@@ -79,8 +80,11 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
     elif spec.resources.gpu == 0 or not may_have_gpus():  # only Ray can count them
         concurrency(spec.resources, [{"CPU": float(cpu_count())}])
     data = {name: known_data(data_folder(where.home), name) for name in datasets_of(spec)}
-    for config in configs_of(spec):
-        check_data(config, data[config.dataset.name])
+    if spec.grid is not None:
+        check_points(expand(spec), data)
+    else:
+        for config in configs_of(spec):
+            check_data(config, data[config.dataset.name])
     if need_data:
         for name in datasets_of(spec):
             check_present(data_folder(where.home), name)

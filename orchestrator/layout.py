@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,10 @@ from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from orchestrator.wording import shown
 from trainers.config import TrialConfig
+from trainers.datasets.image_file import ImageTable
+from trainers.datasets.recipe import Recipe
 from trainers.episodes import check_data
+from trainers.errors import DatasetError
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,7 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
     folder = data_folder(home_url)
     names = list(dict.fromkeys(point.config.dataset.name for point in points))
     data = {name: known_data(folder, name) for name in names}
-    for config in _unlike(points):
-        check_data(config, data[config.dataset.name])
+    check_points(points, data)
     keys = _stored_keys(spec, home_url, names)
     groups = group_by_training(points, lambda config: keys(config).training)
     wanted = [{keys(point.config).evaluation: point.config for point in group} for _, group in groups]
@@ -129,16 +131,27 @@ def _done(
     return found
 
 
-def _unlike(points: Sequence[GridPoint]) -> Iterator[TrialConfig]:
-    """Configs with every kind of episode, and of comparison on it, that the points ask for."""
+def check_points(points: Sequence[GridPoint], data: Mapping[str, ImageTable | Recipe]) -> None:
+    """Checks that the data can fill every kind of episode, and of comparison on it, that the points ask for.
+
+    Args:
+        points: of a grid.
+        data: what is known of its datasets, by name.
+
+    Raises:
+        DatasetError: it can't; names the levels of the first cell that asks for it.
+    """
     seen = set()
     for point in points:
-        config = point.config
-        test = config.evaluation
+        config, test = point.config, point.config.evaluation
         kind = (config.dataset, config.episodes, config.backbone, test.queries, test.measure, test.flattening)
         if kind not in seen:
             seen.add(kind)
-            yield config
+            try:
+                check_data(config, data[config.dataset.name])
+            except DatasetError as error:
+                levels = f"grid: the cell {shown(point.levels)}: " if point.levels else ""
+                raise DatasetError(f"{levels}{error}") from None
 
 
 def cells_csv(layout: Layout) -> str:
@@ -153,7 +166,7 @@ def cells_csv(layout: Layout) -> str:
 
 
 def layout_text(layout: Layout) -> str:
-    """A grid in four lines."""
+    """A grid in four lines, and what in it never acts."""
     spec, grid = layout.spec, layout.spec.grid
     assert grid is not None
     asked = sum(map(len, layout.cells))
@@ -165,12 +178,22 @@ def layout_text(layout: Layout) -> str:
     )
     return "\n".join(
         [
-            f"{spec.name}: {len(layout.cells):,} cells{same}, {grid.seed_count} seeds",
-            f"work:   {layout.trainings:,} trainings, {layout.evaluations:,} evaluations",
+            f"{spec.name}: {_count(len(layout.cells), 'cell')}{same}, {_count(grid.seed_count, 'seed')}",
+            f"work:   {_count(layout.trainings, 'training')}, {_count(layout.evaluations, 'evaluation')}",
             f"stored: {stored}",
             f"left:   about {_duration(layout.estimate_core_s)} on one core of this machine",
+            *(f"never acts: {path}, whose condition holds in no cell" for path in _idle(layout)),
         ]
     )
+
+
+def _idle(layout: Layout) -> list[str]:
+    acting = {path for point in layout.points for path in point.levels}
+    return [path for path in (layout.spec.grid.levels if layout.spec.grid else ()) if path not in acting]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def cells_text(layout: Layout) -> str:

@@ -97,14 +97,26 @@ def test_lists_of_cells_say_which_mean_the_same(tmp_path: Path) -> None:
     assert listed[8].endswith("(the same as 2)")
 
 
+def test_a_factor_that_never_acts_is_said(tmp_path: Path) -> None:
+    (tmp_path / "g.yaml").write_text(
+        "grid: {train: {algorithm.inner_steps: {choice: [1, 2], when: {episodes.ways: 20}}}, seeds: 1}\n"
+    )
+    lines = orchestrate(tmp_path, "grid", "g.yaml", "--seeds", "2").stdout.splitlines()
+    assert lines[:2] == ["g: 1 cell, 2 seeds", "work:   2 trainings, 2 evaluations"]
+    assert lines[4:] == ["never acts: algorithm.inner_steps, whose condition holds in no cell"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("big.yaml",), "big: grid: has 160,000 cells under 1 seeds, more than 100,000 in all"),
+        (("big.yaml",), "big: grid: has 160,000 cells, more than 100,000"),
         (("search.yaml",), "search: has no grid; add grid: to its file"),
         (("g.yaml", "--scale", "smoke"), "--scale smoke: g.yaml has no scale 'smoke'; the file has no scales:"),
         (("g.yaml", "--csv", "--json"), "--csv: stands beside another format"),
-        (("g.yaml", "--set", "grid.train.episodes.shots=[1, 100]"), "images"),
+        (
+            ("g.yaml", "--set", "grid.train.episodes.shots=[1, 100]"),
+            "grid: the cell {algorithm.name: maml, algorithm.frozen_layers: 0, episodes.shots: 100, ",
+        ),
         (("papier/table1",), "papier/table1: no such file"),
         (("paper/tabel1",), "did you mean 'paper/table1'?"),
     ],

@@ -164,7 +164,7 @@ def test_a_scale_that_makes_no_sense_is_named_where_it_stands(tmp_path: Path) ->
 def test_a_grid_that_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Path) -> None:
     ranges = {path: list(range(1, 401)) for path in (QUERIES, "evaluation.inner_steps")}
     spec = load(tmp_path, f"grid: {{test: {ranges}, seeds: 3}}\n".replace("'", ""))
-    with pytest.raises(SpecError, match="has 160,000 cells under 3 seeds, more than 100,000 in all"):
+    with pytest.raises(SpecError, match="has 160,000 cells times 3 seeds, more than 100,000"):
         check_size(spec)
     few = load(
         tmp_path, (f"grid: {{test: {ranges}, exclude: [{{{QUERIES}: {ranges[QUERIES][1:]}}}]}}\n").replace("'", "")
