@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from statistics import median
 
 import numpy as np
 import torch
@@ -33,8 +32,11 @@ from trainers.tasks import as_tasks
 ImageShape = tuple[int, int, int]
 """(height, width, channels)"""
 
-SAMPLE_FLOPS = 1e9
-"""Operations of a sample, where that can be reached: some hundredths of a second on one core."""
+SAMPLE_FLOPS = 3e9
+"""Operations of a sample, where that can be reached: a tenth of a second or so on one core."""
+
+FEW_EPISODES = 4
+"""Fewer at once run at a lower rate than many, so other sizes of a sample shrink first."""
 
 SAMPLE_S = 0.15
 """CPU time of a measurement, behind its warm-up."""
@@ -157,17 +159,19 @@ def _network(backbone: BackboneConfig, image_shape: ImageShape, ways: int) -> Ne
 
 
 def sample_of(calculation: Calculation) -> Calculation:
-    """A calculation of the same kind that one call does fast: fewer episodes, then steps, queries, shots, ways."""
+    """A calculation of the same kind that one call does fast: fewer steps, then episodes, queries, shots, ways."""
     its = replace(calculation, at_once=min(calculation.at_once, EPISODES_AT_ONCE))
     while (size := flops(its) * its.at_once) > SAMPLE_FLOPS:
-        if its.at_once > 1:
-            its = replace(its, at_once=max(1, int(SAMPLE_FLOPS * its.at_once / size)))
-        elif any(loop is not None and loop.steps > 1 for loop in its.loops):
+        if any(loop is not None and loop.steps > 1 for loop in its.loops):
             its = replace(its, loops=tuple(_one_step(loop) for loop in its.loops))
+        elif its.at_once > FEW_EPISODES:
+            its = replace(its, at_once=max(FEW_EPISODES, int(SAMPLE_FLOPS * its.at_once / size)))
         elif its.queries > 1:
             its = replace(its, queries=its.queries // 2)
         elif its.shots > 1:
             its = replace(its, shots=its.shots // 2)
+        elif its.at_once > 1:
+            its = replace(its, at_once=max(1, int(SAMPLE_FLOPS * its.at_once / size)))
         elif its.ways > 2:
             its = replace(its, ways=its.ways // 2)
         else:
@@ -182,7 +186,7 @@ def _one_step(loop: Loop | None) -> Loop | None:
 def measured_rate(calculation: Calculation) -> float:
     """FLOP/s of one thread of this machine in such a calculation: with its episodes made, and its update if it learns.
 
-    Takes a few tenths of a second.
+    The fastest of a few runs, since what else runs on a machine only slows them. Takes a few tenths of a second.
     """
     sample = sample_of(calculation)
     keep_freed_memory()
@@ -198,7 +202,7 @@ def measured_rate(calculation: Calculation) -> float:
             seconds.append(time.process_time() - started)
     finally:
         torch.set_num_threads(threads)
-    return flops(sample) * sample.at_once / median(seconds)
+    return flops(sample) * sample.at_once / min(seconds)
 
 
 def _call(calculation: Calculation) -> Callable[[], None]:
