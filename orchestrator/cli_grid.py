@@ -42,8 +42,8 @@ def grid(
     from orchestrator.layout import cells_csv, cells_text, lay_out, layout_text
     from orchestrator.spec_file import load_spec
 
-    if as_csv and (as_list or as_json):
-        raise InputError("--csv: stands beside another format; choose one of --list, --csv, --json")
+    if as_list + as_csv + as_json > 1:
+        raise InputError("--list, --csv, --json: more than one is given; choose one")
     path = find_spec(spec)
     loaded = load_spec(path, overrides, scale=scale)
     if seeds is not None and loaded.grid is not None:

@@ -112,7 +112,8 @@ def test_a_factor_that_never_acts_is_said(tmp_path: Path) -> None:
         (("big.yaml",), "big: grid: has 160,000 cells, more than 100,000"),
         (("search.yaml",), "search: has no grid; add grid: to its file"),
         (("g.yaml", "--scale", "smoke"), "--scale smoke: g.yaml has no scale 'smoke'; the file has no scales:"),
-        (("g.yaml", "--csv", "--json"), "--csv: stands beside another format"),
+        (("g.yaml", "--csv", "--json"), "--list, --csv, --json: more than one is given; choose one"),
+        (("g.yaml", "--list", "--json"), "--list, --csv, --json: more than one is given; choose one"),
         (
             ("g.yaml", "--set", "grid.train.episodes.shots=[1, 100]"),
             "grid: the cell {algorithm.name: maml, algorithm.frozen_layers: 0, episodes.shots: 100, ",
@@ -120,7 +121,16 @@ def test_a_factor_that_never_acts_is_said(tmp_path: Path) -> None:
         (("papier/table1",), "papier/table1: no such file"),
         (("paper/tabel1",), "did you mean 'paper/table1'?"),
     ],
-    ids=["too large", "a search", "no scales", "two formats", "too few images", "no folder", "no such sweep"],
+    ids=[
+        "too large",
+        "a search",
+        "no scales",
+        "two formats",
+        "two others",
+        "too few images",
+        "no folder",
+        "no such sweep",
+    ],
 )
 def test_bad_input_is_one_line(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     levels = list(range(1, 401))
