@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def test_the_record_says_what_the_design_says(store: Store, glyphs: ImageTable, 
     assert attempt["environment"]["threads"] == 1
     assert set(attempt["environment"]) == {"device", "instruction_set", "torch", "threads"}
     assert sorted(attempt["validated_ms"]) == ["4", "8"]
+    assert 0 < attempt["cpu_seconds"] < time.process_time()
     assert [point["iteration"] for point in store.curve(keys.training, manifest.attempt)] == [4, 8]
     written = json.loads(files(store)[f"trainings/{keys.training}/config.json"])
     assert written["dataset_fingerprint"] == glyphs.fingerprint

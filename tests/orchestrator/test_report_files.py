@@ -176,6 +176,8 @@ def test_a_mix_of_environments_is_marked(tmp_path: Path) -> None:
     assert source.mixed
     assert [(one.threads, one.attempts) for one in source.environments] == [(2, 5), (1, 1)]
     assert source.core_seconds == 5 * 20 + 10
+    store.put_attempt(key, "a", {**store.attempt(key, "a"), "cpu_seconds": 3.5})  # as attempts record it
+    assert provenance(load_study("made", str(tmp_path / "home"))).core_seconds == 5 * 20 + 3.5
     place = write_report(mixed, store.home).place
     assert "more than one environment" in Path(place, "report.md").read_text()
     assert "more than one environment" in Path(place, "tables/cells.md").read_text()
