@@ -105,12 +105,16 @@ class Board:
             cached=counts["cached"],
             best=best,
             trials=tuple(self._lines[number] for number in sorted(self._lines)),
+            compared=self.compared,
+            to_compare=self.to_compare,
             elapsed_s=time.monotonic() - self._started,
             left_s=self._left_s(counts),
         )
 
     planned = 0
     """Trials in all; set when the plan is made."""
+    compared = to_compare = 0
+    """Pairs of trainings, as ``SweepStatus`` has them."""
 
     def _left_s(self, counts: dict[str, int]) -> float | None:
         running = [line for line in self._lines.values() if line.state == "running"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -25,7 +26,7 @@ from orchestrator.published import published_table
 from orchestrator.space import Parameter, invalid, order_problems, raise_at, same
 from orchestrator.wording import shown
 from orchestrator.yaml_file import Place
-from trainers.config import Frozen, TrialConfig
+from trainers.config import Between, Frozen, TrialConfig
 from trainers.errors import ConfigError
 from trainers.registry import nearest
 
@@ -34,6 +35,9 @@ MAX_CHECKED = 4_096
 MAX_PAIRED = 8_192
 """... up to so many in all. The rest is checked when the grid is laid out."""
 
+
+MAX_COMPARED = 50
+"""Cells whose trainings are compared with each other; the work grows with their square."""
 
 SETTING = "setting"
 """What the factor of ``settings`` is called among the levels of a cell."""
@@ -62,6 +66,8 @@ class GridSpec(Frozen):
     seeds: Seeds = 1
     """How many, from ``training.seed`` on, or the seeds themselves."""
     compare: Compare | None = None
+    between: Between | None = None
+    """Compare what trainings of different seeds have learned, of every cell and between every two; None does not."""
     published: Names = ()
     """Names of tables of published numbers, to stand beside these."""
 
@@ -144,6 +150,9 @@ class GridSpec(Frozen):
         """Cells that make no valid config, a grid without cells, a baseline that is none; places below ``grid``."""
         found = invalid(base, map(self.values, self._checked(base)), "holds", "leave that out")
         placed: list[tuple[Place, str]] = [(self._place(*place), words) for place, words in found]
+        if self.between and next(islice(self.combinations(base), MAX_COMPARED, None), None) is not None:
+            words = f"compares every two cells, and there are more than {MAX_COMPARED}; leave out levels or factors"
+            placed.append((("between",), words))
         if next(self.combinations(base), None) is None:
             placed.append((("exclude",), "leaves no cell; take an entry out"))
         elif self.baseline and not any(_holds(self.baseline, cell) for cell in self.combinations(base)):
@@ -186,6 +195,8 @@ class GridSpec(Frozen):
         if "training.seed" in self.train and self.seeds != 1:
             words = "stands beside grid.seeds, which sets it too; keep one of the two"
             problems.append((("train", "training.seed"), words))
+        if self.between and self.seed_count == 1 and "training.seed" not in self.train:
+            problems.append((("between",), "compares trainings of different seeds; set grid.seeds to 2 or more"))
         if not self.levels and "seeds" not in self.model_fields_set:
             problems.append(((), "is empty; add factors (train:, test:, settings:) or seeds:"))
         for name, values in self.settings.items():
@@ -266,6 +277,7 @@ class GridSpec(Frozen):
         values["compare"] = (
             {"baseline": {k: plain_value(v) for k, v in self.compare.baseline.items()}} if self.compare else None
         )
+        values["between"] = self.between.model_dump(mode="json") if self.between else None
         values["published"] = list(self.published)
         return values
 

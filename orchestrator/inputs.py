@@ -81,7 +81,7 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
         concurrency(spec.resources, [{"CPU": float(cpu_count())}])
     data = {name: known_data(data_folder(where.home), name) for name in datasets_of(spec)}
     if spec.grid is not None:
-        check_points(expand(spec), data)
+        check_points(expand(spec), data, spec.grid.between)
     else:
         for config in configs_of(spec):
             check_data(config, data[config.dataset.name])

@@ -19,7 +19,7 @@ from orchestrator.record import SweepRecord
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from orchestrator.wording import shown
-from trainers.config import TrialConfig
+from trainers.config import Between, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.datasets.recipe import Recipe
 from trainers.episodes import check_data
@@ -67,7 +67,7 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
     folder = data_folder(home_url)
     names = list(dict.fromkeys(point.config.dataset.name for point in points))
     data = {name: known_data(folder, name) for name in names}
-    check_points(points, data)
+    check_points(points, data, spec.grid.between if spec.grid else None)
     keys = _stored_keys(spec, home_url, names)
     groups = group_by_training(points, lambda config: keys(config).training)
     wanted = [{keys(point.config).evaluation: point.config for point in group} for _, group in groups]
@@ -131,12 +131,15 @@ def _done(
     return found
 
 
-def check_points(points: Sequence[GridPoint], data: Mapping[str, ImageTable | Recipe]) -> None:
+def check_points(
+    points: Sequence[GridPoint], data: Mapping[str, ImageTable | Recipe], between: Between | None = None
+) -> None:
     """Checks that the data can fill every kind of episode, and of comparison on it, that the points ask for.
 
     Args:
         points: of a grid.
         data: what is known of its datasets, by name.
+        between: what the grid compares between trainings, if anything.
 
     Raises:
         DatasetError: it can't; names the levels of the first cell that asks for it.
@@ -148,7 +151,7 @@ def check_points(points: Sequence[GridPoint], data: Mapping[str, ImageTable | Re
         if kind not in seen:
             seen.add(kind)
             try:
-                check_data(config, data[config.dataset.name])
+                check_data(config, data[config.dataset.name], between)
             except DatasetError as error:
                 levels = f"grid: the cell {shown(point.levels)}: " if point.levels else ""
                 raise DatasetError(f"{levels}{error}") from None

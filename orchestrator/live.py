@@ -182,6 +182,7 @@ class PlainLines:
         self._stream, self._every_s, self._clock = stream, every_s, clock
         self._before: dict[int, TrialLine] | None = None
         self._quiet_until = float("-inf")
+        self._compared = (0, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -196,6 +197,9 @@ class PlainLines:
             note = f", {len(stored)} of them in the store" if stored else ""
             self._line(f"{status.name}: {status.planned} trials{note}")
             self._before = stored
+        if (status.compared, status.to_compare) != self._compared:
+            self._compared = status.compared, status.to_compare
+            self._line(_counts(status))
         for trial in status.trials:
             if trial.state not in _STYLES:
                 continue  # planned
@@ -231,7 +235,8 @@ class PlainLines:
 def _counts(status: SweepStatus) -> str:
     counts = {"running": status.running, "failed": status.failed, "pruned": status.pruned, "cached": status.cached}
     more = "".join(f", {count} {word}" for word, count in counts.items() if count)
-    return f"{status.name}: {_ended(status)}/{status.planned} trials done{more}"
+    pairs = f", {status.compared}/{status.to_compare} pairs of trainings compared" if status.to_compare else ""
+    return f"{status.name}: {_ended(status)}/{status.planned} trials done{more}{pairs}"
 
 
 def _ended(status: SweepStatus) -> int:

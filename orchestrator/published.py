@@ -33,15 +33,35 @@ class PublishedCell(Frozen):
     std_confirmed: bool = True
 
 
+class PublishedPair(Frozen):
+    """Scores of two cells, or of one under different seeds, compared with each other: as they are."""
+
+    between: Annotated[tuple[At, At], Field(strict=False)]
+    scores: dict[str, float]
+    """By column of ``orchestrator.results.PairResult.scores``."""
+    confirmed: bool = True
+
+    def is_between(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether it is of these two configs, given by their leaves, in either order."""
+        first, second = self.between
+        return any(matches(first, a) and matches(second, b) for a, b in ((one, other), (other, one)))
+
+
 class RelationClaim(Frozen):
     """A value, and the range that is claimed of it: one of four.
 
-    The value is a difference of accuracies, ``of`` minus ``minus``, in points; or, as it is, one ``column`` of what was
-    measured of a cell (those of ``orchestrator.results.CellResult.scores``).
+    The value is one of these
+
+    * a difference of accuracies, ``of`` minus ``minus``, in points;
+    * one ``column`` of what was measured of a cell (those of ``orchestrator.results.CellResult.scores``), as it is;
+    * one ``column`` of how alike two cells are, ``of`` and ``of_with`` (``orchestrator.results.PairResult.scores``),
+      minus that of ``minus`` and ``minus_with`` where they are given.
     """
 
     of: At
+    of_with: At | None = None
     minus: At | None = None
+    minus_with: At | None = None
     column: str | None = None
     at_most: float | None = None
     at_least: float | None = None
@@ -58,8 +78,10 @@ class RelationClaim(Frozen):
     @model_validator(mode="after")
     def _one_value(self) -> RelationClaim:
         given = [name for name in ("minus", "column") if getattr(self, name) is not None]
-        if len(given) != 1:
+        if self.of_with is None and (len(given) != 1 or self.minus_with is not None):
             raise ConfigError(f"must have exactly one of minus, column, got {given}")
+        if self.of_with is not None and (self.column is None or (self.minus is None) != (self.minus_with is None)):
+            raise ConfigError(f"of_with needs a column, and minus and minus_with both or neither, got {given}")
         return self
 
 
@@ -82,19 +104,24 @@ class PublishedTable(Frozen):
     settings_unconfirmed: tuple[str, ...] = Field((), strict=False)
     """Paths of the settings that are quoted from memory."""
     cells: tuple[PublishedCell, ...] = Field((), strict=False)
-    """None where only relations are published."""
+    """None where only relations are published, or scores of pairs."""
+    pairs: tuple[PublishedPair, ...] = Field((), strict=False)
     relations: dict[str, Relation] = Field({})
 
     def cell(self, config: Mapping[str, Any]) -> PublishedCell | None:
         """The number for a config, given by its leaves; None where there is none."""
         return next((one for one in self.cells if matches(one.at, config)), None)
 
+    def pair(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> PublishedPair | None:
+        """The scores of two configs, given by their leaves, in either order; None where there are none."""
+        return next((pair for pair in self.pairs if pair.is_between(one, other)), None)
+
 
 class _File(Frozen):
     tables: dict[str, PublishedTable]
 
 
-def matches(at: At, config: Mapping[str, Any]) -> bool:
+def matches(at: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Whether a config, given by its leaves, has these values."""
     return all(config[path] == value for path, value in at.items())
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from orchestrator.analyses import CellPair, cell_pairs, lacking, read_scores
 from orchestrator.config_paths import leaves
 from orchestrator.grid import baseline_cells, expand
 from orchestrator.home import open_home
 from orchestrator.labels import acting_paths, varying_paths
+from orchestrator.published import matches
 from orchestrator.rows import Row, SweepState, arrow_column, count_trials, find_sweep, load_rows, sweep_state
 from orchestrator.spec import SweepSpec
-from orchestrator.stats import Estimate, Matrix, estimate_cell
+from orchestrator.stats import Estimate, Matrix, estimate_cell, seed_pseudo_values
 from orchestrator.store import Store
 from trainers.config import TrialConfig
 
@@ -67,6 +69,34 @@ class CellResult:
 
 
 @dataclass(frozen=True)
+class PairResult:
+    """How alike what two cells have learned is, or one cell under different seeds: ``grid.between``."""
+
+    first: CellResult
+    second: CellResult
+    seeds: tuple[tuple[int, int], ...]
+    """Of the pairs of trainings that are compared, first cell's and second cell's."""
+    scores: Mapping[str, Matrix]
+    """``cca.conv1``, ``cka.head`` … and the mean over the body's layers, ``cca.body`` and ``cka.body``; [pairs of
+    trainings, episodes] each. Empty where nothing is compared yet."""
+
+    def is_between(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether its two cells' configs have these values (config path -> value), in either order."""
+        first, second = leaves(self.first.config), leaves(self.second.config)
+        return any(matches(a, first) and matches(b, second) for a, b in ((one, other), (other, one)))
+
+    def by_seed(self, column: str) -> Matrix | None:
+        """A column as a cell [seeds, episodes], by ``orchestrator.stats.seed_pseudo_values``; None if not measured."""
+        matrix = self.scores.get(column)
+        return None if matrix is None else seed_pseudo_values(matrix, self.seeds)
+
+    def score(self, column: str, comparisons: int = 1) -> Estimate | None:
+        """Mean of a column over all pairs of trainings, with its interval over seeds and episodes."""
+        matrix = self.by_seed(column)
+        return None if matrix is None else estimate_cell(matrix, "", comparisons)
+
+
+@dataclass(frozen=True)
 class Training:
     """One training of a study, shared by all the rows that test it."""
 
@@ -88,6 +118,8 @@ class Study:
     fingerprints: Mapping[str, str]
     """Dataset name -> fingerprint of the data it ran on."""
     state: SweepState
+    pairs: tuple[PairResult, ...] = ()
+    """Every two cells that the grid compares, each first with itself."""
 
     @property
     def rows(self) -> list[Row]:
@@ -103,12 +135,7 @@ class Study:
 
     def matching(self, at: Mapping[str, Any]) -> list[CellResult]:
         """The cells whose config, as asked, has these values (config path -> value)."""
-        found = []
-        for cell in self.cells:
-            values = leaves(cell.config)
-            if all(values[path] == value for path, value in at.items()):
-                found.append(cell)
-        return found
+        return [cell for cell in self.cells if matches(at, leaves(cell.config))]
 
 
 def load_study(name: str, home: str = "./runs") -> Study:
@@ -135,7 +162,10 @@ def load_study(name: str, home: str = "./runs") -> Study:
         config, baseline = its[0].config, baselines.get(number)
         cells.append(CellResult(number, levels, config, tuple(its), accuracies, baseline, scores))
     trainings = {key: _training(store, key) for key in dict.fromkeys(row.keys.training for row in rows)}
-    return Study(spec, tuple(cells), trainings, record.fingerprints, sweep_state(record, count_trials(spec, rows)))
+    asked = cell_pairs(spec, record.fingerprints)
+    state = sweep_state(record, count_trials(spec, rows), bool(lacking(store, asked)))
+    pairs = tuple(_pair(store, pair, cells) for pair in asked)
+    return Study(spec, tuple(cells), trainings, record.fingerprints, state, pairs)
 
 
 def cells_table(study: Study) -> pa.Table:
@@ -180,6 +210,17 @@ def _matrices(store: Store, rows: list[Row]) -> dict[str, Matrix]:
         if scores is not None:
             found.append(scores)
     return {column: np.stack([scores[column] for scores in found]) for column in found[0]} if found else {}
+
+
+def _pair(store: Store, pair: CellPair, cells: Sequence[CellResult]) -> PairResult:
+    done = [(analysis.seeds, scores) for analysis in pair.analyses if (scores := read_scores(store, analysis))]
+    found = {column: np.stack([scores[column] for _, scores in done]) for column in done[0][1]} if done else {}
+    first, second = (next(cell for cell in cells if cell.number == number) for number in pair.cells)
+    body = first.config.backbone.layers
+    for kind in ("cca", "cka"):
+        if f"{kind}.{body[0]}" in found:
+            found[f"{kind}.body"] = np.mean([found[f"{kind}.{layer}"] for layer in body], axis=0)
+    return PairResult(first, second, tuple(seeds for seeds, _ in done), found)
 
 
 def _training(store: Store, key: str) -> Training:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from orchestrator.analyses import cell_pairs, count_analyses, lacking
 from orchestrator.errors import InputError
 from orchestrator.grid import expand
 from orchestrator.home import Home, open_home
@@ -149,11 +150,13 @@ def status(home: Home, name: str) -> dict[str, Any]:
     store = Store(home)
     rows = load_rows(store, record, spec)
     counts = count_trials(spec, rows)
+    pairs = cell_pairs(spec, record.fingerprints)
     best = best_row(rows)
     return {
         "name": name,
-        "state": sweep_state(record, counts),
+        "state": sweep_state(record, counts, bool(lacking(store, pairs))),
         "trials": counts,
+        "analyses": count_analyses(store, pairs),
         "best": None
         if best is None
         else {
@@ -166,12 +169,12 @@ def status(home: Home, name: str) -> dict[str, Any]:
     }
 
 
-def sweep_state(record: SweepRecord, counts: Mapping[str, int]) -> SweepState:
-    """Whether a process drives the sweep now; else whether all is done, by ``count_trials``."""
+def sweep_state(record: SweepRecord, counts: Mapping[str, int], analyses_left: bool) -> SweepState:
+    """Whether a process drives the sweep now; else whether all is done, by ``count_trials`` and of its analyses."""
     if record.locked:
         return "running"
     finished = counts["completed"] + counts["pruned"] + counts["failed"]
-    return "done" if finished == counts["planned"] else "interrupted"
+    return "done" if finished == counts["planned"] and not analyses_left else "interrupted"
 
 
 def count_trials(spec: SweepSpec, rows: list[Row]) -> dict[str, int]:

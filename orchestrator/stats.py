@@ -8,6 +8,7 @@ and episodes are crossed random factors, y_se = μ + a_s + b_e + r_se, and an in
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -151,6 +152,31 @@ def estimate_difference(
         spread = Spread(*of_seeds, of_a.residual + of_b.residual, *of_episodes)
     reason = ("" if same_trainings else _too_few_seeds(seeds)) or _too_few_episodes(episodes)
     return _estimate(a.mean() - b.mean(), spread, by_seed, (seeds, episodes), unit, comparisons, reason)
+
+
+def seed_pseudo_values(scores: ArrayLike, seeds: Sequence[tuple[int, int]]) -> Matrix:
+    """Turns scores of *pairs* of trainings into a cell [seeds, episodes], for ``estimate_cell``.
+
+    Pairs that share a seed are not independent, so the seeds are what counts: row s is what leaving seed s out changes,
+    n mean − (n − 1) mean without s (Tukey's jackknife; of a mean over pairs it is that of a U-statistic, Arvesen 1969).
+    The rows' mean is that of all pairs, and their variance over n estimates its variance. Where no pair is left without
+    a seed (two seeds, one pair) the scores are averaged into one row: an interval over episodes only.
+
+    Args:
+        scores: [pairs, episodes].
+        seeds: of each pair, different ones.
+
+    Raises ``ValueError`` for what is no matrix of finite numbers, one row a pair.
+    """
+    matrix = _matrix(scores, "scores")
+    if len(matrix) != len(seeds):
+        raise ValueError(f"scores: must have a row for each of {len(seeds)} pairs, got {len(matrix)}")
+    names = sorted({seed for pair in seeds for seed in pair})
+    without = [[seed not in pair for pair in seeds] for seed in names]
+    if not all(map(any, without)):
+        return np.asarray(matrix.mean(0, keepdims=True))
+    count, mean = len(names), matrix.mean(0)
+    return np.stack([count * mean - (count - 1) * matrix[rest].mean(0) for rest in without])
 
 
 @lru_cache(maxsize=4096)

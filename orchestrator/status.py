@@ -42,3 +42,6 @@ class SweepStatus:
     elapsed_s: float
     left_s: float | None
     """Estimated from measured speed; None before anything was measured."""
+    compared: int = 0
+    """Pairs of trainings whose analyses are done, of ``to_compare``; both 0 until the trials are."""
+    to_compare: int = 0

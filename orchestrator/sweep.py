@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator.analysis_run import compare_trainings
 from orchestrator.attempt_record import record_failed_attempt
 from orchestrator.board import Board
 from orchestrator.cluster.connect import cluster
-from orchestrator.cluster.execute import Event, Request, execute
+from orchestrator.cluster.execute import Event, Request, execute, request
 from orchestrator.data import data_folder, ensure_dataset
 from orchestrator.environment import cpu_count, git_commit, versions
 from orchestrator.errors import InputError
@@ -90,7 +92,9 @@ def run_sweep(
         end: End = "KILLED"
         try:
             tables = list(data.values()) if where.address is not None else []  # here, every worker can map the files
-            _run(spec, record, run, board, data, tables, slots, None if started else stack, on_warning)
+            start = cache(lambda: None if started else stack.enter_context(cluster(None)))
+            _run(spec, record, run, board, data, tables, slots, start, on_warning)
+            compare_trainings(spec, record, board, data, tables, slots, start, on_warning)
             end = "FINISHED"
         finally:
             shown_uri = masked(uri) if uri else None
@@ -131,7 +135,7 @@ def open_data(
                 f"{tables[name].fingerprint} is there); import the old one again, or choose another --name"
             )
     for config in configs_of(spec):
-        check_data(config, tables[config.dataset.name])
+        check_data(config, tables[config.dataset.name], spec.grid.between if spec.grid else None)
     return tables
 
 
@@ -150,13 +154,13 @@ def _run(
     data: Mapping[str, ImageTable],
     tables: Collection[ImageTable],
     slots: int,
-    stack: ExitStack | None,
+    start_cluster: Callable[[], object],
     on_warning: Callable[[str], None],
 ) -> None:
-    """Runs what the store does not have.
+    """Runs the trials that the store does not have.
 
-    ``tables`` are the data that not every worker may be able to map. With a ``stack`` Ray is started on it, if there is
-    something to run.
+    ``tables`` are the data that not every worker may be able to map. The cluster is started if there is something to
+    run.
     """
     store = Store(record.home)
 
@@ -183,16 +187,9 @@ def _run(
         running[unit.number] = unit
         board.started(unit)
         name = unit.rows[0].config.dataset.name
-        return Request(
-            number=unit.number,
-            home=record.home.url if record.home.local is None else str(record.home.local),
-            dataset=name,
-            fingerprint=data[name].fingerprint,
-            configs=tuple(row.config.model_dump_json() for row in unit.rows),
-            device="cuda" if spec.resources.gpu > 0 else "cpu",
-            threads=max(1, int(spec.resources.cpu)),  # two trials on two cores beat one on both
-            asked_by={**asked_by, "number": unit.number},
-        )
+        configs = [row.config for row in unit.rows]
+        asked = {**asked_by, "number": unit.number}
+        return request(unit.number, record.home, data[name], configs, spec.resources, asked)
 
     def on_event(number: int, event: Event) -> None:
         unit = running[number]
@@ -207,8 +204,7 @@ def _run(
             board.ended(rows)
             del running[number]
 
-    if stack is not None:
-        stack.enter_context(cluster(None))
+    start_cluster()
     execute(next_trial, on_event, spec.resources, slots, tables)
 
 

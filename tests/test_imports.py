@@ -40,12 +40,14 @@ LAYERS = (
     {"grid_spec"},
     # what a sweep is, what it tries, what came of it
     {"spec"},
-    {"cluster", "grid", "labels", "search", "spec_file"},
-    {"record"},
-    {"layout", "rows"},
+    {"grid", "labels", "search", "spec_file"},
+    {"analyses", "record"},
+    {"analysis_attempt"},
+    {"cluster", "layout", "rows"},
     {"inputs", "plan", "results", "tracking_rows"},
     {"board", "report"},
     # what a user can do
+    {"analysis_run"},
     {"sweep"},
     {"preview", "single", "summary"},
     {"cli_options", "spec_names"},

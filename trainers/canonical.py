@@ -11,13 +11,16 @@ import hashlib
 import json
 from typing import Any
 
-from trainers.config import AlgorithmConfig, EvaluationConfig, Frozen, TrialConfig
+from trainers.config import AlgorithmConfig, Between, EvaluationConfig, Frozen, TrialConfig
 
 TRAINER_VERSION = 2
 """Raised when the numbers of a training move; a golden trial in the tests says when."""
 
 EVALUATION_VERSION = 2
 """Raised when the numbers of an evaluation move."""
+
+ANALYSIS_VERSION = 1
+"""Raised when the numbers of a similarity between trainings move."""
 
 KEY_DIGITS = 20
 
@@ -75,28 +78,57 @@ def _inner_lr(config: TrialConfig, adapted: tuple[str, ...]) -> float | dict[str
 
 def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
     """What decides an evaluation beside its training and dataset: JSON values, "as trained" resolved."""
-    weights: Any = config.evaluation.weights
-    if weights == "best":
-        weights = ["best", config.algorithm_entry.head]
-    elif weights == config.training.iterations:
-        weights = "final"
-    identity: dict[str, Any] = {"weights": weights, "queries": config.test_queries}
+    identity: dict[str, Any] = {"weights": _tested_weights(config), "queries": config.test_queries}
     if config.test_head != "linear":
         identity["head"] = config.test_head
     if config.test_nil != EvaluationConfig().nil:
         identity["nil"] = config.test_nil
-    if config.test_inner_steps:
-        identity["inner_steps"] = config.test_inner_steps
-        identity["adapted_layers"] = sorted(config.test_adapted_layers)
-        rate = _inner_lr(config, config.test_adapted_layers)
-        trained = _inner_lr(config, config.adapted_layers) if config.adapted_layers else None
-        if set(config.test_adapted_layers) - set(config.adapted_layers) and rate != trained:
-            identity["inner_lr"] = rate  # the training's key does not hold it
+    identity |= _test_inner_loop(config)
     if config.evaluation.episodes != EvaluationConfig().episodes:
         identity["episodes"] = config.evaluation.episodes
     if config.evaluation.measure != "accuracy":
         identity |= _changed(config.evaluation, *(EvaluationConfig.model_fields.keys() - {"measure", "flattening"}))
     return identity
+
+
+def _tested_weights(config: TrialConfig) -> Any:
+    weights = config.evaluation.weights
+    if weights == "best":
+        return ["best", config.algorithm_entry.head]
+    return "final" if weights == config.training.iterations else weights
+
+
+def _test_inner_loop(config: TrialConfig) -> dict[str, Any]:
+    """What the test's inner loop does that the training's key does not say; empty where there is none."""
+    if not config.test_inner_steps:
+        return {}
+    identity: dict[str, Any] = {
+        "inner_steps": config.test_inner_steps,
+        "adapted_layers": sorted(config.test_adapted_layers),
+    }
+    rate = _inner_lr(config, config.test_adapted_layers)
+    trained = _inner_lr(config, config.adapted_layers) if config.adapted_layers else None
+    if set(config.test_adapted_layers) - set(config.adapted_layers) and rate != trained:
+        identity["inner_lr"] = rate
+    return identity
+
+
+def points_identity(config: TrialConfig) -> dict[str, Any]:
+    """What decides on which points a test looks at which layers: trainings that share it can be compared there."""
+    split, rotations = config.dataset.resolved()
+    return {
+        "dataset": [config.dataset.name, split, rotations],
+        "ways": config.episodes.ways,
+        "queries": config.test_queries,
+        "episodes": config.evaluation.episodes,
+        "flattening": config.evaluation.flattening,
+        "layers": list(config.layers),
+    }
+
+
+def representation_identity(config: TrialConfig, adapted: bool) -> dict[str, Any]:
+    """What decides a network's representations beside its training and the points: JSON values."""
+    return {"weights": _tested_weights(config), **(_test_inner_loop(config) if adapted else {})}
 
 
 def resolved_training(config: TrialConfig) -> dict[str, Any]:
@@ -142,3 +174,17 @@ def training_key(config: TrialConfig, fingerprint: str) -> str:
 def evaluation_key(config: TrialConfig, fingerprint: str) -> str:
     """The same for every config that tests a training in this way."""
     return digest({"evaluation": evaluation_identity(config), "dataset": fingerprint, "evaluator": EVALUATION_VERSION})
+
+
+def analysis_key(one: TrialConfig, other: TrialConfig, fingerprint: str, between: Between) -> str:
+    """The same for every two configs that mean this comparison of two trainings, in either order.
+
+    Both must share ``points_identity``.
+    """
+    sides = [
+        [training_key(config, fingerprint), representation_identity(config, between.adapted)] for config in (one, other)
+    ]
+    points = {**points_identity(one), "dataset": fingerprint}
+    if between.measure != "similarity":
+        points["measure"] = between.measure
+    return digest({"sides": sorted(sides, key=digest), "points": points, "analysis": ANALYSIS_VERSION})

@@ -172,6 +172,15 @@ class EvaluationConfig(Frozen):
     of every channel, the ``images`` being the points. Acts where a similarity is measured."""
 
 
+class Between(Frozen):
+    """What is compared between different trainings: representations of the test's query sets. No part of a trial."""
+
+    measure: Literal["similarity", "cka"] = "similarity"
+    """``similarity``: CCA and CKA of every layer. ``cka``: without CCA, which needs more points than neurons."""
+    adapted: bool = False
+    """Before the inner loop of each one's test, or after it."""
+
+
 class TrialConfig(Frozen):
     """One training and one evaluation of it."""
 

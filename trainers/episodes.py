@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from trainers.config import TrialConfig
+from trainers.config import Between, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.datasets.recipe import Recipe
 from trainers.representation import check_points
@@ -128,8 +128,10 @@ def test_sampler(config: TrialConfig, data: ImageTable) -> EpisodeSampler:
     return _sampler(config, data, "test", config.test_queries, TEST_SEED)
 
 
-def check_data(config: TrialConfig, data: ImageTable | Recipe) -> None:
+def check_data(config: TrialConfig, data: ImageTable | Recipe, between: Between | None = None) -> None:
     """Refuses data, made or still to be made, that can't fill the episodes of a config.
+
+    ``between`` says what is compared between trainings, if anything is.
 
     Raises:
         DatasetError: a part has fewer classes than ways, or a class fewer images than shots + queries.
@@ -138,7 +140,7 @@ def check_data(config: TrialConfig, data: ImageTable | Recipe) -> None:
     split, _ = config.dataset.resolved()
     queries = max(config.episodes.queries, config.test_queries)
     data.check_episodes(split, config.episodes.ways, config.episodes.shots + queries)
-    check_points(config, None if isinstance(data, Recipe) and data.labelled else data.image_shape)
+    check_points(config, None if isinstance(data, Recipe) and data.labelled else data.image_shape, between)
 
 
 def _sampler(config: TrialConfig, data: ImageTable, part: str, queries: int, seed: int) -> EpisodeSampler:

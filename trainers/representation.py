@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainers.algorithms.algorithm import HEAD_LAYER
-from trainers.config import TrialConfig
+from trainers.config import Between, TrialConfig
 from trainers.errors import ConfigError
 
 
@@ -28,20 +28,31 @@ def representation_sizes(
     }
 
 
-def check_points(config: TrialConfig, image_shape: tuple[int, int, int] | None = None) -> None:
+def check_points(
+    config: TrialConfig, image_shape: tuple[int, int, int] | None = None, between: Between | None = None
+) -> None:
     """Refuses a similarity whose CCA can't be: some layer would have too few points for its neurons.
+
+    Args:
+        config: of the trial.
+        image_shape: (height, width, channels), where it is known.
+        between: what is compared between trainings, if anything is.
 
     Raises:
         ConfigError: names the layer, both numbers and the ways out.
     """
-    if config.evaluation.measure != "similarity":
+    if between is not None and between.measure == "similarity":
+        asked = "grid.between.measure"
+    elif config.evaluation.measure == "similarity":
+        asked = "evaluation.measure"
+    else:
         return
     for layer, (points, neurons) in representation_sizes(config, image_shape).items():
         if points <= neurons:
             by_image = config.evaluation.flattening == "images" and layer != HEAD_LAYER
             raise ConfigError(
-                "evaluation.measure: similarity has CCA, which needs more points than neurons, but the query set gives "
+                f"{asked}: similarity has CCA, which needs more points than neurons, but the query set gives "
                 f"{layer} {points:,} points and {neurons:,} neurons; raise evaluation.queries (now "
                 f"{config.test_queries}), {'set evaluation.flattening: channels, ' if by_image else ''}"
-                "or set evaluation.measure: cka"
+                f"or set {asked}: cka"
             )

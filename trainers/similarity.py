@@ -8,6 +8,7 @@ them. A representation that is the same at every point has nothing in common wit
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -39,27 +40,67 @@ def flatten(activations: Tensor, flattening: Flattening) -> Tensor:
     return activations.flatten(1)
 
 
-def cca(x: Activations, y: Activations) -> float:
+class Representation:
+    """Activations [points, neurons], prepared once for being compared with several others.
+
+    Raises:
+        ValueError: no matrix; numbers that are not finite.
+    """
+
+    def __init__(self, activations: Activations) -> None:
+        matrix = torch.as_tensor(activations).detach().double()
+        if matrix.dim() != 2:
+            raise ValueError(f"a representation is a matrix [points, neurons], got shape {tuple(matrix.shape)}")
+        if not matrix.isfinite().all():
+            raise ValueError("activations must be finite")
+        self._centred = _centred(matrix)
+        self.points, self.neurons = matrix.shape
+
+    @cached_property
+    def basis(self) -> Tensor:
+        """Orthonormal basis [points, rank] of the centred columns, by singular value decomposition.
+
+        Directions below ``RANK_TOLERANCE`` are left out, as those of a neuron that never fires.
+        """
+        basis: Tensor
+        basis, values, _ = torch.linalg.svd(self._centred, full_matrices=False)
+        return basis[:, values > RANK_TOLERANCE * values[0]] if len(values) else basis
+
+    @cached_property
+    def scaled(self) -> Tensor:
+        """The centred matrix with a largest entry of 1, so that no square over- or underflows."""
+        largest = self._centred.abs().max()
+        return self._centred / largest if largest > 0 else self._centred
+
+    @cached_property
+    def inner_products(self) -> Tensor:
+        """XᵀX [neurons, neurons] of the scaled matrix."""
+        return self.scaled.T @ self.scaled
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """XXᵀ [points, points] of the scaled matrix."""
+        return self.scaled @ self.scaled.T
+
+
+def cca(x: Activations | Representation, y: Activations | Representation) -> float:
     """Mean canonical correlation: the mean of the singular values of QxᵀQy (Raghu et al. 2020, section 3.2).
 
-    Qx and Qy are orthonormal bases of the centred columns, by singular value decomposition; directions below
-    ``RANK_TOLERANCE`` are left out, as those of a neuron that never fires. There are as many correlations as the
-    smaller of the two ranks. Few points for many neurons raise the score of whatever is compared: with one point more
-    than neurons it is 1.
+    Qx and Qy are the ``Representation.basis`` of each. There are as many correlations as the smaller of the two ranks.
+    Few points for many neurons raise the score of whatever is compared: with one point more than neurons it is 1.
 
     Raises:
         ValueError: not more points than neurons; other points; numbers that are not finite.
     """
     x, y = _pair(x, y)
-    for representation in (x, y):
-        points, neurons = representation.shape
-        if points <= neurons:
-            raise ValueError(f"cca: needs more points than neurons, got {points} points and {neurons} neurons")
-    correlations = torch.linalg.svdvals(_basis(x).T @ _basis(y))
+    for its in (x, y):
+        if its.points <= its.neurons:
+            raise ValueError(f"cca: needs more points than neurons, got {its.points} points and {its.neurons} neurons")
+    correlations = torch.linalg.svdvals(x.basis.T @ y.basis)
     return correlations.clamp(max=1.0).mean().item() if len(correlations) else 0.0
 
 
-def linear_cka(x: Activations, y: Activations) -> float:
+def linear_cka(x: Activations | Representation, y: Activations | Representation) -> float:
     """Linear CKA: ‖YᵀX‖²_F / (‖XᵀX‖_F ‖YᵀY‖_F) of centred X and Y (Kornblith et al. 2019, section 3).
 
     Where there are fewer points than neurons, by the same of the Gram matrices: ⟨XXᵀ, YYᵀ⟩ / (‖XXᵀ‖_F ‖YYᵀ‖_F).
@@ -67,14 +108,13 @@ def linear_cka(x: Activations, y: Activations) -> float:
     Raises:
         ValueError: other points; numbers that are not finite.
     """
-    x, y = (_scaled(one) for one in _pair(x, y))
-    if len(x) < max(x.shape[1], y.shape[1]):
-        gram_x, gram_y = x @ x.T, y @ y.T
-        common = (gram_x * gram_y).sum()
+    x, y = _pair(x, y)
+    if x.points < max(x.neurons, y.neurons):
+        alone = x.gram.norm() * y.gram.norm()
+        common = (x.gram * y.gram).sum()
     else:
-        gram_x, gram_y = x.T @ x, y.T @ y
-        common = (y.T @ x).square().sum()
-    alone = gram_x.norm() * gram_y.norm()
+        alone = x.inner_products.norm() * y.inner_products.norm()
+        common = (y.scaled.T @ x.scaled).square().sum()
     return float((common / alone).clamp(max=1.0)) if alone > 0 else 0.0
 
 
@@ -94,32 +134,14 @@ def _norm(params: Mapping[str, Tensor]) -> float:
     return float(torch.cat([params[name].double().flatten() for name in sorted(params)]).norm())
 
 
-def _pair(x: Activations, y: Activations) -> tuple[Tensor, Tensor]:
-    """Both as float64, each neuron with mean 0."""
-    x, y = (torch.as_tensor(one).detach().double() for one in (x, y))
-    if x.dim() != 2 or y.dim() != 2 or len(x) != len(y):
-        raise ValueError(
-            f"needs two matrices [points, neurons] of the same points, got {tuple(x.shape)} and {tuple(y.shape)}"
-        )
-    if not (x.isfinite().all() and y.isfinite().all()):
-        raise ValueError("activations must be finite")
-    return _centred(x), _centred(y)
+def _pair(x: Activations | Representation, y: Activations | Representation) -> tuple[Representation, Representation]:
+    x, y = (one if isinstance(one, Representation) else Representation(one) for one in (x, y))
+    if x.points != y.points:
+        raise ValueError(f"both must have the same points, got {x.points} and {y.points}")
+    return x, y
 
 
 def _centred(x: Tensor) -> Tensor:
-    """Minus the mean of each neuron; 0 where that leaves rounding only."""
+    """Each neuron minus its mean; 0 where that leaves rounding only."""
     centred = x - x.mean(0)
     return centred.where(centred.abs().amax(0) > ROUNDING * x.abs().amax(0), 0.0) if len(x) else x
-
-
-def _scaled(x: Tensor) -> Tensor:
-    """With a largest entry of 1, so that no square over- or underflows."""
-    largest = x.abs().max()
-    return x / largest if largest > 0 else x
-
-
-def _basis(x: Tensor) -> Tensor:
-    """Orthonormal basis [points, rank] of the columns."""
-    basis: Tensor
-    basis, values, _ = torch.linalg.svd(x, full_matrices=False)
-    return basis[:, values > RANK_TOLERANCE * values[0]] if len(values) else basis

@@ -1,5 +1,7 @@
 """Runs trials on the cluster that is connected: Tune places them, reuses their actors and carries their events back.
 
+Analyses are carried out in the same way, as trials of Tune's.
+
 Of Tune only placement, actor reuse and its loop are used. What to run next comes from a callback, what happened goes
 to another, and results are in the store.
 """
@@ -7,17 +9,18 @@ to another, and results are in the store.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.analyses import analyses_of
 from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.cluster.sharing import Shared, open_here, share
 from orchestrator.errors import InterruptedSweep
-from orchestrator.home import open_home
+from orchestrator.home import Home, open_home
 from orchestrator.spec import Resources
 from orchestrator.store import Store
-from trainers.config import TrialConfig
+from trainers.config import Between, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.errors import MetaSweepError
 
@@ -34,7 +37,7 @@ STORE_PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class Request:
-    """What a worker needs to run one trial, but for shared datasets: strings and numbers only."""
+    """What a worker needs to run one trial, or some analyses, but for shared datasets: strings and numbers only."""
 
     number: int
     home: str
@@ -43,11 +46,36 @@ class Request:
     fingerprint: str
     """Which version of it: ``sharing`` says how a worker gets at its pixels."""
     configs: tuple[str, ...]
-    """Trial configs as JSON, of one training key."""
+    """Trial configs as JSON, of one training key; for analyses, two after the other that are compared."""
     device: str
     """``cpu`` or ``cuda``."""
     threads: int
     asked_by: dict[str, Any]
+    between: str | None = None
+    """What is compared between trainings, as JSON; None of a trial."""
+
+
+def request(
+    number: int,
+    home: Home,
+    data: ImageTable,
+    configs: Sequence[TrialConfig],
+    resources: Resources,
+    asked_by: dict[str, Any],
+    between: Between | None = None,
+) -> Request:
+    """The request for work on one dataset."""
+    return Request(
+        number=number,
+        home=home.url if home.local is None else str(home.local),
+        dataset=configs[0].dataset.name,
+        fingerprint=data.fingerprint,
+        configs=tuple(config.model_dump_json() for config in configs),
+        device="cuda" if resources.gpu > 0 else "cpu",
+        threads=max(1, int(resources.cpu)),  # two trials on two cores beat one on both
+        asked_by=asked_by,
+        between=between.model_dump_json() if between else None,
+    )
 
 
 NextTrial = Callable[[], Request | None]
@@ -120,6 +148,7 @@ def run_request(request: Request, shared: Shared) -> Iterator[Event]:
     try:
         import torch
 
+        from orchestrator.analysis_attempt import attempt_analyses
         from orchestrator.attempt import attempt_trial
         from trainers.memory import keep_freed_memory
 
@@ -128,7 +157,11 @@ def run_request(request: Request, shared: Shared) -> Iterator[Event]:
         configs = [TrialConfig.model_validate_json(text) for text in request.configs]
         store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))
         data = open_here(request.home, request.dataset, request.fingerprint, shared)
-        yield from attempt_trial(store, configs, data, request.asked_by, request.device)
+        if request.between is None:
+            yield from attempt_trial(store, configs, data, request.asked_by, request.device)
+        else:
+            between = Between.model_validate_json(request.between)
+            yield from attempt_analyses(store, analyses_of(configs, between, data.fingerprint), data, request.device)
     except Exception as error:  # this node lacks the home, the dataset or the device, or the disk is full
         yield {"kind": "lost", "cause": _one_line(error)}
 

@@ -6,6 +6,7 @@ PARTS: dict[str, str] = {
     "pivot": "orchestrator.report.cells:pivot",
     "cells": "orchestrator.report.cells:cells",
     "comparisons": "orchestrator.report.comparisons:comparisons",
+    "between_trainings": "orchestrator.report.between_trainings:between_trainings",
     "layer_changes": "orchestrator.report.layer_changes:layer_changes",
     "accuracy_by_factor": "orchestrator.report.accuracy_by_factor:accuracy_by_factor",
     "learning_curves": "orchestrator.report.learning_curves:learning_curves",

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from orchestrator.labels import levels_text
 from orchestrator.published import PublishedTable, Relation, RelationClaim
-from orchestrator.report.against_published import published_of, published_text, unconfirmed, unlike
+from orchestrator.report.against_published import MARK, published_of, published_text, unconfirmed, unlike
 from orchestrator.report.differences import difference
 from orchestrator.report.part import Table
 from orchestrator.report.words import ABSENT, interval, points, score
 from orchestrator.results import CellResult, Study
-from orchestrator.stats import Estimate
+from orchestrator.stats import Estimate, estimate_cell
 from orchestrator.verdicts import Claim, Outcome, Verdict, above, at_least, at_most, judge, judge_all, within
 
 NOT_TESTED: Literal["not tested here"] = "not tested here"
@@ -84,6 +84,9 @@ def _judged(name: str, relation: Relation, study: Study, table: PublishedTable) 
 
 def _judge(claim: RelationClaim, study: Study, claims: int) -> tuple[Estimate, Verdict] | str:
     """The verdict on one claim, or why there is none."""
+    if claim.of_with is not None:
+        estimate = _alike(claim, study, claims)
+        return estimate if isinstance(estimate, str) else (estimate, judge(_subject(claim), estimate, _range(claim)))
     matching = [(at, study.matching(at)) for at in (claim.of, claim.minus) if at is not None]
     for at, cells in matching:
         if len(cells) != 1:
@@ -109,8 +112,34 @@ def _difference(first: CellResult, second: CellResult, claim: RelationClaim, cla
     return found.estimate
 
 
+def _alike(claim: RelationClaim, study: Study, claims: int) -> Estimate | str:
+    """How alike two cells are, minus how alike two others are, or why there is none. Paired by seed and episode."""
+    assert claim.column
+    found = []
+    for one, other in ((claim.of, claim.of_with), (claim.minus, claim.minus_with)):
+        if one is None or other is None:
+            continue
+        pairs = [pair for pair in study.pairs if pair.is_between(one, other)]
+        if len(pairs) != 1:
+            return f"{len(pairs) or 'no'} pair{'s' * (len(pairs) > 1)} of {levels_text(one)} and {levels_text(other)}"
+        matrix = pairs[0].by_seed(claim.column)
+        if matrix is None:
+            return f"{claim.column} of {levels_text(one)} and {levels_text(other)} is not complete"
+        found.append(matrix)
+    if len(found) == 1:
+        return estimate_cell(found[0], "", claims)
+    if found[0].shape != found[1].shape:
+        return "the pairs have different seeds or episodes"
+    return estimate_cell(found[0] - found[1], "", claims)
+
+
 def _subject(claim: RelationClaim) -> str:
     """``shots=1: test_frozen_layers=0 − test_frozen_layers=4 is``, or ``shots=1: cca.conv1 is``."""
+    if claim.of_with is not None:
+        sides = [f"{claim.column} of {levels_text(claim.of)} and {levels_text(claim.of_with)}"]
+        if claim.minus is not None and claim.minus_with is not None:
+            sides.append(f"that of {levels_text(claim.minus)} and {levels_text(claim.minus_with)}")
+        return f"{' − '.join(sides)} is"
     if claim.minus is None:
         return f"{levels_text(claim.of)}{': ' if claim.of else ''}{claim.column} is"
     minus = claim.minus
@@ -137,6 +166,8 @@ def _range(claim: RelationClaim) -> Claim:
 
 def _published(claim: RelationClaim, table: PublishedTable) -> str:
     """``46.9 ± 0.2 minus 46.3 ± 0.4: +0.6``; empty of a score, whose range is all that is published."""
+    if claim.of_with is not None:
+        return _published_pairs(claim, table)
     if claim.column:
         return ""
     by_at = [(cell.at, cell) for cell in table.cells]
@@ -145,6 +176,23 @@ def _published(claim: RelationClaim, table: PublishedTable) -> str:
         return ABSENT
     gap = points((first.mean - second.mean) / 100)
     return f"{published_text(first)} minus {published_text(second)}: {gap}"
+
+
+def _published_pairs(claim: RelationClaim, table: PublishedTable) -> str:
+    """``0.50 minus 0.51: −0.01``."""
+    assert claim.column
+    values = []
+    for one, other in ((claim.of, claim.of_with), (claim.minus, claim.minus_with)):
+        if one is not None and other is not None:
+            pair = next((its for its in table.pairs if (one, other) in (its.between, its.between[::-1])), None)
+            if pair is None or claim.column not in pair.scores:
+                return ABSENT
+            values.append((pair.scores[claim.column], "" if pair.confirmed else MARK))
+    texts = [f"{value:.2f}{mark}" for value, mark in values]
+    if len(values) == 1:
+        return texts[0]
+    gap = f"{values[0][0] - values[1][0]:+.2f}".replace("-", "−")
+    return f"{' minus '.join(texts)}: {gap}"
 
 
 def _ours(judged: JudgedRelation) -> str:

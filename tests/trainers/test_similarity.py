@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import hoggorm
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
 
-from trainers.similarity import cca, euclidean_distance, flatten, linear_cka, relative_distance
+from trainers.similarity import Representation, cca, euclidean_distance, flatten, linear_cka, relative_distance
 
 Score = Callable[[object, object], float]
 SCORES: list[Score] = [cca, linear_cka]
@@ -140,10 +141,30 @@ def test_cca_needs_more_points_than_neurons() -> None:
 
 @pytest.mark.parametrize("score", SCORES)
 def test_bad_activations_are_refused(score: Score) -> None:
-    with pytest.raises(ValueError, match=r"same points, got \(9, 2\) and \(8, 2\)"):
+    with pytest.raises(ValueError, match="same points, got 9 and 8"):
         score(normal(1, 9, 2), normal(2, 8, 2))
     with pytest.raises(ValueError, match="finite"):
         score(normal(1, 9, 2), np.full((9, 2), np.nan))
+    with pytest.raises(ValueError, match=r"matrix \[points, neurons\], got shape \(9,\)"):
+        score(normal(1, 9, 2), np.zeros(9))
+
+
+@pytest.mark.parametrize("sizes", [(40, 3, 3), (200, 8, 12), (9, 20, 30), (30, 4, 40)])
+def test_linear_cka_is_the_rv_coefficient_of_another_library(sizes: tuple[int, int, int]) -> None:
+    """RV of Robert and Escoufier (1976) is defined as linear CKA is, on centred matrices."""
+    x, y = correlated(5, *sizes)
+    expected = hoggorm.RVcoeff([x - x.mean(0), y - y.mean(0)])[0, 1]
+    assert 0.05 < expected < 0.999
+    assert linear_cka(x, y) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_what_is_prepared_once_has_the_same_scores(score: Score) -> None:
+    x, y = correlated(7, 60, 6, 4)
+    z = normal(8, 60, 5)
+    prepared = Representation(x)
+    assert [score(prepared, other) for other in (y, z)] == [score(x, other) for other in (y, z)]
+    assert score(y, prepared) == score(y, x)
 
 
 def test_flattenings() -> None:

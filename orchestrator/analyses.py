@@ -1,0 +1,185 @@
+"""Analyses: how alike the representations of different trainings of a grid are; a record for every two of them.
+
+analyses/<key>/scores.arrow    CCA and CKA of every layer in every test episode, in order; one atomic put
+
+Two trainings are compared where they have different seeds and are tested on the same points. A record names the sha256
+of both weights and counts only beside manifests that name the same. It is calculated once, whichever sweeps ask for it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from orchestrator.grid import GridPoint, expand
+from orchestrator.spec import SweepSpec
+from orchestrator.store import Keys, Store, keys_of
+from trainers.canonical import analysis_key, digest, points_identity
+from trainers.config import Between, TrialConfig
+
+if TYPE_CHECKING:  # it brings torch, which reading commands do without
+    from trainers.evaluation import Scores
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One pair of trainings."""
+
+    configs: tuple[TrialConfig, TrialConfig]
+    keys: tuple[Keys, Keys]
+    between: Between
+    fingerprint: str
+
+    @property
+    def key(self) -> str:
+        """Where its record is."""
+        return analysis_key(*self.configs, self.fingerprint, self.between)
+
+    @property
+    def points(self) -> str:
+        """Equal for those on the same points."""
+        return digest(points_identity(self.configs[0]))
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Of the trainings."""
+        one, other = self.configs
+        return one.training.seed, other.training.seed
+
+    @property
+    def name(self) -> str:
+        """For people: ``maml of seed 0 and anil of seed 1``."""
+        return " and ".join(f"{config.algorithm.name} of seed {config.training.seed}" for config in self.configs)
+
+
+@dataclass(frozen=True)
+class CellPair:
+    """Two cells, or one with itself, and the pairs of their trainings."""
+
+    cells: tuple[int, int]
+    analyses: tuple[Analysis, ...]
+
+
+def cell_pairs(spec: SweepSpec, fingerprints: Mapping[str, str]) -> list[CellPair]:
+    """All pairs of cells that a grid compares, each cell first with itself; none where it compares nothing.
+
+    Args:
+        spec: of the sweep.
+        fingerprints: dataset name -> fingerprint.
+    """
+    if spec.grid is None or spec.grid.between is None:
+        return []
+    cells: dict[int, list[GridPoint]] = {}
+    for point in expand(spec):
+        cells.setdefault(point.cell, []).append(point)
+    found = []
+    for one, points in cells.items():
+        for other, others in ((number, its) for number, its in cells.items() if number >= one):
+            if points_identity(points[0].config) == points_identity(others[0].config):
+                both = _trainings(points, others, fingerprints, spec.grid.between)
+                found += [CellPair((one, other), both)] if both else []
+    return found
+
+
+def _trainings(
+    points: Sequence[GridPoint], others: Sequence[GridPoint], fingerprints: Mapping[str, str], between: Between
+) -> tuple[Analysis, ...]:
+    """Of different seeds; within a cell each pair once."""
+    same_cell = points[0].cell == others[0].cell
+    both = [
+        (one.config, other.config)
+        for one in points
+        for other in others
+        if (one.seed < other.seed if same_cell else one.seed != other.seed)
+    ]
+    fingerprint = fingerprints[points[0].config.dataset.name]
+    return analyses_of([config for pair in both for config in pair], between, fingerprint)
+
+
+def analyses_of(configs: Sequence[TrialConfig], between: Between, fingerprint: str) -> tuple[Analysis, ...]:
+    """The analyses of each two configs that follow each other: of the first and second, third and fourth …"""
+    keys = [keys_of(config, fingerprint) for config in configs]
+    return tuple(
+        Analysis((configs[at], configs[at + 1]), (keys[at], keys[at + 1]), between, fingerprint)
+        for at in range(0, len(configs), 2)
+    )
+
+
+def lacking(store: Store, pairs: Iterable[CellPair]) -> list[Analysis]:
+    """The analyses that can be done and are not: both trainings are complete, and there is no record. Each key once."""
+    found: dict[str, Analysis] = {}
+    for pair in pairs:
+        for analysis in pair.analyses:
+            if _weights(store, analysis) is not None and read_scores(store, analysis) is None:
+                found.setdefault(analysis.key, analysis)
+    return list(found.values())
+
+
+def count_analyses(store: Store, pairs: Iterable[CellPair]) -> dict[str, int]:
+    """``planned`` and ``completed``; what several pairs share counts once."""
+    by_key = {analysis.key: analysis for pair in pairs for analysis in pair.analyses}
+    completed = sum(read_scores(store, analysis) is not None for analysis in by_key.values())
+    return {"planned": len(by_key), "completed": completed}
+
+
+def read_scores(store: Store, analysis: Analysis) -> Scores | None:
+    """The columns of an analysis, each [episodes]; None where it is not done."""
+    weights, data = _weights(store, analysis), store.home.read(_path(analysis))
+    if weights is None or data is None:
+        return None
+    try:
+        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+        compared = json.loads(table.schema.metadata[b"metasweep"])["weights_sha256"]
+    except (pa.ArrowInvalid, TypeError, KeyError, ValueError):
+        return None  # not a whole record: done again
+    if compared != sorted(sha256 for _, _, sha256 in weights):
+        return None
+    return {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
+
+
+def put_scores(store: Store, analysis: Analysis, scores: Scores) -> None:
+    """Records the columns of an analysis, in one put."""
+    weights = _weights(store, analysis)
+    assert weights is not None  # they were read
+    header = {
+        "analysis_key": analysis.key,
+        "between": analysis.between.model_dump(mode="json"),
+        "points": points_identity(analysis.configs[0]),
+        "training_keys": sorted(keys.training for keys in analysis.keys),
+        "weights_sha256": sorted(sha256 for _, _, sha256 in weights),
+    }
+    episodes = len(next(iter(scores.values())))
+    table = pa.table(
+        {"episode": pa.array(range(episodes), pa.int32())}
+        | {column: pa.array(values, pa.float64()) for column, values in scores.items()}
+    ).replace_schema_metadata({"metasweep": json.dumps(header, sort_keys=True)})
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    store.home.put(_path(analysis), sink.getvalue())
+
+
+def _weights(store: Store, analysis: Analysis) -> list[tuple[str, str, str]] | None:
+    """(training, path, sha256) of both weights; None where a training is not complete."""
+    found = [weights_file(store, config, keys) for config, keys in zip(analysis.configs, analysis.keys, strict=True)]
+    return [one for one in found if one is not None] if None not in found else None
+
+
+def weights_file(store: Store, config: TrialConfig, keys: Keys) -> tuple[str, str, str] | None:
+    """(training, path below its folder, sha256) of the weights that a config tests; None where they are not there."""
+    manifest = store.trained(config, keys)
+    tested = store.tested(config, keys, manifest) if manifest else None
+    if tested is None:
+        return None
+    training, its = tested
+    path = its.weights(config)
+    return training, path, its.files[path]
+
+
+def _path(analysis: Analysis) -> str:
+    return f"analyses/{analysis.key}/scores.arrow"

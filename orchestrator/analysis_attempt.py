@@ -1,0 +1,48 @@
+"""Does analyses in a worker: loads the weights of both trainings, compares them, records what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator.analyses import Analysis, put_scores, weights_file
+from orchestrator.store import Keys, Store
+from trainers.between_trainings import Side, similarities
+from trainers.config import TrialConfig
+from trainers.datasets.image_file import ImageTable
+from trainers.snapshots import DamagedSnapshot, Weights
+
+
+def attempt_analyses(
+    store: Store, analyses: Sequence[Analysis], data: ImageTable, device: str = "cpu"
+) -> Iterator[dict[str, Any]]:
+    """Does and records analyses on one set of points; says ``{"kind": "compared", "analyses": count}`` at the end.
+
+    Raises:
+        AdaptationDiverged: as ``trainers.between_trainings.similarities``.
+        DamagedSnapshot: weights of a training are gone or damaged.
+    """
+    sides: dict[tuple[str, str], Side] = {}
+    for analysis in analyses:
+        for config, keys in zip(analysis.configs, analysis.keys, strict=True):
+            if _name(keys) not in sides:
+                sides[_name(keys)] = Side(config, _params(store, config, keys))
+    places = {name: place for place, name in enumerate(sides)}
+    pairs = [(places[_name(one)], places[_name(other)]) for one, other in (analysis.keys for analysis in analyses)]
+    found = similarities(list(sides.values()), pairs, data, analyses[0].between, device)
+    for analysis, scores in zip(analyses, found, strict=True):
+        put_scores(store, analysis, scores)
+    yield {"kind": "compared", "analyses": len(analyses)}
+
+
+def _name(keys: Keys) -> tuple[str, str]:
+    """Of a network: its training, and how it is tested."""
+    return keys.training, keys.evaluation
+
+
+def _params(store: Store, config: TrialConfig, keys: Keys) -> Mapping[str, Any]:
+    file = weights_file(store, config, keys)
+    data = store.read_file(*file) if file else None
+    if data is None:
+        raise DamagedSnapshot(f"the weights of training {keys.training} are gone or damaged")
+    return Weights.from_bytes(data).params
