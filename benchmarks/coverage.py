@@ -6,6 +6,7 @@ python benchmarks/coverage.py           half a minute; --json for programs, --re
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.stats import Estimate, Spread, estimate_cell, estimate_difference, t_quantile
+from orchestrator.stats import Estimate, Spread, estimate_cell, estimate_difference, seed_pseudo_values, t_quantile
 
 Array = NDArray[np.float64]
 
@@ -67,6 +68,16 @@ def other_trainings(setting: Setting, rng: np.random.Generator) -> tuple[Estimat
     return estimate_difference(a, b, same_trainings=False, same_episodes=True, comparisons=1), 0.0
 
 
+def of_pairs(setting: Setting, rng: np.random.Generator) -> tuple[Estimate, float]:
+    """A score of every two trainings: each adds its own, and so does the pair, with the standard deviation of seeds."""
+    pairs = list(itertools.combinations(range(setting.seeds), 2))
+    own, of_pair = rng.normal(0, setting.seed_std, setting.seeds), rng.normal(0, setting.seed_std, len(pairs))
+    shared = rng.normal(0, setting.episode_std, setting.episodes)
+    points = [own[i] + own[j] + both + shared for (i, j), both in zip(pairs, of_pair, strict=True)]
+    scores = 0.6 + (np.array(points) + rng.normal(0, setting.residual_std, (len(pairs), setting.episodes))) / 100
+    return estimate_cell(seed_pseudo_values(scores, pairs), unit=""), 0.6
+
+
 EXPERIMENTS: dict[str, tuple[Experiment, list[Setting]]] = {
     "one cell": (
         of_cell,
@@ -92,6 +103,13 @@ EXPERIMENTS: dict[str, tuple[Experiment, list[Setting]]] = {
         [
             *(Setting(seeds, episodes, 0.5, 7.5, 6) for seeds in (3, 5) for episodes in (100, 600)),
             *(Setting(3, 600, seed_std, 7.5, 6) for seed_std in (0, 0.7)),
+        ],
+    ),
+    "pairs of trainings": (
+        of_pairs,
+        [
+            *(Setting(seeds, 100, 1, 2, 2) for seeds in (3, 4, 5, 8)),
+            *(Setting(3, 100, seed_std, 2, 2) for seed_std in (0, 3)),
         ],
     ),
 }

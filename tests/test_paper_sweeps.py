@@ -43,6 +43,23 @@ def test_figure_3_looks_at_the_5_shot_trainings_of_table_1_on_their_way(scale: s
     assert {len(one.test_adapted_layers) for one in asked} == {1, 5}
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_appendix_looks_at_the_1_shot_trainings_of_table_1_on_their_way(scale: str) -> None:
+    figure, appendix = configs("fig3", scale), configs("appendix-fig3-1-shot", scale)
+    assert {keys(one).training for one in appendix} == trainings("table1", scale, shots=1)
+    assert [one.evaluation for one in appendix] == [one.evaluation for one in figure]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_table_3_compares_trainings_of_table_5(scale: str) -> None:
+    asked = configs("table3", scale)
+    assert trainings("table3", scale) <= trainings("table5", scale, shots=1)
+    assert {one.algorithm.name for one in asked} == {"maml", "anil", "multiclass", "multitask", "random"}
+    assert trainings("appendix-adapted", scale) == {keys(one).training for one in asked[:6]}
+    (before, after) = (load_spec(PAPER / f"{name}.yaml", scale=scale) for name in ("table3", "appendix-adapted"))
+    assert [spec.grid and spec.grid.between and spec.grid.between.adapted for spec in (before, after)] == [False, True]
+
+
 @pytest.mark.parametrize(("scale", "shots"), [("smoke", {1, 5}), ("laptop", {1}), ("paper", {1, 5})])
 def test_figure_5_has_trainings_and_tests_of_table_4(scale: str, shots: set[int]) -> None:
     figure, table = ({keys(one) for one in configs(name, scale)} for name in ("fig5", "table4"))

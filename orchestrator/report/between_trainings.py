@@ -92,8 +92,8 @@ def _notes(study: Study) -> tuple[str, ...]:
     asked = [pair for pair in study.pairs if not pair.scores]
     return (
         "CCA, CKA: how alike what two trainings of different seeds make of the query sets of the test is, "
-        f"{when}; 1 is the same. In brackets the 95 % interval, for other seeds and other episodes of the same test classes, by the "
-        "jackknife over seeds.",
+        f"{when}; 1 is the same. In brackets the 95 % interval, for other seeds and other episodes of the same test "
+        "classes, by the jackknife over seeds.",
         *([f"Not compared yet: {'; '.join(map(_name, asked))}."] if asked else []),
     )
 

@@ -474,3 +474,31 @@ def test_the_session_folder_of_a_cluster_stays_only_where_something_failed() -> 
     for folder in Path("/tmp/ray").glob(f"session_*_{pid}"):
         shutil.rmtree(folder, ignore_errors=True)
     assert counts == ["1", "0", "1"], done.stderr
+
+
+def test_trainings_of_a_grid_are_compared_once(spec_file: Any, fresh_glyphs_home: Path) -> None:
+    home = fresh_glyphs_home
+    grid = {"train": {"algorithm.name": ["maml", "anil"]}, "seeds": 2}
+    plain = spec_file("alike", grid=grid)
+    assert sweep(plain, "--home", home, "--set", "episodes.queries=8")["analyses"] == {"planned": 0, "completed": 0}
+
+    asked = spec_file("alike", grid={**grid, "between": {}})  # a view: it may be asked for later, and trains nothing
+    before = attempts(home)
+    done = orchestrate("sweep", asked, "--home", home, "--set", "episodes.queries=8", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "4/4 pairs of trainings compared" in done.stderr
+    status = json.loads(done.stdout)
+    assert (status["state"], status["analyses"]) == ("done", {"planned": 4, "completed": 4})
+    assert attempts(home) == before
+    records = {path: path.read_bytes() for path in (home / "analyses").rglob("*.arrow")}
+    assert len(records) == 4
+
+    (lost, *_) = records
+    lost.unlink()
+    assert json.loads(orchestrate("status", "alike", "--home", home, "--json").stdout)["state"] == "interrupted"
+    assert sweep(asked, "--home", home, "--set", "episodes.queries=8")["analyses"]["completed"] == 4
+    assert {path: path.read_bytes() for path in (home / "analyses").rglob("*.arrow")} == records
+
+    report = orchestrate("report", "alike", "--home", home)
+    assert report.returncode == 0, report.stderr
+    assert "| maml – anil |" in (home / "sweeps/alike/report/tables/between_trainings.md").read_text()
