@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
-from trainers.config import TrialConfig
+from trainers.config import TrainingConfig, TrialConfig
 from trainers.datasets import recipe_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def estimate_core_s(
     work: Iterable[Asked],
     image_shapes: Mapping[str, ImageShape] | None = None,
     rate: Callable[[Calculation], float] | None = None,
+    similarity_s: Callable[[TrialConfig, ImageShape], float] | None = None,
 ) -> float:
     """Core-seconds that trials of one thread on this machine would take. Needs no data, and takes some seconds.
 
@@ -37,19 +39,25 @@ def estimate_core_s(
         work: what is still to be made.
         image_shapes: (height, width, channels) by dataset, where they are known; otherwise as usual for the dataset.
         rate: FLOP/s in a calculation; measured on this machine where left out.
+        similarity_s: seconds for the similarities of one test episode; measured in the same way.
     """
     groups = _alike(work)
     if not groups:
         return 0.0
 
-    from trainers.cost import measured_rate
+    from trainers.cost import measured_rate, measured_similarity_s
 
     seconds = 0.0
+    measured = cache(similarity_s or measured_similarity_s)
     episodes: Counter[Calculation] = Counter()
     for (training, evaluations), count in groups:
         if training is not None:
             validations = training.training.iterations // training.training.validate_every
             seconds += count * (TRAINING_S + VALIDATION_S * validations)
+        for config in evaluations:
+            if config.evaluation.measure in ("similarity", "cka"):
+                like = _as_measured(config)
+                seconds += count * config.evaluation.episodes * measured(like, _shape(like, image_shapes or {}))
         for calculation, its_episodes in _calculations(training, evaluations, image_shapes or {}).items():
             episodes[calculation] += count * its_episodes
     return seconds + _calculating_s(episodes, rate or measured_rate)
@@ -81,10 +89,20 @@ def _calculations(
 ) -> Counter[Calculation]:
     from trainers.cost import of_evaluations, of_training
 
-    name = (training or evaluations[0]).dataset.name
-    image_shape = image_shapes.get(name) or recipe_of(name).image_shape
+    image_shape = _shape(training or evaluations[0], image_shapes)
     found = of_evaluations(evaluations, image_shape)
     return found if training is None else found + of_training(training, image_shape)
+
+
+def _shape(config: TrialConfig, image_shapes: Mapping[str, ImageShape]) -> ImageShape:
+    name = config.dataset.name
+    return image_shapes.get(name) or recipe_of(name).image_shape
+
+
+def _as_measured(config: TrialConfig) -> TrialConfig:
+    """The same for tests whose similarities take the same time."""
+    evaluation = config.evaluation.model_copy(update={"weights": "final", "episodes": 2})
+    return config.model_copy(update={"evaluation": evaluation, "training": TrainingConfig()})
 
 
 def _calculating_s(episodes: Counter[Calculation], rate: Callable[[Calculation], float]) -> float:

@@ -24,6 +24,7 @@ from trainers.episodes import EpisodeSampler
 from trainers.evaluation import EPISODES_AT_ONCE, Adaptation, accuracy, predict
 from trainers.feature_loss import FEATURE_LOSSES
 from trainers.inner_loop import InnerLoop
+from trainers.layer_change import change_kinds, task_changes
 from trainers.memory import keep_freed_memory
 from trainers.meta_step import Adam, meta_gradient
 from trainers.network import Network
@@ -215,7 +216,7 @@ def _call(calculation: Calculation) -> Callable[[], None]:
     loops = [
         None if loop is None else InnerLoop(loop.layers, rates, loop.steps, loop.second_order) for loop in its.loops
     ]
-    sampler = EpisodeSampler(_noise(its), "noise", "train", False, its.ways, its.shots, its.queries, seed=0)
+    sampler = _sampler(its)
 
     def learn() -> None:
         tasks = as_tasks(sampler.episodes(range(its.at_once)), like)
@@ -232,6 +233,34 @@ def _call(calculation: Calculation) -> Callable[[], None]:
             accuracy(scores, tasks.query_labels)
 
     return learn if its.learns else test
+
+
+def measured_similarity_s(config: TrialConfig, image_shape: ImageShape) -> float:
+    """CPU seconds that one thread of this machine takes for the similarities of one test episode.
+
+    That of a config whose test measures them; the faster of two episodes of noise.
+    """
+    (calculation,) = of_evaluations([config], image_shape)
+    network = Network(config, image_shape)
+    params = network.init(0)
+    tasks = as_tasks(_sampler(calculation).episodes(range(2)), params["head.bias"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds = []
+        for task in tasks:
+            started = time.process_time()
+            task_changes(
+                network, params, task, InnerLoop.of_test(config), change_kinds(config), config.evaluation.flattening
+            )
+            seconds.append(time.process_time() - started)
+    finally:
+        torch.set_num_threads(threads)
+    return min(seconds)
+
+
+def _sampler(its: Calculation) -> EpisodeSampler:
+    return EpisodeSampler(_noise(its), "noise", "train", False, its.ways, its.shots, its.queries, seed=0)
 
 
 def _noise(calculation: Calculation) -> ImageTable:

@@ -42,8 +42,8 @@ def layer_changes(config: TrialConfig, params: Params, data: ImageTable, device:
     Raises:
         AdaptationDiverged: an adapted layer is not finite; names episode and layer.
     """
-    measure, flattening = config.evaluation.measure, config.evaluation.flattening
-    if measure == "accuracy":
+    flattening = config.evaluation.flattening
+    if config.evaluation.measure == "accuracy":
         return {}
     settle(device, config.training.tf32)
     network = Network(config, data.image_shape)
@@ -51,7 +51,7 @@ def layer_changes(config: TrialConfig, params: Params, data: ImageTable, device:
     like = next(iter(params.values()))
     sampler = test_sampler(config, data)
     episodes = config.evaluation.episodes
-    kinds = [kind for kind in UNMOVED if kind != "cca" or measure != "cka"]
+    kinds = change_kinds(config)
     found: dict[str, list[float]] = {f"{kind}.{layer}": [] for kind in kinds for layer in network.layers}
     for first in range(0, episodes, EPISODES_AT_ONCE):
         tasks = as_tasks(sampler.episodes(range(first, min(first + EPISODES_AT_ONCE, episodes))), like)
@@ -65,6 +65,11 @@ def layer_changes(config: TrialConfig, params: Params, data: ImageTable, device:
             for column, value in its.items():
                 found[column].append(value)
     return {column: np.array(values) for column, values in found.items()}
+
+
+def change_kinds(config: TrialConfig) -> list[str]:
+    """What is measured of every layer, of ``UNMOVED``."""
+    return [kind for kind in UNMOVED if kind != "cca" or config.evaluation.measure != "cka"]
 
 
 def task_changes(

@@ -13,7 +13,8 @@ from orchestrator.attempt import attempt_trial
 from orchestrator.estimate import MEASURED, TRAINING_S, VALIDATION_S, Asked, estimate_core_s
 from orchestrator.home import open_home
 from orchestrator.store import Store
-from trainers.config import TrialConfig
+from trainers import cost
+from trainers.config import TrainingConfig, TrialConfig
 from trainers.cost import Calculation, flops, of_evaluations, of_training
 
 RATE = 1e6
@@ -166,3 +167,37 @@ def test_evaluations_are_put_together_as_an_attempt_does(
     assert last["kind"] == "tested"
     counted = of_evaluations(configs, SHAPE)
     assert sorted(made) == sorted((its.queries, len(its.loops), episodes) for its, episodes in counted.items())
+
+
+def test_similarities_count_once_an_episode_of_every_test_that_measures_them() -> None:
+    def of(measure: str, episodes: int) -> TrialConfig:
+        return trial(evaluation={"measure": measure, "episodes": episodes, "queries": 15})
+
+    asked: list[TrialConfig] = []
+
+    def similarity_s(config: TrialConfig, image_shape: tuple[int, int, int]) -> float:
+        asked.append(config)
+        assert image_shape == SHAPE
+        return 3.0
+
+    def s(*evaluations: TrialConfig) -> float:
+        return core_s((None, evaluations), similarity_s=similarity_s)
+
+    plain = s(of("accuracy", 30))
+    assert not asked
+    assert s(of("similarity", 30)) == pytest.approx(plain + 30 * 3)
+    assert s(of("cka", 40)) == pytest.approx(s(of("accuracy", 40)) + 40 * 3)
+    seeds = [of("similarity", 30).model_copy(update={"training": TrainingConfig(seed=seed)}) for seed in range(3)]
+    asked.clear()
+    assert core_s(*((None, [one]) for one in seeds), similarity_s=similarity_s) == pytest.approx(3 * (plain + 90))
+    assert len(asked) == 1
+
+
+def test_the_time_of_similarities_is_that_of_doing_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 5.0, 5.0, 7.0])
+    monkeypatch.setattr(cost.time, "process_time", lambda: next(clock))
+    done: list[list[str]] = []
+    monkeypatch.setattr(cost, "task_changes", lambda *arguments: done.append(arguments[4]))
+    config = trial(evaluation={"measure": "similarity", "queries": 15})
+    assert cost.measured_similarity_s(config, SHAPE) == 2
+    assert done == [["cca", "cka", "distance", "relative_distance"]] * 2
