@@ -1,4 +1,7 @@
-"""How alike what different trainings have learned is, for every two cells: the mean over the body, and every layer."""
+"""How alike what different trainings have learned is, for every two cells: the mean over the body, and every layer.
+
+Two tables and a figure.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from orchestrator.config_paths import leaves
 from orchestrator.labels import levels_text
 from orchestrator.published import PublishedPair
 from orchestrator.report.against_published import MARK, published_of, unconfirmed, unlike
-from orchestrator.report.part import Table
+from orchestrator.report.layer_lines import draw_layers
+from orchestrator.report.part import Figure, Table
+from orchestrator.report.style import MOST_LINES, figure_files
 from orchestrator.report.words import ABSENT, interval, score
 from orchestrator.results import PairResult, Study
 from orchestrator.stats import Estimate
@@ -16,11 +21,32 @@ from orchestrator.stats import Estimate
 KINDS = {"cca": "CCA", "cka": "CKA"}
 
 
-def between_trainings(study: Study) -> Sequence[Table]:
-    """Two tables: means over the body beside the published ones, and all layers; none where nothing was compared."""
-    if not any(pair.scores for pair in study.pairs):
-        return ()
-    return [_of_body(study), _of_layers(study)]
+def between_trainings(study: Study) -> Sequence[Table | Figure]:
+    """Means over the body beside the published ones; all layers; the same drawn. Nothing where nothing was compared."""
+    done = [pair for pair in study.pairs if pair.scores]
+    return [_of_body(study), _of_layers(study), *_figures(done)] if done else ()
+
+
+def _figures(pairs: Sequence[PairResult]) -> list[Figure]:
+    """One for each score: with both in one, lines would be too many to tell apart."""
+    shown = pairs[:MOST_LINES]
+    layers = shown[0].first.config.layers
+    more = (
+        f" The first {len(shown)} of {len(pairs)} pairs of cells; the table has all." if len(pairs) > len(shown) else ""
+    )
+    found = []
+    for kind, heading in KINDS.items():
+        lines = {_name(pair): [pair.score(f"{kind}.{layer}") for layer in layers] for pair in shown}
+        if any(any(estimates) for estimates in lines.values()):
+            svg, png = figure_files(draw_layers(layers, lines, f"{heading} between trainings"))
+            caption = (
+                f"{heading} of each layer between trainings of different seeds, with its 95 % interval over seeds and "
+                f"test episodes (band and bar).{more}"
+            )
+            found.append(
+                Figure(f"between-trainings-{kind}", f"Different trainings compared: {heading}", caption, svg, png)
+            )
+    return found
 
 
 def _of_body(study: Study) -> Table:

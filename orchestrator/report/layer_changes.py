@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.labels import levels_text
 from orchestrator.report.cells import completeness
+from orchestrator.report.layer_lines import draw_layers
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.provenance import provenance
-from orchestrator.report.style import MOST_LINES, draw_legend, figure_files, figure_style, line_style, new_figure
+from orchestrator.report.style import MOST_LINES, figure_files
 from orchestrator.report.words import ABSENT, count_range, interval, level_columns, level_texts, level_values, score
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
 SIMILARITIES = {"cca": "CCA", "cka": "CKA"}
@@ -96,28 +96,14 @@ def _figure(moving: Sequence[CellResult], left_out: bool) -> Figure:
 def draw_similarities(cells: Sequence[CellResult]) -> Drawing:
     """CCA and CKA of each layer, input first, with the intervals: a line each for every cell."""
     layers = list(dict.fromkeys(layer for cell in cells for layer in cell.config.layers))
-    lines = [(cell, kind) for cell in cells for kind in SIMILARITIES if f"{kind}.{layers[0]}" in cell.scores]
-    with figure_style():
-        drawing, axes = new_figure()
-        for index, (cell, kind) in enumerate(lines):
-            words = levels_text(cell.levels)
-            label = f"{words}: {SIMILARITIES[kind]}" if words else SIMILARITIES[kind]
-            _draw_line(axes, [cell.score(f"{kind}.{layer}") for layer in layers], label, line_style(index))
-        axes.set_xticks(range(len(layers)), layers)
-        axes.set_ylim(0, 1.05)
-        axes.set_xlabel("layer")
-        axes.set_ylabel("similarity, before to after")
-        draw_legend(drawing, axes)
-        return drawing
-
-
-def _draw_line(axes: Axes, estimates: Sequence[Estimate | None], label: str, style: dict[str, Any]) -> None:
-    known = [(place, one) for place, one in enumerate(estimates) if one]
-    x = [place for place, _ in known]
-    low, high = [one.low for _, one in known], [one.high for _, one in known]
-    axes.fill_between(x, low, high, color=style["color"], alpha=0.1, linewidth=0)
-    axes.vlines(x, low, high, color=style["color"], linewidth=0.7)
-    axes.plot(x, [one.value for _, one in known], label=label, **style)
+    lines = {}
+    for cell in cells:
+        words = levels_text(cell.levels)
+        for kind, heading in SIMILARITIES.items():
+            if f"{kind}.{layers[0]}" in cell.scores:
+                estimates = [cell.score(f"{kind}.{layer}") for layer in layers]
+                lines[f"{words}: {heading}" if words else heading] = estimates
+    return draw_layers(layers, lines, "similarity, before to after")
 
 
 def _caption(shown: Sequence[CellResult], moving: int, left_out: bool) -> str:

@@ -209,6 +209,8 @@ def test_claims_name_columns_that_a_test_records() -> None:
     claims = [
         claim for table in published_tables().values() for its in table.relations.values() for claim in its.claims
     ]
-    named = {claim.column for claim in claims if claim.column}
+    of_pairs = {claim.column for claim in claims if claim.of_with is not None}
+    assert of_pairs == {"cca.body", "cka.body"}
+    named = {claim.column for claim in claims if claim.column and claim.of_with is None}
     assert named == {f"{kind}.{layer}" for kind in ("cca", "cka") for layer in LAYERS} - {"cka.head"}
     assert set(part.KINDS) == set(KINDS)

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from orchestrator.published import RelationClaim, published_table
 from orchestrator.report.between_trainings import between_trainings
-from orchestrator.report.part import Table
+from orchestrator.report.layer_lines import draw_layers
+from orchestrator.report.part import Figure, Table
 from orchestrator.report.relations import judged_relations
 from orchestrator.results import PairResult, Study
 
@@ -42,7 +43,7 @@ ALL = {("maml", "maml"): 0.8, ("maml", "anil"): 0.79, ("anil", "anil"): 0.7}
 
 
 def tables(study: Study) -> dict[str, Table]:
-    found = {table.name: table for table in between_trainings(study)}
+    found = {table.name: table for table in between_trainings(study) if isinstance(table, Table)}
     for table in found.values():
         assert {len(row) for row in table.rows} == {len(table.columns)}
         assert {len(row) for row in table.values} == {len(table.value_columns)}
@@ -74,6 +75,21 @@ def test_every_layer_has_a_row() -> None:
         *(("maml – maml", layer) for layer in ("conv1", "conv2", "conv3", "conv4", "head")),
         ("maml – anil", "conv1"),
     ]
+
+
+def test_figures_draw_every_pair_at_its_value() -> None:
+    study = compared(ALL)
+    figures = [one for one in between_trainings(study) if isinstance(one, Figure)]
+    assert [one.name for one in figures] == ["between-trainings-cca", "between-trainings-cka"]
+    for figure in figures:
+        assert all(name in figure.svg for name in ("maml – maml", "maml – anil", "anil – anil", "conv3"))
+        assert "95 % interval" in figure.caption
+        assert figure.png.startswith(b"\x89PNG")
+    layers = study.cells[0].config.layers
+    lines = {"maml – anil": [study.pairs[1].score(f"cca.{layer}") for layer in layers]}
+    (line,) = draw_layers(layers, lines, "CCA").axes[0].get_lines()
+    values = [study.pairs[1].scores[f"cca.{layer}"].mean() for layer in layers]
+    np.testing.assert_allclose(line.get_ydata(), values)
 
 
 def test_without_published_numbers_there_are_no_columns_for_them() -> None:
