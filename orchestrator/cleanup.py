@@ -171,9 +171,11 @@ class _Search:
                     kept = NEEDED
                 elif self._of_trial(training) and not self._limits.trials:
                     kept = OF_TRIALS
+                part = self._part(TRAININGS, training.in_order(), self._usual_s(training, training.attempts), kept)
+                if part.kept is not None:
                     config = self._home.read_json(f"trainings/{training.key}/config.json") or {}
                     self._pinned.add(config.get("dataset_fingerprint"))
-                yield self._part(TRAININGS, training.in_order(), self._usual_s(training, training.attempts), kept)
+                yield part
 
     def _starts(self, found: dict[str, _Training]) -> set[tuple[str, str]]:
         """(key, attempt) from which each training that is asked for and not complete goes on."""

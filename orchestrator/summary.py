@@ -67,8 +67,8 @@ def status_text(status: dict[str, Any]) -> str:
 
 def disk_text(disk: DiskUse) -> str:
     """What the trainings of a sweep take."""
-    shared = f", {disk.shared_bytes / 1e6:.1f} MB of them shared with other sweeps" if disk.shared_bytes else ""
-    return f"its trainings take {disk.size_bytes / 1e6:.1f} MB{shared}"
+    shared = f", {disk.shared_bytes / 1e6:.2f} MB of them shared with other sweeps" if disk.shared_bytes else ""
+    return f"its trainings take {disk.size_bytes / 1e6:.2f} MB{shared}"
 
 
 def datasets_text(rows: list[DatasetRow]) -> str:
