@@ -35,13 +35,13 @@ def rm(name: str, home: str, quiet_s: int, dry_run: bool, as_json: bool) -> None
 
     Its trainings stay, since other sweeps may ask for them: a sweep that asks for one does not run it again, and
     `orchestrate clean` removes those that none asks for. Its runs in MLflow stay as well; delete them there. A sweep
-    that runs is refused.
+    that runs is refused, on an object store one that may be running.
     """
     from orchestrator.forget import check_forgettable, forget_sweep
     from orchestrator.home import open_home
 
     opened = open_home(home, create=False)
-    files = check_forgettable(opened, name, quiet_s, time.time())
+    files = check_forgettable(opened, name, quiet_s)
     if not dry_run:
         forget_sweep(opened, name)
     size = sum(file.size_bytes for file in files)
@@ -67,10 +67,10 @@ def rm(name: str, home: str, quiet_s: int, dry_run: bool, as_json: bool) -> None
 def clean(home: str, trials: bool, older_than_s: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove what no sweep of the home refers to.
 
-    That is: trainings and evaluations that no sweep asks for (after `orchestrate rm`, or where a file was changed
-    under another name); files of attempts that another has passed, but for the record of their time; old versions of
-    datasets, of which the newest always stays; damaged records that were set aside; what killed processes left.
-    Trainings of `orchestrate trial` stay unless --trials is given. Nothing of MLflow is removed.
+    That is: trainings and evaluations that no sweep asks for, after `orchestrate rm` or `sweep --fresh`; files of
+    attempts that another has passed, but for the record of their time; old versions of datasets, of which the newest
+    always stays; damaged records that were set aside; what killed processes left. Trainings of `orchestrate trial`
+    stay unless --trials is given. Nothing of MLflow is removed, nor any archive in datasets/downloads.
 
     While a sweep or trial runs in a local home, trainings, evaluations and datasets stay, and of the rest what is
     younger than an hour, or than --older-than (a minute at least). On an object store nobody can tell whether one runs:

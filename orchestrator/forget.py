@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 from orchestrator.errors import InputError
@@ -12,8 +13,11 @@ from orchestrator.rows import count_trials, find_sweep, load_rows, sweep_state
 from orchestrator.store import Store
 from trainers.registry import nearest
 
+QUIET_S = 3600.0
+"""How long a sweep on an object store must have written nothing to count as one that does not run."""
 
-def check_forgettable(home: Home, name: str, quiet_s: float, now_s: float) -> list[StoredFile]:
+
+def check_forgettable(home: Home, name: str, quiet_s: float = QUIET_S) -> list[StoredFile]:
     """The record of a sweep, if it can be forgotten now.
 
     Args:
@@ -21,7 +25,6 @@ def check_forgettable(home: Home, name: str, quiet_s: float, now_s: float) -> li
         name: the sweep's; its record may be one that can't be read.
         quiet_s: how long nothing must have been written of a sweep that is not done, where nobody can tell whether it
             runs (on object stores).
-        now_s: the time, since 1970.
 
     Raises:
         InputError: no such sweep; it runs now, or may be running.
@@ -35,7 +38,7 @@ def check_forgettable(home: Home, name: str, quiet_s: float, now_s: float) -> li
         raise _runs(record)
     files = record.files()
     if home.local is None:
-        _check_quiet(home, name, files, quiet_s, now_s)
+        _check_quiet(home, name, files, quiet_s)
     return files
 
 
@@ -59,7 +62,7 @@ def forget_sweep(home: Home, name: str) -> None:
             home.prune(f"sweeps/{name}")
 
 
-def _check_quiet(home: Home, name: str, record_files: list[StoredFile], quiet_s: float, now_s: float) -> None:
+def _check_quiet(home: Home, name: str, record_files: list[StoredFile], quiet_s: float) -> None:
     files = [*record_files]
     with suppress(InputError):  # a record that can't be read can't be run either
         record, spec = find_sweep(home, name)
@@ -68,11 +71,11 @@ def _check_quiet(home: Home, name: str, record_files: list[StoredFile], quiet_s:
             return
         for key in {row.keys.training for row in rows}:
             files += home.files(f"trainings/{key}")
-    ago_s = now_s - max(file.modified_s for file in files)
+    ago_s = time.time() - max(file.modified_s for file in files)
     if ago_s < quiet_s:
         raise InputError(
             f"sweep {name!r} is not done and wrote something {max(ago_s, 0):.0f} s ago, so it may be running; stop it, "
-            "and wait for --older-than"
+            f"and wait or give: orchestrate rm {name} --older-than SECONDS"
         )
 
 

@@ -15,6 +15,7 @@ from orchestrator.cluster.execute import Event, Request, execute
 from orchestrator.data import data_folder, ensure_dataset
 from orchestrator.environment import cpu_count, git_commit, versions
 from orchestrator.errors import InputError
+from orchestrator.forget import check_forgettable
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import Home, open_home
 from orchestrator.home_lock import in_use
@@ -78,8 +79,11 @@ def run_sweep(
         home = open_home(where.home)
         record = SweepRecord(home, spec.name)
         stack.enter_context(in_use(home))
+        stored = spec.name in sweep_names(home)
+        if fresh and stored:
+            check_forgettable(home, spec.name)
         stack.enter_context(record.lock())
-        if fresh or spec.name not in sweep_names(home):  # of one that was forgotten something may be left
+        if fresh or not stored:  # of one that was forgotten something may be left
             record.forget()
         spec = continued(checked.spec, record.spec)  # again, now that nobody else can change it
         data = open_data(where.home, spec, record.fingerprints, on_build)

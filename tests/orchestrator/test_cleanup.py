@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from made_home import DATA, age, listing, local_home, put_progress, put_sweep, put_training, put_trainings, remote_home
 
-from orchestrator.attempt import latest_progress
+from orchestrator.attempt import attempt_trial, latest_progress
 from orchestrator.cleanup import (
     DAMAGED,
     DATASETS,
@@ -32,14 +33,20 @@ from orchestrator.cleanup import (
     remove_parts,
 )
 from orchestrator.cli import cli
-from orchestrator.errors import HomeError, InputError
+from orchestrator.config_paths import with_values
+from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.forget import check_forgettable, forget_sweep
-from orchestrator.home import Home
+from orchestrator.home import Home, open_home
 from orchestrator.home_lock import alone, in_use
+from orchestrator.inputs import Where
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.references import disk_use
 from orchestrator.rows import find_sweep, load_rows
+from orchestrator.spec import SweepSpec
+from orchestrator.spec_file import load_spec
 from orchestrator.store import Keys, Store, keys_of
+from orchestrator.sweep import run_sweep
+from trainers.datasets.image_file import ImageTable
 
 GONE = "gone"
 HOMES = {"local": local_home, "object store": remote_home}
@@ -333,11 +340,16 @@ def test_disk_use_says_what_is_shared(make_home: MakeHome, tmp_path: Path, tiny_
 def test_on_an_object_store_a_sweep_that_may_run_stays(tmp_path: Path, tiny_trial: dict[str, Any]) -> None:
     home = remote_home(tmp_path)
     two_sweeps(home, tmp_path, tiny_trial)
-    assert check_forgettable(home, "one", GRACE_S, time.time())  # it is done
+    assert check_forgettable(home, "one")  # it is done
     home.remove(next(file.path for file in home.files("trainings") if file.path.endswith("manifest.json")))
     with pytest.raises(InputError, match=r"'both' is not done and wrote something \d+ s ago"):
-        check_forgettable(home, "both", GRACE_S, time.time())
-    assert check_forgettable(home, "both", GRACE_S, time.time() + 2 * GRACE_S)
+        check_forgettable(home, "both")
+    age(tmp_path, 2 * GRACE_S)
+    assert check_forgettable(home, "both")
+    home.put("sweeps/both/spec.yaml", b"trial: [")
+    with pytest.raises(InputError, match="may be running"):
+        check_forgettable(home, "both")
+    assert check_forgettable(home, "both", quiet_s=0)
 
 
 def test_commands_say_what_they_do(tmp_path: Path, tiny_trial: dict[str, Any]) -> None:
@@ -385,3 +397,35 @@ def test_nothing_goes_while_a_sweep_can_not_be_read(tmp_path: Path, tiny_trial: 
     assert listing(tmp_path) == before
     assert invoke("rm", "both", "--home", home.url).exit_code == 0
     assert len(json.loads(invoke("clean", "--home", home.url, "--json").stdout)["removed"]) == 2
+
+
+def test_a_sweep_of_a_name_that_was_forgotten_begins_afresh(
+    tmp_path: Path, tiny_trial: dict[str, Any], glyphs_file: Path, glyphs: ImageTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it is in the store, so that no cluster is started; the home is a URL, so that MLflow is not either."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "metasweep" / "datasets").mkdir(parents=True)
+    (tmp_path / "cache" / "metasweep" / "datasets" / glyphs_file.name).symlink_to(glyphs_file)
+    where = Where(home=f"file://{tmp_path}/home")
+    home = open_home(where.home)
+
+    def search(rate: float) -> SweepSpec:
+        path = tmp_path / "tiny.yaml"
+        space = {"algorithm.inner_lr": {"uniform": [0.1, rate]}}
+        path.write_text(
+            yaml.safe_dump(
+                {"trial": tiny_trial, "search": {"trials": 1, "space": space, "start": [{"algorithm.inner_lr": 0.25}]}}
+            )
+        )
+        return load_spec(path)
+
+    config = with_values(search(0.5).trial, {"algorithm.inner_lr": 0.25})
+    assert [event["kind"] for event in attempt_trial(Store(home), [config], glyphs, {"sweep": None})][-1] == "tested"
+    home.put("sweeps/tiny/proposals/0.json", b"what a kill left of another search")
+    assert run_sweep(search(0.5), where)["trials"]["completed"] == 1
+
+    with pytest.raises(SpecError, match="forget that one by --fresh"):
+        run_sweep(search(0.75), where)
+    done = run_sweep(search(0.75), where, fresh=True)
+    assert (done["trials"]["completed"], done["trials"]["cached"]) == (1, 1)
+    assert "0.75" in str(home.read("sweeps/tiny/spec.yaml"))
