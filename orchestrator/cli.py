@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli_clean import clean, rm
 from orchestrator.cli_data import data
 from orchestrator.cli_grid import grid
 from orchestrator.cli_options import build_bar, home_option, json_option, scale_option, set_option, warn
@@ -42,6 +43,7 @@ def cli() -> None:
 @click.option("--tracking-uri", help="MLflow's; MLFLOW_TRACKING_URI or SQLite in the home where left out.")
 @click.option("--require-tracking", is_flag=True, help="Refuse to start while MLflow can't be reached.")
 @click.option("--yes", is_flag=True, help="Run a grid of more than 100,000 cells.")
+@click.option("--fresh", is_flag=True, help="Forget a sweep of that name first, as `orchestrate rm` does.")
 @click.option("--dry-run", is_flag=True, help="Check file, home and servers, print what would run; start nothing.")
 @json_option
 def sweep(
@@ -57,6 +59,7 @@ def sweep(
     tracking_uri: str | None,
     require_tracking: bool,
     yes: bool,
+    fresh: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -96,7 +99,7 @@ def sweep(
     if dry_run:
         from orchestrator.preview import preview
 
-        plan = preview(loaded, where, warn)
+        plan = preview(loaded, where, warn, fresh)
         lines = (f"{key}: {', '.join(value) if isinstance(value, list) else value}" for key, value in plan.items())
         click.echo(json.dumps(plan) if as_json else "\n".join(lines))
         return
@@ -106,7 +109,7 @@ def sweep(
     from orchestrator.sweep import run_sweep
 
     with build_bar() as on_build, open_display(sys.stderr, quiet=False) as display:
-        result = run_sweep(loaded, where, display.update, on_build, warn)
+        result = run_sweep(loaded, where, display.update, on_build, warn, fresh)
     click.echo(json.dumps(result) if as_json else summary(home, loaded.name, result))
     if result["state"] != "done":
         raise InterruptedSweep(f"sweep {loaded.name!r} could not finish; the same command goes on from there")
@@ -144,16 +147,17 @@ def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> 
 @home_option
 @json_option
 def status(name: str | None, home: str, as_json: bool) -> None:
-    """Show the sweep NAME, or all sweeps of the home."""
+    """Show the sweep NAME, with the disk that it uses, or all sweeps of the home."""
     from orchestrator.home import open_home
     from orchestrator.record import sweep_names
+    from orchestrator.references import disk_use
     from orchestrator.rows import status as status_of
-    from orchestrator.summary import status_text
+    from orchestrator.summary import disk_text, status_text
 
     opened = open_home(home, create=False)
     if name is not None:
-        found = status_of(opened, name)
-        click.echo(json.dumps(found) if as_json else status_text(found))
+        found, disk = status_of(opened, name), disk_use(opened, name)
+        click.echo(json.dumps(found | disk._asdict()) if as_json else f"{status_text(found)}\n  {disk_text(disk)}")
         return
     sweeps = [status_of(opened, known) for known in sweep_names(opened)]
     if as_json:
@@ -204,6 +208,8 @@ def dashboard(home: str, host: str, port: int | None) -> None:
 cli.add_command(data)
 cli.add_command(grid)
 cli.add_command(report)
+cli.add_command(rm)
+cli.add_command(clean)
 
 
 def _named_as_typed(line: str, typed: dict[str, str]) -> str:

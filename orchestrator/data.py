@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +169,19 @@ def ensure_dataset(home: Path, name: str, progress: Progress, fingerprint: str |
     if path is not None and not (recipe_of(name).embedded and _problem(path)):
         return path
     return make_dataset(home, name, None, progress)
+
+
+def superseded_files(home: Path, pinned: Collection[str | None]) -> list[Path]:
+    """Dataset files that a later one of the same name has taken the place of, but for the fingerprints in ``pinned``.
+
+    A picture that ``orchestrate data show`` put beside such a file comes before it.
+    """
+    found: list[Path] = []
+    for path, name, fingerprint in sorted(_files(home)):
+        if path != find_dataset(home, name) and fingerprint not in pinned:
+            picture = path.with_suffix(".png")
+            found += [picture, path] if picture.is_file() else [path]
+    return found
 
 
 def list_datasets(home: Path) -> list[DatasetRow]:

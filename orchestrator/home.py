@@ -9,7 +9,7 @@ import threading
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyarrow import fs
 
@@ -23,6 +23,16 @@ PATIENCE_S = 4.0
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a disk without hard links says: exFAT, some network and FUSE mounts."""
+
+
+class StoredFile(NamedTuple):
+    """An object as a listing shows it."""
+
+    path: str
+    """Below the home's root."""
+    size_bytes: int
+    modified_s: float
+    """Since 1970."""
 
 
 class Home:
@@ -135,6 +145,24 @@ class Home:
         """Names of the objects and folders directly below a folder, sorted; temporary files left out."""
         selector = fs.FileSelector(self._full(path), allow_not_found=True)
         return sorted(info.base_name for info in self._fs.get_file_info(selector) if not info.base_name.startswith("."))
+
+    def files(self, path: str, recursive: bool = True) -> list[StoredFile]:
+        """All objects below a folder, by path; temporary files too. Directly below it only, if not ``recursive``."""
+        selector = fs.FileSelector(self._full(path).rstrip("/"), allow_not_found=True, recursive=recursive)
+        return sorted(
+            StoredFile(info.path[len(self._root) + 1 :], info.size, info.mtime_ns / 1e9)
+            for info in self._fs.get_file_info(selector)
+            if info.type == fs.FileType.File
+        )
+
+    def prune(self, path: str) -> None:
+        """Removes a folder and those above it as far as they are empty; on local disks, elsewhere folders are names."""
+        if self.local is not None:
+            with suppress(OSError):  # not empty, or gone
+                for folder in (self.local / path, *(self.local / path).parents):
+                    if folder == self.local:
+                        break
+                    folder.rmdir()
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"

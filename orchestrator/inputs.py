@@ -51,7 +51,9 @@ class Checked:
     """False where the server asked for does not answer."""
 
 
-def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None], need_data: bool = True) -> Checked:
+def check_inputs(
+    spec: SweepSpec, where: Where, on_warning: Callable[[str], None], need_data: bool = True, fresh: bool = False
+) -> Checked:
     """Checks everything that needs no cluster and no pixels; writes nothing.
 
     Args:
@@ -59,6 +61,7 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
         where: home, cluster and tracking.
         on_warning: gets a line where the tracking server is out of reach and not required.
         need_data: refuse datasets that have to be imported first.
+        fresh: an earlier sweep of that name will be forgotten.
 
     Raises:
         InputError: the home can't be used; another spec has that name; nothing answers at the address; no machine
@@ -68,7 +71,7 @@ def check_inputs(spec: SweepSpec, where: Where, on_warning: Callable[[str], None
     if spec.search is None and spec.grid is None:
         raise SpecError(f"sweep {spec.name!r} has neither search: nor grid:; add one, or use `orchestrate trial`")
     home = existing_home(where.home)
-    asked, spec = spec, continued(spec, SweepRecord(home, spec.name).spec if home else None)
+    asked, spec = spec, continued(spec, SweepRecord(home, spec.name).spec if home and not fresh else None)
     if asked.search is not None and spec.search is not None and asked.search.trials < spec.search.trials:
         on_warning(
             f"search.trials: {asked.search.trials} asked, but sweep {spec.name!r} has {spec.search.trials} and keeps "
@@ -104,7 +107,8 @@ def continued(spec: SweepSpec, stored: SweepSpec | None) -> SweepSpec:
     changed = differences(stored, spec)
     if changed:
         raise SpecError(
-            f"sweep {spec.name!r} exists with another spec; choose another --name, or undo: {'; '.join(changed)}"
+            f"sweep {spec.name!r} exists with another spec; choose another --name, forget that one by --fresh, or "
+            f"undo: {'; '.join(changed)}"
         )
     if spec.search is not None and stored.search is not None:
         trials = max(spec.search.trials, stored.search.trials)  # a search only grows

@@ -13,13 +13,13 @@ from orchestrator.spec import SweepSpec
 from trainers.canonical import training_key
 
 
-def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None]) -> dict[str, Any]:
+def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None], fresh: bool = False) -> dict[str, Any]:
     """Name, kind and size of a sweep, after the same checks of its inputs as for a run.
 
     Raises:
         InputError: what ``run_sweep`` would refuse before it looks at data.
     """
-    spec = check_inputs(spec, where, on_warning, need_data=False).spec
+    spec = check_inputs(spec, where, on_warning, need_data=False, fresh=fresh).spec
     names = datasets_of(spec)
     for name in names:
         try:

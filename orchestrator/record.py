@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import HomeError, InputError, SpecError
-from orchestrator.home import Home, damaged, to_json
+from orchestrator.home import Home, StoredFile, damaged, to_json
 from orchestrator.search import Proposal
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec, spec_to_yaml
@@ -89,6 +89,19 @@ class SweepRecord:
         }
         self.home.put_json(f"{self._folder}/run.json", run)
         return str(run["run"])
+
+    def files(self) -> list[StoredFile]:
+        """All that the home holds of the sweep but its lock, in the order in which it can be removed.
+
+        The spec comes first: without it there is no such sweep, whatever a crash leaves of the rest.
+        """
+        found = [file for file in self.home.files(self._folder) if file.path != f"{self._folder}/.lock"]
+        return sorted(found, key=lambda file: file.path != f"{self._folder}/spec.yaml")
+
+    def forget(self) -> None:
+        """Removes all that the home holds of the sweep, but for its trainings, which stay in the store."""
+        for file in self.files():
+            self.home.remove(file.path)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

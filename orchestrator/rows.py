@@ -66,18 +66,21 @@ def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
     return record, spec
 
 
+def asked_configs(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig]]:
+    """(number, config as asked) of all rows of a sweep; trials that a search has not proposed yet have none."""
+    if spec.search is None:
+        return [(cell.number, cell.config) for cell in expand(spec)]
+    proposals = [proposal for proposal in record.proposals() if proposal.number < spec.search.trials]
+    return [(proposal.number, proposal.config(spec.trial)) for proposal in proposals]
+
+
 def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     """All rows of a sweep by number; trials that a search has not proposed yet have none."""
     fingerprints = record.fingerprints
     run, live = record.run, record.locked
-    if spec.search is not None:
-        proposals = [proposal for proposal in record.proposals() if proposal.number < spec.search.trials]
-        asked = [(proposal.number, proposal.config(spec.trial)) for proposal in proposals]
-    else:
-        asked = [(cell.number, cell.config) for cell in expand(spec)]
     rows: list[Row] = []
     trained_by: set[str] = set()
-    for number, config in asked:
+    for number, config in asked_configs(record, spec):
         keys = keys_of(config, fingerprints[config.dataset.name])
         row = read_row(store, number, config, keys, record.name, run.get("run"), live)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.data import check_present, data_folder, ensure_dataset
 from orchestrator.environment import git_commit
 from orchestrator.home import existing_home, open_home
+from orchestrator.home_lock import in_use
 from orchestrator.rows import read_row
 from orchestrator.store import Store, keys_of
 from trainers.config import TrialConfig
@@ -43,11 +44,12 @@ def run_single(
     keys = keys_of(config, data.fingerprint)
     asked_by = {"sweep": None, "number": None, "run": None, "git_commit": git_commit(Path.cwd())}
     cause = None
-    if not read_row(store, 0, config, keys, None, None, live=False).final:
-        for event in attempt_trial(store, [config], data, asked_by):
-            on_line(_line(event))
-            cause = event.get("cause")
-    row = read_row(store, 0, config, keys, None, None, live=False)
+    with in_use(home):
+        if not read_row(store, 0, config, keys, None, None, live=False).final:
+            for event in attempt_trial(store, [config], data, asked_by):
+                on_line(_line(event))
+                cause = event.get("cause")
+        row = read_row(store, 0, config, keys, None, None, live=False)
     return {
         "training_key": keys.training,
         "evaluation_key": keys.evaluation,

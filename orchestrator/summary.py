@@ -9,6 +9,7 @@ from orchestrator.data import DatasetRow, data_folder
 from orchestrator.home import open_home
 from orchestrator.labels import label, levels_text
 from orchestrator.record import SweepRecord
+from orchestrator.references import DiskUse
 from orchestrator.report.words import interval, percent
 from orchestrator.results import Study, load_study
 from orchestrator.rows import Row, best_row, find_sweep, load_rows
@@ -62,6 +63,12 @@ def status_text(status: dict[str, Any]) -> str:
     parts += [f"{trials['cached']} of them from the record"] if trials["cached"] else []
     line = f"{status['name']}: {status['state']}, {trials['planned']} planned"
     return ", ".join([line, *parts])
+
+
+def disk_text(disk: DiskUse) -> str:
+    """What the trainings of a sweep take."""
+    shared = f", {disk.shared_bytes / 1e6:.2f} MB of them shared with other sweeps" if disk.shared_bytes else ""
+    return f"its trainings take {disk.size_bytes / 1e6:.2f} MB{shared}"
 
 
 def datasets_text(rows: list[DatasetRow]) -> str:

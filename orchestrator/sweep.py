@@ -17,12 +17,14 @@ from orchestrator.cluster.execute import Event, Request, execute, request
 from orchestrator.data import data_folder, ensure_dataset
 from orchestrator.environment import cpu_count, git_commit, versions
 from orchestrator.errors import InputError
+from orchestrator.forget import check_forgettable
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import Home, open_home
+from orchestrator.home_lock import in_use
 from orchestrator.inputs import HERE, Where, check_inputs, concurrency, configs_of, continued, datasets_of
 from orchestrator.interrupt import interruptible
 from orchestrator.plan import GridPlan, Plan, SearchPlan, Unit
-from orchestrator.record import SweepRecord
+from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import Row, read_row, status
 from orchestrator.search import default_window
 from orchestrator.spec import SweepSpec
@@ -54,6 +56,7 @@ def run_sweep(
     on_change: Callable[[SweepStatus], None] = _ignore,
     on_build: Callable[[int, int], None] = _ignore,
     on_warning: Callable[[str], None] = _ignore,
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """Runs a sweep to its end and gives its status object. The same call again goes on where an earlier one stopped.
 
@@ -63,12 +66,13 @@ def run_sweep(
         on_change: gets the state of the sweep whenever a trial says something.
         on_build: gets (images done, images in all) while an embedded dataset is built.
         on_warning: gets lines that a user should see.
+        fresh: forget an earlier sweep of this name first; what is in the store is still not run again.
 
     Raises:
         InputError: bad input, found before anything is started or recorded.
         KeyboardInterrupt: interrupted; every validation that was reported is kept.
     """
-    checked = check_inputs(spec, where, on_warning)
+    checked = check_inputs(spec, where, on_warning, fresh=fresh)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         started = where.address is not None or spec.resources.gpu > 0  # else Ray waits until there is work
@@ -76,7 +80,13 @@ def run_sweep(
         slots = concurrency(spec.resources, nodes)
         home = open_home(where.home)
         record = SweepRecord(home, spec.name)
+        stack.enter_context(in_use(home))
+        stored = spec.name in sweep_names(home)
+        if fresh and stored:
+            check_forgettable(home, spec.name)
         stack.enter_context(record.lock())
+        if fresh or not stored:  # of one that was forgotten something may be left
+            record.forget()
         spec = continued(checked.spec, record.spec)  # again, now that nobody else can change it
         data = open_data(where.home, spec, record.fingerprints, on_build)
         if spec.search is not None and spec.search.window is None:

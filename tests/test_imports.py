@@ -33,7 +33,7 @@ LAYERS = (
         "tracking_views",
         "yaml_file",
     },
-    {"contact_sheet", "dashboard", "download", "live", "store", "tracking", "verdicts", "wording"},
+    {"contact_sheet", "dashboard", "download", "home_lock", "live", "store", "tracking", "verdicts", "wording"},
     {"attempt_record", "config_paths", "growth"},
     {"attempt", "space"},
     {"factors", "published"},
@@ -44,14 +44,14 @@ LAYERS = (
     {"analyses", "record"},
     {"analysis_attempt"},
     {"cluster", "layout", "rows"},
-    {"inputs", "plan", "results", "tracking_rows"},
-    {"board", "report"},
+    {"forget", "inputs", "plan", "references", "results", "tracking_rows"},
+    {"board", "cleanup", "report"},
     # what a user can do
     {"analysis_run"},
     {"sweep"},
     {"preview", "single", "summary"},
     {"cli_options", "spec_names"},
-    {"cli_data", "cli_grid", "cli_report"},
+    {"cli_clean", "cli_data", "cli_grid", "cli_report"},
     {"cli", "__init__"},
 )
 

@@ -1,0 +1,87 @@
+"""What the sweeps of a home ask for: trainings, evaluations, datasets. The rest of it nothing refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from orchestrator.analyses import cell_pairs
+from orchestrator.errors import HomeError, InputError
+from orchestrator.home import Home
+from orchestrator.record import sweep_names
+from orchestrator.rows import asked_configs, find_sweep
+from orchestrator.store import Keys, keys_of
+
+
+@dataclass(frozen=True)
+class References:
+    """What is asked for, by key."""
+
+    trainings: frozenset[str] = frozenset()
+    """Done or not; snapshots, which are the first iterations of a training, too."""
+    evaluations: frozenset[Keys] = frozenset()
+    analyses: frozenset[str] = frozenset()
+    fingerprints: frozenset[str] = frozenset()
+    """Of the data that sweeps began with."""
+
+    def __or__(self, other: References) -> References:
+        return References(
+            self.trainings | other.trainings,
+            self.evaluations | other.evaluations,
+            self.analyses | other.analyses,
+            self.fingerprints | other.fingerprints,
+        )
+
+
+def asked_by(home: Home, names: Iterable[str]) -> References:
+    """What these sweeps ask for; what a search has not proposed yet is nobody's.
+
+    Raises:
+        InputError: no such sweep, or its record can't be read.
+    """
+    asked = References()
+    for name in names:
+        record, spec = find_sweep(home, name)
+        fingerprints = record.fingerprints
+        trainings: set[str] = set()
+        evaluations: set[Keys] = set()
+        for _, config in asked_configs(record, spec):
+            if config.dataset.name not in fingerprints:
+                raise HomeError(f"{home.url}/sweeps/{name}/datasets.json: does not name {config.dataset.name}")
+            keys = keys_of(config, fingerprints[config.dataset.name])
+            tested = config.evaluation.weights
+            steps = {*config.training.snapshots, *([tested] if isinstance(tested, int) else [])}
+            trainings |= {keys.training, *map(keys.shortened, steps)}
+            evaluations.add(keys)
+        analyses = {analysis.key for pair in cell_pairs(spec, fingerprints) for analysis in pair.analyses}
+        asked |= References(
+            frozenset(trainings), frozenset(evaluations), frozenset(analyses), frozenset(fingerprints.values())
+        )
+    return asked
+
+
+class DiskUse(NamedTuple):
+    """What a sweep takes of a home."""
+
+    size_bytes: int
+    """Of the trainings that it asks for, whoever ran them."""
+    shared_bytes: int
+    """Of those among them that other sweeps ask for as well."""
+
+
+def disk_use(home: Home, name: str) -> DiskUse:
+    """What the trainings of a sweep take; other sweeps that can't be read are passed over.
+
+    Raises:
+        InputError: no such sweep, or its record can't be read.
+    """
+    own = asked_by(home, [name]).trainings
+    others: set[str] = set()
+    for other in sweep_names(home):
+        if other != name:
+            with suppress(InputError):  # it says so itself when it is asked for
+                others |= asked_by(home, [other]).trainings
+    sizes = {key: sum(file.size_bytes for file in home.files(f"trainings/{key}")) for key in own}
+    return DiskUse(sum(sizes.values()), sum(size for key, size in sizes.items() if key in others))
