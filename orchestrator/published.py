@@ -33,6 +33,18 @@ class PublishedCell(Frozen):
     std_confirmed: bool = True
 
 
+class PublishedSpeed(Frozen):
+    """How many times as fast the cells at ``at`` are as those at ``over``."""
+
+    at: At
+    over: At
+    training: float | None = Field(None, gt=0)
+    """An iteration of it."""
+    inference: float | None = Field(None, gt=0)
+    confirmed: bool = True
+    """Whether the numbers were read in the text; otherwise they are quoted from memory."""
+
+
 class RelationClaim(Frozen):
     """A value, and the range that is claimed of it: one of four.
 
@@ -83,11 +95,16 @@ class PublishedTable(Frozen):
     """Paths of the settings that are quoted from memory."""
     cells: tuple[PublishedCell, ...] = Field((), strict=False)
     """None where only relations are published."""
+    speed: tuple[PublishedSpeed, ...] = Field((), strict=False)
     relations: dict[str, Relation] = Field({})
 
     def cell(self, config: Mapping[str, Any]) -> PublishedCell | None:
         """The number for a config, given by its leaves; None where there is none."""
         return next((one for one in self.cells if matches(one.at, config)), None)
+
+    def speed_of(self, config: Mapping[str, Any], baseline: Mapping[str, Any]) -> PublishedSpeed | None:
+        """The speed of one config over another, given by their leaves; None where there is none."""
+        return next((one for one in self.speed if matches(one.at, config) and matches(one.over, baseline)), None)
 
 
 class _File(Frozen):
