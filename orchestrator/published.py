@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -33,6 +33,10 @@ class PublishedCell(Frozen):
     std_confirmed: bool = True
 
 
+Gain = Literal["training", "inference", "inference over training"]
+"""Of what speed: the last is the gain in inference as a multiple of that in training."""
+
+
 class PublishedSpeed(Frozen):
     """How many times as fast the cells at ``at`` are as those at ``over``."""
 
@@ -44,17 +48,26 @@ class PublishedSpeed(Frozen):
     confirmed: bool = True
     """Whether the numbers were read in the text; otherwise they are quoted from memory."""
 
+    def gain(self, kind: Gain) -> float | None:
+        """The gain of that kind; None where it is not published."""
+        if kind != "inference over training":
+            return self.training if kind == "training" else self.inference
+        return self.inference / self.training if self.inference and self.training else None
+
 
 class RelationClaim(Frozen):
     """A value, and the range that is claimed of it: one of four.
 
     The value is a difference of accuracies, ``of`` minus ``minus``, in points; or, as it is, one ``column`` of what was
-    measured of a cell (those of ``orchestrator.results.CellResult.scores``).
+    measured of a cell (those of ``orchestrator.results.CellResult.scores``); or a ``gain`` in speed of ``of`` over
+    ``over``, as a ratio.
     """
 
     of: At
     minus: At | None = None
     column: str | None = None
+    over: At | None = None
+    gain: Gain | None = None
     at_most: float | None = None
     at_least: float | None = None
     above: float | None = None
@@ -69,9 +82,18 @@ class RelationClaim(Frozen):
 
     @model_validator(mode="after")
     def _one_value(self) -> RelationClaim:
-        given = [name for name in ("minus", "column") if getattr(self, name) is not None]
+        given = [name for name in ("minus", "column", "over") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ConfigError(f"must have exactly one of minus, column, got {given}")
+            raise ConfigError(f"must have exactly one of minus, column, over, got {given}")
+        return self
+
+    @model_validator(mode="after")
+    def _gain_over(self) -> RelationClaim:
+        if (self.over is None) != (self.gain is None):
+            raise ConfigError("over and gain stand together: a gain in speed is over other cells")
+        bounds = self.at_most, self.at_least, self.above
+        if self.gain and not any(bound is not None and bound > 0 for bound in bounds):
+            raise ConfigError("a gain is a ratio: it is at_most, at_least or above a positive number")
         return self
 
 

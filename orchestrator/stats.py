@@ -165,7 +165,7 @@ def estimate_ratio(numerator: ArrayLike, denominator: ArrayLike, *, comparisons:
     logs = []
     for values, name in ((numerator, "numerator"), (denominator, "denominator")):
         numbers = np.asarray(values, dtype=np.float64)
-        if numbers.ndim != 1 or not (numbers > 0).all():
+        if numbers.ndim != 1 or not ((numbers > 0) & np.isfinite(numbers)).all():
             raise ValueError(f"{name}: must be a list of positive numbers, one a seed, got {values!r}")
         logs.append(np.log(numbers)[:, None])
     a, b = logs
