@@ -874,7 +874,8 @@ def test_trials_that_are_timed_run_alone(tmp_path: Path, text: str) -> None:
 
 def test_another_mistake_does_not_make_timed_trials_one(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
-    path.write_text(TIMED.replace("MEASURE", "speed").replace("CONCURRENT", "1").replace("anil]", "anol]"))
+    path.write_text("nmae: x\n" + TIMED.replace("MEASURE", "speed").replace("CONCURRENT", "1"))
     with pytest.raises(SpecError) as error:
         load_spec(path)
-    assert not any("max_concurrent" in problem for problem in error.value.problems)
+    (problem,) = error.value.problems
+    assert "unknown key 'nmae'" in problem
