@@ -21,6 +21,7 @@ from trainers.errors import TrainingDiverged
 from trainers.evaluation import Accuracies, evaluate
 from trainers.layer_change import layer_changes
 from trainers.snapshots import DamagedSnapshot, Progress, Weights
+from trainers.speed import speed
 from trainers.trial import train
 
 Event = dict[str, Any]
@@ -59,7 +60,7 @@ def attempt_trial(
             manifest = yield from _training(
                 attempt, configs[0], keys[0], data, device, place, configs[0].training.iterations
             )
-        yield from _evaluations(store, list(zip(configs, keys, strict=True)), manifest, data, device)
+        yield from _evaluations(store, list(zip(configs, keys, strict=True)), manifest, data, device, place)
         if attempt.begun:
             attempt.end("complete")
     except Exception as error:  # whatever it is, it is this trial's failure and not the sweep's
@@ -180,7 +181,12 @@ def _put(attempt: AttemptRecord, name: str, data: bytes) -> tuple[str, str]:
 
 
 def _evaluations(
-    store: Store, asked: list[tuple[TrialConfig, Keys]], manifest: Manifest, data: ImageTable, device: str
+    store: Store,
+    asked: list[tuple[TrialConfig, Keys]],
+    manifest: Manifest,
+    data: ImageTable,
+    device: str,
+    place: dict[str, Any],
 ) -> Iterator[Event]:
     """Tests what is not in the store; evaluations of the same weights on the same episodes together, so that a kill
     costs all of those, but what they share is calculated once."""
@@ -204,7 +210,9 @@ def _evaluations(
         params = Weights.from_bytes(stored).params
         found = evaluate([config for config, _ in group], params, data, device)
         for (config, keys), accuracies in zip(group, found, strict=True):
-            store.put_accuracies(config, keys, manifest, accuracies, layer_changes(config, params, data, device))
+            times = speed(config, params, data, device)
+            others = layer_changes(config, params, data, device) | times
+            store.put_accuracies(config, keys, manifest, accuracies, others, place if times else None)
             yield _tested(keys, accuracies)
 
 

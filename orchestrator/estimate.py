@@ -55,7 +55,7 @@ def estimate_core_s(
             validations = training.training.iterations // training.training.validate_every
             seconds += count * (TRAINING_S + VALIDATION_S * validations)
         for config in evaluations:
-            if config.evaluation.measure in ("similarity", "cka"):
+            if config.evaluation.compares_layers:
                 like = _as_measured(config)
                 seconds += count * config.evaluation.episodes * measured(like, _shape(like, image_shapes or {}))
         for calculation, its_episodes in _calculations(training, evaluations, image_shapes or {}).items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -47,6 +47,28 @@ class PublishedPair(Frozen):
         return any(matches(first, a) and matches(second, b) for a, b in ((one, other), (other, one)))
 
 
+Gain = Literal["training", "inference", "inference over training"]
+"""Of what speed: the last is the gain in inference as a multiple of that in training."""
+
+
+class PublishedSpeed(Frozen):
+    """How many times as fast the cells at ``at`` are as those at ``over``."""
+
+    at: At
+    over: At
+    training: float | None = Field(None, gt=0)
+    """An iteration of it."""
+    inference: float | None = Field(None, gt=0)
+    confirmed: bool = True
+    """Whether the numbers were read in the text; otherwise they are quoted from memory."""
+
+    def gain(self, kind: Gain) -> float | None:
+        """The gain of that kind; None where it is not published."""
+        if kind != "inference over training":
+            return self.training if kind == "training" else self.inference
+        return self.inference / self.training if self.inference and self.training else None
+
+
 class RelationClaim(Frozen):
     """A value, and the range that is claimed of it: one of four.
 
@@ -56,6 +78,7 @@ class RelationClaim(Frozen):
     * one ``column`` of what was measured of a cell (those of ``orchestrator.results.CellResult.scores``), as it is;
     * one ``column`` of how alike two cells are, ``of`` and ``of_with`` (``orchestrator.results.PairResult.scores``),
       minus that of ``minus`` and ``minus_with`` where they are given.
+    * a ``gain`` in speed of ``of`` over ``over``, as a ratio.
     """
 
     of: At
@@ -63,6 +86,8 @@ class RelationClaim(Frozen):
     minus: At | None = None
     minus_with: At | None = None
     column: str | None = None
+    over: At | None = None
+    gain: Gain | None = None
     at_most: float | None = None
     at_least: float | None = None
     above: float | None = None
@@ -77,11 +102,20 @@ class RelationClaim(Frozen):
 
     @model_validator(mode="after")
     def _one_value(self) -> RelationClaim:
-        given = [name for name in ("minus", "column") if getattr(self, name) is not None]
+        given = [name for name in ("minus", "column", "over") if getattr(self, name) is not None]
         if self.of_with is None and (len(given) != 1 or self.minus_with is not None):
-            raise ConfigError(f"must have exactly one of minus, column, got {given}")
+            raise ConfigError(f"must have exactly one of minus, column, over, got {given}")
         if self.of_with is not None and (self.column is None or (self.minus is None) != (self.minus_with is None)):
             raise ConfigError(f"of_with needs a column, and minus and minus_with both or neither, got {given}")
+        return self
+
+    @model_validator(mode="after")
+    def _gain_over(self) -> RelationClaim:
+        if (self.over is None) != (self.gain is None):
+            raise ConfigError("over and gain stand together: a gain in speed is over other cells")
+        bounds = self.at_most, self.at_least, self.above
+        if self.gain and not any(bound is not None and bound > 0 for bound in bounds):
+            raise ConfigError("a gain is a ratio: it is at_most, at_least or above a positive number")
         return self
 
 
@@ -106,6 +140,7 @@ class PublishedTable(Frozen):
     cells: tuple[PublishedCell, ...] = Field((), strict=False)
     """None where only relations are published, or scores of pairs."""
     pairs: tuple[PublishedPair, ...] = Field((), strict=False)
+    speed: tuple[PublishedSpeed, ...] = Field((), strict=False)
     relations: dict[str, Relation] = Field({})
 
     def cell(self, config: Mapping[str, Any]) -> PublishedCell | None:
@@ -115,6 +150,10 @@ class PublishedTable(Frozen):
     def pair(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> PublishedPair | None:
         """The scores of two configs, given by their leaves, in either order; None where there are none."""
         return next((pair for pair in self.pairs if pair.is_between(one, other)), None)
+
+    def speed_of(self, config: Mapping[str, Any], baseline: Mapping[str, Any]) -> PublishedSpeed | None:
+        """The speed of one config over another, given by their leaves; None where there is none."""
+        return next((one for one in self.speed if matches(one.at, config) and matches(one.over, baseline)), None)
 
 
 class _File(Frozen):

@@ -40,6 +40,8 @@ class CellResult:
     scores: Mapping[str, Matrix] = field(default_factory=dict)
     """Everything measured of every test episode, by column: ``accuracy``, and ``cca.conv1``, ``distance.head`` … where
     ``evaluation.measure`` asks for it; [seeds, episodes] each, as ``accuracies``. Empty where nothing is completed."""
+    timed_on: tuple[Mapping[str, Any], ...] = ()
+    """The different environments in which times among the scores were measured."""
 
     @property
     def completed(self) -> tuple[Row, ...]:
@@ -160,7 +162,8 @@ def load_study(name: str, home: str = "./runs") -> Study:
         scores = _matrices(store, its)
         accuracies = scores.get("accuracy", np.zeros((0, 0)))
         config, baseline = its[0].config, baselines.get(number)
-        cells.append(CellResult(number, levels, config, tuple(its), accuracies, baseline, scores))
+        timed_on = _environments(store, its) if config.evaluation.measure == "speed" else ()
+        cells.append(CellResult(number, levels, config, tuple(its), accuracies, baseline, scores, timed_on))
     trainings = {key: _training(store, key) for key in dict.fromkeys(row.keys.training for row in rows)}
     asked = cell_pairs(spec, record.fingerprints)
     state = sweep_state(record, count_trials(spec, rows), bool(lacking(store, asked)))
@@ -221,6 +224,15 @@ def _pair(store: Store, pair: CellPair, cells: Sequence[CellResult]) -> PairResu
         if f"{kind}.{body[0]}" in found:
             found[f"{kind}.body"] = np.mean([found[f"{kind}.{layer}"] for layer in body], axis=0)
     return PairResult(first, second, tuple(seeds for seeds, _ in done), found)
+
+
+def _environments(store: Store, rows: list[Row]) -> tuple[Mapping[str, Any], ...]:
+    found: list[Mapping[str, Any]] = []
+    for row in rows:
+        environment = store.timed_on(row.keys) if row.state == "completed" else None
+        if environment is not None and environment not in found:
+            found.append(environment)
+    return tuple(found)
 
 
 def _training(store: Store, key: str) -> Training:

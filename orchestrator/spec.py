@@ -128,6 +128,22 @@ class SweepSpec(Frozen):
                 raise_at([(("trial", "training", "seed"), "leaves no room for grid.seeds below 2^63; lower it")])
         return self
 
+    @model_validator(mode="after")
+    def _times_alone(self) -> SweepSpec:
+        if (self.search or self.grid) and self.resources.max_concurrent != 1 and "speed" in self._measures:
+            words = f"must be 1 where evaluation.measure is speed, got {shown(self.resources.max_concurrent)}: "
+            raise_at([(("resources", "max_concurrent"), words + "trials that are timed run alone; set it to 1")])
+        return self
+
+    @property
+    def _measures(self) -> set[Any]:
+        """What the file gives ``evaluation.measure``, anywhere."""
+        path = "evaluation.measure"
+        settings = self.grid.settings.values() if self.grid else ()
+        factors = self.search.space if self.search else self.grid.factors if self.grid else {}
+        levels = factors[path].domain if path in factors else ()
+        return {self.trial.evaluation.measure, *levels, *(values[path] for values in settings if path in values)}
+
 
 def _single(point: Mapping[str, Any]) -> dict[str, tuple[Any]]:
     return {path: (value,) for path, value in point.items()}

@@ -97,7 +97,7 @@ def _take_scales(document: Document, stem: str, scale: str | None) -> list[tuple
 def _hidden_problems(values: Mapping[str, Any], document: Document) -> list[tuple[Place, str]]:
     """What is wrong with the base config and what varies in it, by themselves: combinations are checked last, and one
     wrong value elsewhere would hide them until it is mended. What was found before comes again."""
-    reduced = {"name": "reduced", "trial": values.get("trial", {})}
+    reduced = {"name": "reduced", "trial": values.get("trial", {}), "resources": {"max_concurrent": 1}}
     for plan, varied, needed in (("search", ("space",), {"trials": 1}), ("grid", ("train", "test"), {})):
         section = values.get(plan)
         if isinstance(section, dict) and any(section.get(key) for key in varied):

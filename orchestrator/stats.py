@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -20,8 +20,9 @@ CONFIDENCE = 0.95
 LEAST_SEEDS = 3
 """With fewer trainings their spread is hardly known: what is said about trainings gets no verdict."""
 
-Unit = Literal["%", "points", ""]
-"""How an estimate is shown: a fraction as per cent, a difference of fractions in points, a score as it is."""
+Unit = Literal["%", "points", "", "×"]
+"""How an estimate is shown: a fraction as per cent, a difference of fractions in points, a score as it is; the
+logarithm of a ratio as that ratio."""
 
 Matrix = NDArray[np.float64]
 
@@ -177,6 +178,25 @@ def seed_pseudo_values(scores: ArrayLike, seeds: Sequence[tuple[int, int]]) -> M
         return np.asarray(matrix.mean(0, keepdims=True))
     count, mean = len(names), matrix.mean(0)
     return np.stack([count * mean - (count - 1) * matrix[rest].mean(0) for rest in without])
+
+
+def estimate_ratio(numerator: ArrayLike, denominator: ArrayLike, *, comparisons: int) -> Estimate:
+    """Logarithm of the ratio of two geometric means, each over one positive number a seed, [seeds]; by Student's t.
+
+    The seeds of the two are independent (Welch's degrees of freedom), and there may be more of one. Logarithms, since a
+    ratio is as far above 1 as its inverse is below. ``comparisons`` as in ``estimate_difference``.
+
+    Raises ``ValueError`` for what is no list of positive finite numbers.
+    """
+    logs = []
+    for values, name in ((numerator, "numerator"), (denominator, "denominator")):
+        numbers = np.asarray(values, dtype=np.float64)
+        if numbers.ndim != 1 or not ((numbers > 0) & np.isfinite(numbers)).all():
+            raise ValueError(f"{name}: must be a list of positive numbers, one a seed, got {values!r}")
+        logs.append(np.log(numbers)[:, None])
+    a, b = logs
+    found = estimate_difference(a, b, same_trainings=False, same_episodes=False, comparisons=comparisons, unit="×")
+    return replace(found, no_verdict=_too_few_seeds(min(len(a), len(b))))
 
 
 @lru_cache(maxsize=4096)

@@ -134,19 +134,30 @@ class Store:
 
     def scores(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> dict[str, Array] | None:
         """All that an evaluation measured of every test episode, in order, by column; None if not evaluated."""
-        its = self.tested(config, keys, manifest)
+        its, stored = self.tested(config, keys, manifest), self._evaluation(keys)
+        if stored is None or its is None:
+            return None
+        (table, header), (_, trained) = stored, its
+        if header["weights_sha256"] != trained.files.get(trained.weights(config)):
+            return None
+        return {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
+
+    def timed_on(self, keys: Keys) -> dict[str, Any] | None:
+        """The environment in which the times of an evaluation were taken; None where it has none."""
+        stored = self._evaluation(keys)
+        return None if stored is None else stored[1].get("timed_on")
+
+    def _evaluation(self, keys: Keys) -> tuple[pa.Table, dict[str, Any]] | None:
+        """Table and header of an evaluation; None where there is no whole record: then it is done again."""
         data = self.home.read(_evaluation_path(keys))
-        if data is None or its is None:
+        if data is None:
             return None
         try:
             table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
-            tested = json.loads(table.schema.metadata[b"metasweep"])["weights_sha256"]
+            header = json.loads(table.schema.metadata[b"metasweep"])
+            return (table, header) if "weights_sha256" in header else None
         except (pa.ArrowInvalid, TypeError, KeyError, ValueError):
-            return None  # not a whole record: done again
-        _, trained = its
-        if tested != trained.files.get(trained.weights(config)):
             return None
-        return {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
 
     def put_config(self, config: TrialConfig, keys: Keys, fingerprint: str) -> None:
         """Records what the training's key means."""
@@ -177,8 +188,12 @@ class Store:
         manifest: Manifest,
         accuracies: Array,
         others: Mapping[str, Array] = MappingProxyType({}),
+        timed_on: Mapping[str, Any] | None = None,
     ) -> None:
-        """Records an evaluation, in one put: the accuracies, and by column what else was measured of every episode."""
+        """Records an evaluation, in one put: the accuracies, and by column what else was measured of every episode.
+
+        ``timed_on``: the environment, where times were measured. Nothing else that is recorded depends on it.
+        """
         its = self.tested(config, keys, manifest)
         assert its is not None  # else nothing could be tested
         _, trained = its
@@ -187,7 +202,7 @@ class Store:
             "evaluation_key": keys.evaluation,
             "training_key": keys.training,
             "weights_sha256": trained.files[trained.weights(config)],
-        }
+        } | ({"timed_on": dict(timed_on)} if timed_on else {})
         columns = {"accuracy": accuracies, **others}
         table = pa.table(
             {"episode": pa.array(range(len(accuracies)), pa.int32())}

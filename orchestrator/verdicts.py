@@ -24,7 +24,7 @@ MOST_EPISODES = 100_000
 
 @dataclass(frozen=True)
 class Claim:
-    """A range of values, in the unit of the estimate it is about: fractions for accuracies.
+    """A range of values, in the unit of the estimate it is about: fractions for accuracies, logarithms for ratios.
 
     Made by ``at_most``, ``at_least``, ``above`` and ``within``, which are the claims there are words for.
     """
@@ -43,12 +43,11 @@ class Claim:
 
     def text(self, unit: Unit) -> str:
         """``at most 1``, in the unit as shown."""
-        scale = _scale(unit)
         if self.low == -math.inf:
-            return f"at most {scale * self.high:.4g}"
+            return f"at most {_shown(self.high, unit):.4g}"
         if self.high < math.inf:
-            return f"within ±{scale * self.high:.4g}"
-        return f"{'at least' if self.includes_low else 'above'} {scale * self.low:.4g}"
+            return f"within ±{_shown(self.high, unit):.4g}"
+        return f"{'at least' if self.includes_low else 'above'} {_shown(self.low, unit):.4g}"
 
 
 def at_most(bound: float) -> Claim:
@@ -135,7 +134,7 @@ def judge_order(
 def estimate_text(estimate: Estimate, decimals: int | None = None) -> str:
     """``0.4 points (95 % interval −0.2 to 1.0)``; says which factor, seeds or episodes, the interval leaves out."""
     places = _first_decimals(estimate.unit) if decimals is None else decimals
-    unit = f" {estimate.unit}" if estimate.unit else ""
+    unit = estimate.unit if estimate.unit == "×" else f" {estimate.unit}" if estimate.unit else ""
     value, low, high = (_number(x, estimate.unit, places) for x in (estimate.value, estimate.low, estimate.high))
     if math.isinf(estimate.low):
         return f"{value}{unit} (no interval: one value)"
@@ -151,11 +150,11 @@ def estimate_text(estimate: Estimate, decimals: int | None = None) -> str:
 
 def _decimals(estimate: Estimate, claim: Claim) -> int:
     """The fewest with which the interval, as printed, is on the side of the claim's bounds that it is on."""
-    scale = _scale(estimate.unit)
     outcome = claim.outcome(estimate.low, estimate.high)
     first = _first_decimals(estimate.unit)
     for places in range(first, first + 4):
-        printed = (float(f"{scale * bound:.{places}f}") / scale for bound in (estimate.low, estimate.high))
+        bounds = (f"{_shown(bound, estimate.unit):.{places}f}" for bound in (estimate.low, estimate.high))
+        printed = (_meant(float(bound), estimate.unit) for bound in bounds)
         if claim.outcome(*printed) == outcome:
             return places
     return first + 4
@@ -207,13 +206,21 @@ def with_seeds(estimate: Estimate, seeds: int) -> Spread:
 
 
 def _number(value: float, unit: Unit, places: int) -> str:
-    text = f"{_scale(unit) * value:.{places}f}"
+    text = f"{_shown(value, unit):.{places}f}"
     return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
 
 
-def _scale(unit: Unit) -> int:
-    return 100 if unit else 1
+def _shown(value: float, unit: Unit) -> float:
+    """A value as it is printed."""
+    return math.exp(value) if unit == "×" else 100 * value if unit else value
+
+
+def _meant(shown: float, unit: Unit) -> float:
+    """The value that is printed so."""
+    if unit == "×":
+        return math.log(shown) if shown > 0 else -math.inf
+    return shown / 100 if unit else shown
 
 
 def _first_decimals(unit: Unit) -> int:
-    return 1 if unit else 2
+    return 1 if unit in ("%", "points") else 2

@@ -66,3 +66,16 @@ def test_figure_5_has_trainings_and_tests_of_table_4(scale: str, shots: set[int]
     assert figure < table
     assert len(figure) == 2 * 3 * len(shots)
     assert {one.episodes.shots for one in configs("fig5", scale)} == shots
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_speed_is_timed_as_the_paper_did(scale: str) -> None:
+    """One task, one query image a class, 5 steps in training and 10 in inference; MAML, first-order MAML, ANIL."""
+    asked = configs("speed", scale)
+    assert {(one.algorithm.name, one.algorithm.first_order) for one in asked} == {
+        *(("maml", False), ("maml", True), ("anil", False)),
+    }
+    for one in asked:
+        assert (one.evaluation.measure, one.training.meta_batch) == ("speed", 1)
+        assert (one.episodes.queries, one.test_queries) == (1, 1)
+        assert (one.algorithm.inner_steps, one.test_inner_steps) == (5, 10)

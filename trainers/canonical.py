@@ -86,8 +86,8 @@ def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
     identity |= _test_inner_loop(config)
     if config.evaluation.episodes != EvaluationConfig().episodes:
         identity["episodes"] = config.evaluation.episodes
-    if config.evaluation.measure != "accuracy":
-        identity |= _changed(config.evaluation, *(EvaluationConfig.model_fields.keys() - {"measure", "flattening"}))
+    acting = {"measure", "flattening"} if config.evaluation.compares_layers else {"measure"}
+    identity |= _changed(config.evaluation, *(EvaluationConfig.model_fields.keys() - acting))
     return identity
 
 

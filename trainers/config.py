@@ -22,7 +22,7 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Layers = Annotated[int, Field(ge=0)] | Annotated[tuple[str, ...], Field(strict=False)]
 """The first n body layers, or layers by name."""
 NilWeights = Literal["softmax", "cosine"]
-Measure = Literal["accuracy", "similarity", "cka"]
+Measure = Literal["accuracy", "similarity", "cka", "speed"]
 Flattening = Literal["channels", "images"]
 
 
@@ -166,10 +166,16 @@ class EvaluationConfig(Frozen):
     measure: Measure = "accuracy"
     """What is recorded beside the accuracy. ``similarity``: CCA and CKA of every layer's representation of the query
     set before and after the inner loop, and the distance that its weights move. ``cka``: the same without CCA, which
-    needs more points than neurons."""
+    needs more points than neurons. ``speed``: ms of a training iteration and of an inference, as often as there are
+    episodes. Times are not decided by a config: the record holds those of the first attempt, and its environment."""
     flattening: Flattening = "channels"
     """What the neurons of a convolution are: its ``channels``, every pixel of every image being a point; or every pixel
     of every channel, the ``images`` being the points. Acts where a similarity is measured."""
+
+    @property
+    def compares_layers(self) -> bool:
+        """Whether layers are compared before and after the inner loop."""
+        return self.measure in ("similarity", "cka")
 
 
 class Between(Frozen):
@@ -224,10 +230,19 @@ class TrialConfig(Frozen):
 
     @model_validator(mode="after")
     def _can_be_compared(self) -> TrialConfig:
-        if self.evaluation.measure != "accuracy" and self.test_head == "nil":
+        if self.evaluation.compares_layers and self.test_head == "nil":
             raise ConfigError(
                 f"evaluation.measure: {self.evaluation.measure} compares before and after the inner loop, and the nil "
                 "head has none; set evaluation.head: linear, or leave the measure out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_timed(self) -> TrialConfig:
+        if self.evaluation.measure == "speed" and self.algorithm_entry.objective == "none":
+            raise ConfigError(
+                f"evaluation.measure: speed times an iteration of the training, and {self.algorithm.name} trains "
+                "nothing; name another algorithm, or leave the measure out"
             )
         return self
 

@@ -69,21 +69,15 @@ def of_training(config: TrialConfig, image_shape: ImageShape) -> Counter[Calcula
 
     Images of multiclass training count as the queries of as many episodes: its wider head is small beside its body.
     """
-    settings, objective = config.training, config.algorithm_entry.objective
-    adapted = config.adapted_layers
-    steps = config.algorithm.inner_steps if adapted else 0
-    learning = Loop(adapted, steps, not config.algorithm.first_order)
+    settings, step = config.training, _step(config, image_shape)
+    learning = _learning(config)
     validating = tuple(
         None if head == "nil" else replace(learning, second_order=False) for head in config.validation_heads
     )
-    step = _calculation(config, image_shape, config.episodes.queries, (learning,), True, settings.meta_batch)
-    validation = replace(
-        step, loops=validating, learns=False, objective="adapted", at_once=settings.validation_episodes
-    )
-    if objective == "none":
+    at_once = settings.validation_episodes
+    validation = _calculation(config, image_shape, config.episodes.queries, validating, False, at_once)
+    if config.algorithm_entry.objective == "none":
         return Counter({validation: settings.validation_episodes})
-    if objective == "classes":
-        step = replace(step, objective="shared", shots=0, queries=config.episodes.shots + config.episodes.queries)
     validations = settings.iterations // settings.validate_every
     return Counter(
         {
@@ -91,6 +85,20 @@ def of_training(config: TrialConfig, image_shape: ImageShape) -> Counter[Calcula
             validation: validations * settings.validation_episodes,
         }
     )
+
+
+def _learning(config: TrialConfig) -> Loop:
+    adapted = config.adapted_layers
+    return Loop(adapted, config.algorithm.inner_steps if adapted else 0, not config.algorithm.first_order)
+
+
+def _step(config: TrialConfig, image_shape: ImageShape) -> Calculation:
+    """What an iteration calculates of each episode."""
+    episodes, at_once = config.episodes, config.training.meta_batch
+    step = _calculation(config, image_shape, episodes.queries, (_learning(config),), True, at_once)
+    if config.algorithm_entry.objective == "classes":
+        return replace(step, objective="shared", shots=0, queries=episodes.shots + episodes.queries)
+    return step
 
 
 def of_evaluations(configs: Sequence[TrialConfig], image_shape: ImageShape) -> Counter[Calculation]:
@@ -103,14 +111,19 @@ def of_evaluations(configs: Sequence[TrialConfig], image_shape: ImageShape) -> C
         together.setdefault((weights, config.test_queries, config.evaluation.episodes), []).append(config)
     found: Counter[Calculation] = Counter()
     for (_, queries, episodes), group in together.items():
-        loops = tuple(
-            None
-            if config.test_head == "nil"
-            else Loop(config.test_adapted_layers, config.test_inner_steps, second_order=False)
-            for config in group
-        )
+        loops = tuple(map(_testing, group))
         found[_calculation(group[0], image_shape, queries, loops, False, EPISODES_AT_ONCE)] += episodes
+        for config, loop in zip(group, loops, strict=True):
+            if config.evaluation.measure == "speed":
+                found[_step(config, image_shape)] += episodes * config.training.meta_batch
+                found[_calculation(config, image_shape, queries, (loop,), False, 1)] += episodes
     return found
+
+
+def _testing(config: TrialConfig) -> Loop | None:
+    if config.test_head == "nil":
+        return None
+    return Loop(config.test_adapted_layers, config.test_inner_steps, second_order=False)
 
 
 def _calculation(

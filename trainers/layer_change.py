@@ -27,7 +27,7 @@ UNMOVED = {"cca": 1.0, "cka": 1.0, "distance": 0.0, "relative_distance": 0.0}
 
 
 def layer_changes(config: TrialConfig, params: Params, data: ImageTable, device: str = "cpu") -> Scores:
-    """Change of every layer in every test episode, in order: nothing where the config measures accuracy alone.
+    """Change of every layer in every test episode, in order: nothing where the config does not ask for it.
 
     Args:
         config: its test says what adapts, and ``evaluation.measure`` what is measured.
@@ -43,7 +43,7 @@ def layer_changes(config: TrialConfig, params: Params, data: ImageTable, device:
         AdaptationDiverged: an adapted layer is not finite; names episode and layer.
     """
     flattening = config.evaluation.flattening
-    if config.evaluation.measure == "accuracy":
+    if not config.evaluation.compares_layers:
         return {}
     settle(device, config.training.tf32)
     network = Network(config, data.image_shape)

@@ -14,7 +14,7 @@ from trainers.captured_step import MetaStep
 from trainers.config import TrainingConfig, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.device import settle
-from trainers.episodes import check_data, training_sampler, validation_sampler
+from trainers.episodes import check_data, validation_sampler
 from trainers.errors import TrainingDiverged
 from trainers.evaluation import Accuracies, Adaptation, Scores, evaluate, validate
 from trainers.image_batches import training_images
@@ -23,7 +23,9 @@ from trainers.layer_change import layer_changes
 from trainers.meta_step import Adam, count_flops, learning_of
 from trainers.network import Network
 from trainers.snapshots import Progress, Validation, Weights
-from trainers.tasks import Tasks, as_batch, as_tasks
+from trainers.speed import speed
+from trainers.tasks import Tasks, as_tasks
+from trainers.training_batches import training_batches
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class TrialResult:
     """The end of the training, with its whole curve."""
     accuracies: Accuracies
     """Of every test episode."""
-    changes: Scores
-    """``layer_changes`` of every test episode."""
+    measured: Scores
+    """What ``evaluation.measure`` asks for beside them: ``layer_changes`` of every test episode, or ``speed``."""
 
 
 def train(
@@ -77,7 +79,7 @@ def _learn(
     done = start.iteration if start else 0
     moments = {name: value.to(like.device) for name, value in start.moments.items()} if start else None
     optimizer = Adam(settings, params, moments, done)
-    batches, learning = _batches(config, data, like), learning_of(config)
+    batches, learning = training_batches(config, data, like), learning_of(config)
     step = MetaStep(network, optimizer.params, learning)
     progress = start
     losses: list[float] = []
@@ -105,15 +107,6 @@ def _learn(
             flops=progress.flops if progress else count_flops(network, params, tasks, learning),
         )
         yield progress
-
-
-def _batches(config: TrialConfig, data: ImageTable, like: Tensor) -> Callable[[int], Tasks]:
-    """What each iteration learns from, on the device of ``like``."""
-    if config.algorithm_entry.objective == "classes":
-        images = training_images(config, data)
-        return lambda iteration: as_batch(*images.batch(iteration), like)
-    episodes, count = training_sampler(config, data), config.training.meta_batch
-    return lambda iteration: as_tasks(episodes.episodes(range(iteration * count, (iteration + 1) * count)), like)
 
 
 def _unchanged(
@@ -207,4 +200,5 @@ def run_trial(
     tested = snapshot if snapshot is not None and isinstance(config.evaluation.weights, int) else progress
     params = chosen_weights(config, tested).params
     (accuracies,) = evaluate([config], params, data, device)
-    return TrialResult(progress, accuracies, layer_changes(config, params, data, device))
+    measured = layer_changes(config, params, data, device) | speed(config, params, data, device)
+    return TrialResult(progress, accuracies, measured)

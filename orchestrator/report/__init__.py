@@ -2,6 +2,7 @@
 
 PARTS: dict[str, str] = {
     "relations": "orchestrator.report.relations:relations",
+    "speed": "orchestrator.report.speed:speed",
     "against_published": "orchestrator.report.against_published:against_published",
     "pivot": "orchestrator.report.cells:pivot",
     "cells": "orchestrator.report.cells:cells",

@@ -20,9 +20,9 @@ NOTES = (
 
 
 def comparisons(study: Study) -> Sequence[Table]:
-    """The cells that have a baseline; none where ``grid.compare`` names none."""
-    by_number = {cell.number: cell for cell in study.cells}
-    pairs = [(cell, by_number[cell.baseline]) for cell in study.cells if cell.baseline is not None]
+    """The cells that have a baseline; none where ``grid.compare`` names none. Timed cells are compared by speed."""
+    by_number = {cell.number: cell for cell in study.cells if cell.config.evaluation.measure != "speed"}
+    pairs = [(cell, by_number[cell.baseline]) for cell in by_number.values() if cell.baseline in by_number]
     if not pairs:
         return ()
     paths = study.paths

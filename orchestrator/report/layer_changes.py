@@ -28,7 +28,7 @@ MOST_CELLS = MOST_LINES // len(SIMILARITIES)
 
 def layer_changes(study: Study) -> list[Table | Figure]:
     """One table and one figure; nothing where no layer was measured, no figure where no body adapts in the test."""
-    measured = [cell for cell in study.cells if cell.config.evaluation.measure != "accuracy"]
+    measured = [cell for cell in study.cells if cell.config.evaluation.compares_layers]
     done = [cell for cell in measured if cell.seeds]
     if not done:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +12,8 @@ from orchestrator.published import PublishedTable, Relation, RelationClaim
 from orchestrator.report.against_published import MARK, published_of, published_text, unconfirmed, unlike
 from orchestrator.report.differences import difference
 from orchestrator.report.part import Table
-from orchestrator.report.words import ABSENT, interval, points, score
+from orchestrator.report.speed import gain, published_gain
+from orchestrator.report.words import ABSENT, interval, points, ratio, score
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate, estimate_cell
 from orchestrator.verdicts import Claim, Outcome, Verdict, above, at_least, at_most, judge, judge_all, within
@@ -30,7 +32,7 @@ class JudgedRelation:
     sentence: str
     """Begins with the outcome; has the numbers and the reason."""
     published: str
-    """The numbers behind it, in points; ``–`` of a claim on a score, whose text has them."""
+    """The numbers behind it, in points or as a ratio; ``–`` of a claim on a score, whose text has them."""
     estimates: tuple[Estimate, ...]
     """Of each claim that could be judged."""
 
@@ -87,12 +89,15 @@ def _judge(claim: RelationClaim, study: Study, claims: int) -> tuple[Estimate, V
     if claim.of_with is not None:
         estimate = _alike(claim, study, claims)
         return estimate if isinstance(estimate, str) else (estimate, judge(_subject(claim), estimate, _range(claim)))
-    matching = [(at, study.matching(at)) for at in (claim.of, claim.minus) if at is not None]
+    matching = [(at, study.matching(at)) for at in (claim.of, claim.minus, claim.over) if at is not None]
     for at, cells in matching:
         if len(cells) != 1:
             return f"{f'{len(cells)} cells have' if cells else 'no cell has'} {levels_text(at)}"
     first, *others = (cell for _, (cell,) in matching)
-    estimate = _score(first, claim, claims) if claim.column else _difference(first, others[0], claim, claims)
+    if claim.column:
+        estimate = _score(first, claim, claims)
+    else:
+        estimate = (_gain if claim.gain else _difference)(first, others[0], claim, claims)
     return estimate if isinstance(estimate, str) else (estimate, judge(_subject(claim), estimate, _range(claim)))
 
 
@@ -133,13 +138,28 @@ def _alike(claim: RelationClaim, study: Study, claims: int) -> Estimate | str:
     return estimate_cell(found[0] - found[1], "", claims)
 
 
+def _gain(first: CellResult, second: CellResult, claim: RelationClaim, claims: int) -> Estimate | str:
+    """Gain in speed of the first over the second, or why there is none."""
+    assert claim.gain
+    assert claim.over
+    for cell, at in ((first, claim.of), (second, claim.over)):
+        if not cell.seeds:
+            return f"{levels_text(at)} is not complete"
+        if cell.config.evaluation.measure != "speed":
+            return f"{levels_text(at)} is not timed; evaluation.measure: speed does it"
+    return gain(first, second, claim.gain, claims) or "the cells were timed in different environments"
+
+
 def _subject(claim: RelationClaim) -> str:
-    """``shots=1: test_frozen_layers=0 − test_frozen_layers=4 is``, or ``shots=1: cca.conv1 is``."""
+    """``shots=1: test_frozen_layers=0 − test_frozen_layers=4 is``, ``shots=1: cca.conv1 is``, or ``anil over maml: gain
+    in inference is``."""
     if claim.of_with is not None:
         sides = [f"{claim.column} of {levels_text(claim.of)} and {levels_text(claim.of_with)}"]
         if claim.minus is not None and claim.minus_with is not None:
             sides.append(f"that of {levels_text(claim.minus)} and {levels_text(claim.minus_with)}")
         return f"{' − '.join(sides)} is"
+    if claim.over is not None:
+        return f"{levels_text(claim.of)} over {levels_text(claim.over)}: gain in {claim.gain} is"
     if claim.minus is None:
         return f"{levels_text(claim.of)}{': ' if claim.of else ''}{claim.column} is"
     minus = claim.minus
@@ -152,8 +172,11 @@ def _subject(claim: RelationClaim) -> str:
 
 
 def _range(claim: RelationClaim) -> Claim:
-    """In the unit of the estimate: points become fractions, a score stays as it is."""
+    """In the unit of the estimate: points become fractions, ratios logarithms, a score stays as it is."""
     scale = 1 if claim.column else 100
+    if claim.gain:
+        made = ((at_most, claim.at_most), (at_least, claim.at_least), (above, claim.above))
+        return next(make(math.log(bound)) for make, bound in made if bound is not None)
     if claim.at_most is not None:
         return at_most(claim.at_most / scale)
     if claim.at_least is not None:
@@ -165,11 +188,14 @@ def _range(claim: RelationClaim) -> Claim:
 
 
 def _published(claim: RelationClaim, table: PublishedTable) -> str:
-    """``46.9 ± 0.2 minus 46.3 ± 0.4: +0.6``; empty of a score, whose range is all that is published."""
+    """``46.9 ± 0.2 minus 46.3 ± 0.4: +0.6``, or ``1.7`` of a gain; empty of a score, whose range is all there is."""
     if claim.of_with is not None:
         return _published_pairs(claim, table)
     if claim.column:
         return ""
+    if claim.gain:
+        same = (one for one in table.speed if (one.at, one.over) == (claim.of, claim.over))
+        return published_gain(next(same, None), claim.gain)
     by_at = [(cell.at, cell) for cell in table.cells]
     first, second = (next((cell for at, cell in by_at if at == wanted), None) for wanted in (claim.of, claim.minus))
     if first is None or second is None:
@@ -198,14 +224,13 @@ def _published_pairs(claim: RelationClaim, table: PublishedTable) -> str:
 def _ours(judged: JudgedRelation) -> str:
     if not judged.estimates:
         return ABSENT
-    return "; ".join(
-        f"{points(one.value) if one.unit else score(one.value)} ({interval(one)})" for one in judged.estimates
-    )
+    show = {"points": points, "": score, "×": ratio}
+    return "; ".join(f"{show[one.unit](one.value)} ({interval(one)})" for one in judged.estimates)
 
 
 def _first(judged: JudgedRelation) -> tuple[float | None, ...]:
-    """The difference with its interval, where there is one; scores stand in a table of their own."""
-    if len(judged.estimates) != 1 or not judged.estimates[0].unit:
+    """The difference with its interval, where there is one; scores and gains stand in tables of their own."""
+    if len(judged.estimates) != 1 or judged.estimates[0].unit != "points":
         return None, None, None
     (one,) = judged.estimates
     return one.value, one.low, one.high

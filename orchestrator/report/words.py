@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -30,6 +31,11 @@ def score(value: float) -> str:
     return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
 
 
+def ratio(logarithm: float) -> str:
+    """A ratio, given by its logarithm: ``1.72``."""
+    return f"{math.exp(logarithm):.2f}"
+
+
 def mean_and_std(estimate: Estimate | None) -> str:
     """``46.3 ± 0.4``, per cent; of one seed the mean alone."""
     if estimate is None:
@@ -39,10 +45,10 @@ def mean_and_std(estimate: Estimate | None) -> str:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """``45.1 to 47.5``, per cent for an accuracy, points for a difference; a score as it is."""
+    """``45.1 to 47.5``, per cent for an accuracy, points for a difference; a score as it is, a ratio as one."""
     if estimate is None:
         return ABSENT
-    show = {"%": percent, "points": points, "": score}[estimate.unit]
+    show = {"%": percent, "points": points, "": score, "×": ratio}[estimate.unit]
     return f"{show(estimate.low)} to {show(estimate.high)}"
 
 

@@ -201,7 +201,7 @@ def test_what_was_not_measured_or_is_not_complete_is_not_tested() -> None:
 def test_a_claim_is_about_a_difference_or_a_column() -> None:
     cell = {"episodes.shots": 1}
     for given in ({}, {"minus": cell, "column": "cca.head"}):
-        with pytest.raises(ValidationError, match="must have exactly one of minus, column"):
+        with pytest.raises(ValidationError, match="must have exactly one of minus, column, over"):
             RelationClaim.model_validate({"of": cell, "above": 0.9, **given})
 
 

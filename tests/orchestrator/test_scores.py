@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from orchestrator import attempt
 from orchestrator.attempt import attempt_trial
 from orchestrator.errors import InputError
 from orchestrator.grid import expand
@@ -30,6 +31,7 @@ from trainers.snapshots import Weights
 ASKED_BY = {"sweep": "tiny", "number": 0, "run": "r", "git_commit": None}
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "head")
 KINDS = ("cca", "cka", "distance", "relative_distance")
+PLACE = {"instruction_set": "AVX2", "torch": "2.13.0", "threads": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +89,38 @@ def test_a_similarity_is_recorded_beside_the_accuracy(
     row = read_row(store, 0, asked, keys, "tiny", "r", live=False)
     assert (row.state, row.metrics["test_accuracy"]) == ("completed", found["accuracy"].mean())
     assert run(store, glyphs, plain, asked) == ["tested", "tested"]
+
+
+def test_times_are_recorded_once_with_the_environment_they_are_of(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, asked = config(tiny_trial), config(tiny_trial, measure="speed")
+    run(store, glyphs, plain)
+    monkeypatch.setattr(attempt, "environment", lambda device: PLACE | {"device": f"a {device}"})
+    assert run(store, glyphs, plain, asked) == ["tested", "tested"]
+    keys, plain_keys = (keys_of(one, glyphs.fingerprint) for one in (asked, plain))
+    first = scores(store, asked, keys)
+    assert list(first) == ["accuracy", "train_ms", "infer_ms"]
+    assert {values.shape for values in first.values()} == {(6,)}
+    assert (store.timed_on(keys), store.timed_on(plain_keys)) == (PLACE | {"device": "a cpu"}, None)
+    run(store, glyphs, asked)
+    again = scores(store, asked, keys)
+    assert all((first[column] == again[column]).all() for column in first)
+
+
+def test_cells_know_where_they_were_timed(
+    store: Store, glyphs: ImageTable, spec_file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = {"evaluation.measure": ["accuracy", "speed"]}
+    spec = load_spec(spec_file(grid={"test": test, "seeds": 2}, resources={"max_concurrent": 1}))
+    SweepRecord(store.home, spec.name).put_spec(spec, {"glyphs": glyphs.fingerprint})
+    for point in expand(spec):
+        place = PLACE | {"device": f"machine {point.seed}"}
+        monkeypatch.setattr(attempt, "environment", lambda device, place=place: place)
+        run(store, glyphs, point.config)
+    plain, timed = load_study(spec.name, store.home.url).cells
+    assert plain.timed_on == ()
+    assert timed.timed_on == tuple(PLACE | {"device": f"machine {seed}"} for seed in (0, 1))
 
 
 def test_its_table_says_what_was_measured(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:

@@ -835,3 +835,47 @@ def test_values_that_conditions_name_are_checked_too(tmp_path):
     )
     with pytest.raises(SpecError, match="4 body layers"):
         load_spec(path)
+
+
+TIMED = """trial:
+  evaluation: {measure: MEASURE}
+grid:
+  train: {algorithm.name: [maml, anil]}
+resources: {max_concurrent: CONCURRENT}
+"""
+NOT_TIMED = TIMED.replace("MEASURE", "accuracy")
+ALONE = "must be 1 where evaluation.measure is speed, got {}: trials that are timed run alone; set it to 1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TIMED.replace("MEASURE", "speed"),
+        NOT_TIMED.replace("  train:", "  test: {evaluation.measure: [cka, speed]}\n  train:"),
+        NOT_TIMED.replace("  train:", "  settings: {a: {evaluation.measure: speed}}\n  train:"),
+        "search:\n  trials: 2\n  space: {evaluation.measure: {choice: [accuracy, speed]}}\n"
+        "resources: {max_concurrent: CONCURRENT}\n",
+    ],
+    ids=["trial", "test", "settings", "search"],
+)
+def test_trials_that_are_timed_run_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(text.replace("CONCURRENT", "1"))
+    assert load_spec(path).resources.max_concurrent == 1
+    for asked in ("2", "null"):
+        path.write_text(text.replace("CONCURRENT", asked))
+        with pytest.raises(SpecError) as error:
+            load_spec(path)
+        (problem,) = error.value.problems
+        assert problem.endswith(f" resources.max_concurrent: {ALONE.format(asked)}")
+    path.write_text(text.replace("speed", "cka").replace("[cka, cka]", "[cka]").replace("CONCURRENT", "2"))
+    load_spec(path)
+
+
+def test_another_mistake_does_not_make_timed_trials_one(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("nmae: x\n" + TIMED.replace("MEASURE", "speed").replace("CONCURRENT", "1"))
+    with pytest.raises(SpecError) as error:
+        load_spec(path)
+    (problem,) = error.value.problems
+    assert "unknown key 'nmae'" in problem

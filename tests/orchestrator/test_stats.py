@@ -15,6 +15,7 @@ from orchestrator.stats import (
     Estimate,
     estimate_cell,
     estimate_difference,
+    estimate_ratio,
     estimate_scores,
     t_quantile,
 )
@@ -279,3 +280,26 @@ def test_simultaneous_intervals_hold_at_once(rng: np.random.Generator) -> None:
         intervals = [difference(cell, baseline, trainings=False, comparisons=4) for cell in others]
         hits += all(one.low <= 0 <= one.high for one in intervals)
     assert 0.94 < hits / repeats < 0.995
+
+
+def test_a_ratio_is_a_difference_of_logarithms_as_welch_has_it() -> None:
+    slow, fast = np.array([40.0, 44.0, 41.0, 46.0]), np.array([10.0, 11.5, 10.5])
+    found = estimate_ratio(slow, fast, comparisons=4)
+    ours = stats.ttest_ind(np.log(slow), np.log(fast), equal_var=False)
+    theirs = ours.confidence_interval(1 - 0.05 / 4)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
+    assert math.exp(found.value) == pytest.approx(stats.gmean(slow) / stats.gmean(fast))
+    assert (found.unit, found.comparisons, found.seeds, found.no_verdict) == ("×", 4, 3, "")
+    inverse = estimate_ratio(fast, slow, comparisons=4)
+    assert (inverse.value, inverse.low, inverse.high) == pytest.approx((-found.value, -found.high, -found.low))
+
+
+def test_a_ratio_of_few_seeds_has_no_verdict() -> None:
+    assert estimate_ratio([2.0, 3.0], [1.0, 1.0, 1.5], comparisons=1).no_verdict.startswith("2 seeds")
+    assert math.isinf(estimate_ratio([2.0], [1.0], comparisons=1).low)
+
+
+@pytest.mark.parametrize("bad", [[1.0, 0.0], [1.0, -1.0], [[1.0]], [1.0, math.nan], [1.0, math.inf]])
+def test_a_ratio_is_of_positive_numbers(bad: list) -> None:
+    with pytest.raises(ValueError, match=r"denominator: must"):
+        estimate_ratio([1.0, 2.0], bad, comparisons=1)

@@ -69,6 +69,16 @@ def test_the_interval_decides(claim: Claim, holding: list, failing: list, open_e
         (estimated(-0.0001, 0.0001), within(0.01), "holds: x 0.0 points (95 % interval 0.0 to 0.0), within ±1 asked"),
         (estimated(0.3, 0.5, unit="%"), above(0.2), "holds: x 40.0 % (95 % interval 30.0 to 50.0), above 20 asked"),
         (
+            estimated(math.log(1.004), math.log(1.6), unit="×"),
+            above(math.log(1.0)),
+            "holds: x 1.267× (95 % interval 1.004 to 1.600), above 1 asked",
+        ),
+        (
+            estimated(math.log(0.5), math.log(2), unit="×"),
+            at_most(math.log(0.4)),
+            "does not hold: x 1.00× (95 % interval 0.50 to 2.00), at most 0.4 asked",
+        ),
+        (
             estimated(0.9, 0.94, unit=""),
             at_least(0.9),
             "holds: x 0.92 (95 % interval 0.90 to 0.94), at least 0.9 asked",

@@ -156,6 +156,14 @@ def test_keys_of_measures_and_snapshots_are_pinned() -> None:
     assert len({PINNED_EVALUATION, PINNED_SIMILARITY, PINNED_BY_IMAGES, PINNED_SNAPSHOT}) == 4
 
 
+def test_times_have_a_key_of_their_own_in_which_nothing_idle_is() -> None:
+    asked = evaluation(evaluation__measure="speed")
+    assert asked == PINNED_SPEED
+    assert asked == evaluation(evaluation__measure="speed", evaluation__flattening="images")
+    assert asked not in {PINNED_EVALUATION, PINNED_SIMILARITY}
+
+
+PINNED_SPEED = "ce8b93f7ec5f385c13c5"
 PINNED_SIMILARITY = "3e04b48e3d8d127c2fef"
 PINNED_BY_IMAGES = "7f18ab29bdd184e823c2"
 PINNED_SNAPSHOT = "f9c606e4b9283dfa1e4b"

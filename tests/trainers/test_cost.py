@@ -183,6 +183,15 @@ def test_evaluations_on_other_episodes_or_weights_are_not(other: dict[str, Any])
     assert all(len(its.loops) == 1 for its in found)
 
 
+def test_a_timed_test_also_takes_so_many_iterations_and_inferences() -> None:
+    """50 rounds, each an iteration of 3 episodes and one episode by itself, beside the accuracy of 50."""
+    timed, shape = config(evaluation={"measure": "speed"}), (16, 16, 1)
+    found = of_evaluations([timed], shape)
+    (plain,) = of_evaluations([config()], shape)
+    step, _ = of_training(timed, shape)
+    assert found == {plain: 50, step: 50 * 3, replace(plain, at_once=1): 50}
+
+
 @pytest.mark.parametrize("learns", [True, False])
 def test_a_rate_is_operations_over_time(learns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     its = replace(calculation((Loop(ALL, 1, learns),), learns), at_once=2)

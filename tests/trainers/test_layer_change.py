@@ -170,8 +170,8 @@ def test_a_network_that_leaves_the_numbers_is_named(strokes: ImageTable) -> None
 def test_a_trial_measures_what_it_is_asked(strokes: ImageTable) -> None:
     result = run_trial(config(), strokes)
     again = layer_changes(config(), result.progress.best["linear"].params, strokes)
-    assert result.changes.keys() == again.keys()
-    assert all((result.changes[column] == again[column]).all() for column in again)
+    assert result.measured.keys() == again.keys()
+    assert all((result.measured[column] == again[column]).all() for column in again)
 
 
 def test_sizes_of_images_are_known_before_they_are_made() -> None:
