@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from small_home import make_home
 
 asked = os.environ.get("METASWEEP_FUZZ_EXAMPLES")
 settings.register_profile(
@@ -41,3 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         yield made
+
+
+@pytest.fixture(scope="module")
+def small_home(folder: Path) -> Path:
+    """``small_home.make_home`` in ``folder``."""
+    return make_home(folder)
