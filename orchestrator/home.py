@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from orchestrator.errors import AbsentHome, HomeError, SilentHome
 from orchestrator.record_shapes import misfit
+from orchestrator.url_secrets import holds_secrets
 
 SCHEMA = 1
 """Version of the layout. A home of another version is refused."""
@@ -268,7 +269,7 @@ def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
             return fs.LocalFileSystem(), str(Path(url).expanduser().absolute())
         except RuntimeError as error:
             raise HomeError(f"--home {url}: {str(error).rstrip('.')}; name a folder that you can write") from error
-    if "@" in url:
+    if "@" in url or holds_secrets(url):
         raise HomeError("--home: a URL with credentials would end up in records and logs; give them by environment")
     try:
         filesystem, root = fs.FileSystem.from_uri(url)

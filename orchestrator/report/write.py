@@ -49,6 +49,8 @@ def write_report(study: Study, home: Home, output: str | None = None) -> Written
     Raises:
         InputError: the place can't be written.
     """
+    if output == "":
+        raise InputError("--output: empty; name a folder, or leave it out")
     relations = judged_relations(study)
     files = dict(_files(study, relations))
     target, folder = (home, f"sweeps/{study.spec.name}/report/") if output is None else (open_folder(output), "")

@@ -55,14 +55,19 @@ def _streams(arguments: Sequence[str]) -> Iterator[tuple[io.BytesIO, io.BytesIO]
         sys.argv, sys.stdout, sys.stderr = before
 
 
-def assert_told(outcome: Outcome) -> None:
-    """It worked, or each problem is one line; no traceback, nothing that a terminal would take for a command."""
+def assert_told(outcome: Outcome, *others: str) -> None:
+    """It worked, or each problem is one line; no traceback, nothing that a terminal would take for a command.
+
+    ``others``: what lines of progress begin with.
+    """
     assert outcome.code in DOCUMENTED, outcome
     assert "Traceback" not in outcome.err, outcome.err
     lines = outcome.err.split("\n")
     assert lines.pop() == "", outcome.err
     errors = [line for line in lines if line.startswith("error: ")]
-    assert [line for line in lines if line not in errors and not line.startswith(WARNINGS)] == [], outcome.err
+    assert [line for line in lines if line not in errors and not line.startswith((*WARNINGS, *others))] == [], (
+        outcome.err
+    )
     assert len(set(errors)) == len(errors), outcome.err
     assert all(line.isprintable() and len(line) > len("error: ") + 5 for line in lines), outcome.err
     assert bool(errors) == (outcome.code in (2, 3)), outcome

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from small_home import make_home
 
 asked = os.environ.get("METASWEEP_FUZZ_EXAMPLES")
 settings.register_profile(
@@ -36,15 +35,10 @@ def _no_settings_of_the_caller() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder that the commands of a test file run in."""
-    made = tmp_path_factory.mktemp("fuzz")
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that the commands of a test file run in; ``home`` in it is the small home, where the file has one."""
     with pytest.MonkeyPatch.context() as patch:
+        needs_home = getattr(request.module, "NEEDS_HOME", False)
+        made = request.getfixturevalue("small_home").parent if needs_home else tmp_path_factory.mktemp("fuzz")
         patch.chdir(made)
         yield made
-
-
-@pytest.fixture(scope="module")
-def small_home(folder: Path) -> Path:
-    """``small_home.make_home`` in ``folder``."""
-    return make_home(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,11 +13,12 @@ from sweep_files import WORDS
 
 from orchestrator.errors import InputError
 
+NEEDS_HOME = True
 STARTED = "would have started something"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray, MLflow's server, a training, a download and the drawing of all glyphs: refused where they would begin."""
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
@@ -30,13 +30,32 @@ def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ):
         monkeypatch.setattr(place, refuse)
     monkeypatch.setattr("orchestrator.environment.cpu_count", lambda: 1)  # no processes to decode images
-    yield
 
 
 odd = st.sampled_from(
-    ["", " ", "-", "--", "--help", "-h", "-x", "=", "a=b", "0", "-1", "1", "2.5", "nan", "1e400", "9" * 5000, "🦜", "ä"]
-    + ["a\nb", "\x1b[2J", "\udcff", "..", "../x", "../../etc/passwd", "/dev/null", "/proc/nope", "a" * 300, "%s", "{x}"]
-    + ["home", "search", "grid", "search.yaml", "grid.yaml", "birds", "file", "absent.yaml", "~", "~nobody/x", "*"]
+    [
+        *(
+            "",
+            " ",
+            "-",
+            "--",
+            "--help",
+            "-h",
+            "-x",
+            "=",
+            "a=b",
+            "0",
+            "-1",
+            "1",
+            "2.5",
+            "nan",
+            "1e400",
+            "9" * 5000,
+            "🦜",
+        ),
+        *("a\nb", "\x1b[2J", "\udcff", "..", "../x", "../../etc/passwd", "/dev/null", "/proc/nope", "a" * 300, "%s"),
+        *("home", "search", "grid", "search.yaml", "grid.yaml", "birds", "file", "absent.yaml", "~", "~nobody/x", "*"),
+    ]
 ) | st.text(st.characters(blacklist_characters="\x00/", blacklist_categories=()), max_size=8)
 homes = st.sampled_from(["home", "home", "home", "home/", "nowhere", "file/below", "", "~nobody/x", "nope://x", "file"])
 overrides = st.builds("{}={}".format, st.sampled_from(WORDS) | odd, odd | st.sampled_from(["[1, 2]", "{a: 1}", "null"]))

@@ -10,6 +10,7 @@ from damage import damaged_bytes, damaged_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+NEEDS_HOME = True
 READING = [
     ["status"],
     ["status", "search", "--json"],

@@ -20,8 +20,7 @@ def test_a_sweep_file_is_read_or_refused(folder: Path, data: bytes) -> None:
     path.write_bytes(data)
     try:
         spec = load_spec(path, require_plan=False)
-    except SpecError as error:
-        assert error.problems
+    except SpecError:
         return
     path.write_text(spec_to_yaml(spec), encoding="utf-8")  # what is stored of it means the same
     assert load_spec(path, require_plan=False) == spec
