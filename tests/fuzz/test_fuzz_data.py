@@ -19,17 +19,9 @@ NEEDS_HOME = True
 SOURCE = class_folders(classes=4, images=2)
 ODD_NAMES = st.sampled_from(
     [
-        *(
-            "../x.png",
-            "/x.png",
-            "a\\..\\x.png",
-            "C:x.png",
-            "birds/a/c00/../x.png",
-            "\x1b[2J.png",
-            "a\nb/x.png",
-            ".x.png",
-        ),
-        *("x.png", "birds/x.gif", "birds/a/c00/", "split.csv", "birds/split.csv", "train/x.png", "ä/é.png", "a" * 250),
+        *("../x.png", "/x.png", "a\\..\\x.png", "C:x.png", "birds/a/c00/../x.png", "\x1b[2J.png", "a\nb/x.png"),
+        *(".x.png", "x.png", "birds/x.gif", "birds/a/c00/", "split.csv", "birds/split.csv", "train/x.png", "ä/é.png"),
+        "a" * 250,
     ]
 )
 PICTURES = [

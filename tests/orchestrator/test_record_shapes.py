@@ -1,4 +1,4 @@
-"""Records that were damaged or made by somebody else: named where they are read, and nothing follows where they lead."""
+"""Records that were damaged or made by others: named where they are read, and nothing follows where they lead."""
 
 from __future__ import annotations
 
