@@ -51,6 +51,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.stdout == ""
     lines = done.stderr.splitlines()
     assert lines, "it said nothing"
+    assert len(set(lines)) == len(lines), done.stderr
     assert [line for line in lines if not line.startswith("error: ")] == [], done.stderr
     for word in words:
         assert word in done.stderr, f"{word!r} is not in: {done.stderr}"
@@ -82,6 +83,7 @@ def make_home(folder: Path, name: str = "quick") -> Path:
     [
         ("absent.yaml", ["absent.yaml", "no such file"]),
         ("absent", ["absent", "no such file"]),
+        ("a" * 300, ["aaa", "no such file"]),
         ("folder", ["folder", "is a folder", "name a YAML file"]),
         ("", ["error: "]),
     ],
