@@ -234,8 +234,8 @@ def main() -> None:
         warn(f"error: {usage_problem(error)}")
         raise SystemExit(error.exit_code) from None
     except MetaSweepError as error:
-        for line in str(error).splitlines():
-            warn(f"error: {line}")
+        for problem in error.args:
+            warn(f"error: {problem}")
         if isinstance(error, SilentHome):
             os._exit(error.exit_code)  # the usual exit would wait for the answer
         raise SystemExit(error.exit_code) from None

@@ -164,4 +164,4 @@ def data_verify(name: str | None, home: str, as_json: bool) -> None:
         if not verdicts:
             click.echo(f"no dataset in {home}; `orchestrate data import NAME --source PATH` brings one")
     if damaged:
-        raise DatasetError("\n".join(damaged))
+        raise DatasetError(*damaged)

@@ -44,8 +44,9 @@ def scale_option(command: Command) -> Command:
 
 
 def warn(line: str) -> None:
-    """A line on stderr."""
-    click.echo(line, err=True)
+    """One line on stderr, whatever it quotes: a line break, or what a terminal would obey, is escaped."""
+    escaped = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+    click.echo("".join(escaped), err=True)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,14 +99,15 @@ def save_png(sheet: Image.Image, path: Path) -> None:
     Raises:
         HomeError: the place can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
         sheet.save(temporary, "PNG")
         os.replace(temporary, path)
     except OSError as error:
         raise HomeError(f"can't write {path}: {error.strerror or error}; name another file by --png") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it may never have been there, nor its folder
+            temporary.unlink()
 
 
 def _tile(episode: Episode, names: Sequence[str]) -> Image.Image:

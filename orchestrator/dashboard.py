@@ -110,7 +110,7 @@ def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes]
 def _last_lines(log: IO[bytes], count: int = 5) -> str:
     log.seek(0)
     lines = log.read().decode(errors="replace").strip().splitlines()[-count:]
-    return "\n".join(lines) or "it wrote no log"
+    return " | ".join(lines) or "it wrote no log"
 
 
 def _page(database: Path, address: str, experiment: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.data import FOLDER, way_in
 from orchestrator.errors import DatasetError, HomeError
-from orchestrator.tracking_uri import masked
+from orchestrator.url_secrets import masked
 from trainers.datasets import recipe_of
 from trainers.datasets.recipe import Archive, Progress, Recipe
 

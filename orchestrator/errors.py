@@ -34,7 +34,7 @@ class SpecError(InputError):
     """A sweep file or trial config is wrong. ``problems`` holds one line each, with place and value."""
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
+        super().__init__(*problems)
         self.problems = problems
 
 

@@ -12,14 +12,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyarrow import fs
+from pydantic import BaseModel
 
 from orchestrator.errors import AbsentHome, HomeError, SilentHome
+from orchestrator.record_shapes import misfit
+from orchestrator.url_secrets import holds_secrets
 
 SCHEMA = 1
 """Version of the layout. A home of another version is refused."""
 
 PATIENCE_S = 4.0
 """How long a user waits for an object store that may not be there at all."""
+
+MAX_HEADER = 100_000_000
+"""Bytes of a safetensors header; the format has the same limit."""
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a disk without hard links says: exFAT, some network and FUSE mounts."""
@@ -67,28 +73,34 @@ class Home:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def read_json(self, path: str) -> Any:
+    def read_json(self, path: str, shape: type[BaseModel] | None = None) -> Any:
         """The object as JSON; None where there is none.
 
         Raises:
-            HomeError: the object is not JSON.
+            HomeError: the object is not JSON, or not of the shape.
         """
         data = self.read(path)
         if data is None:
             return None
         try:
-            return json.loads(data)
-        except ValueError as error:
+            value = json.loads(data)
+            if shape is not None and (reason := misfit(shape, value)):
+                raise ValueError(reason)
+        except (ValueError, RecursionError) as error:
             raise damaged(self, path, error) from error
+        return value
 
     def read_json_header(self, path: str) -> Any:
         """The JSON header of a safetensors object, without the tensors behind it; None where there is no object."""
         try:
             with self._fs.open_input_stream(self._full(path)) as stream:
-                return json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+                length = int.from_bytes(stream.read(8), "little")
+                if length > MAX_HEADER:
+                    raise ValueError(f"a header of {length} bytes")
+                return json.loads(stream.read(length))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise damaged(self, path, error) from error
 
     def put(self, path: str, data: bytes) -> None:
@@ -165,6 +177,8 @@ class Home:
                     folder.rmdir()
 
     def _full(self, path: str) -> str:
+        if ".." in path.split("/"):
+            raise HomeError(f"{self.url}/{path}: leads out of the home; nothing of a home does")
         return f"{self._root}/{path}"
 
     def _write_temporary(self, path: str, data: bytes) -> Path:
@@ -283,7 +297,7 @@ def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
             return fs.LocalFileSystem(), str(Path(url).expanduser().absolute())
         except RuntimeError as error:
             raise HomeError(f"--home {url}: {str(error).rstrip('.')}; name a folder that you can write") from error
-    if "@" in url:
+    if "@" in url or holds_secrets(url):
         raise HomeError("--home: a URL with credentials would end up in records and logs; give them by environment")
     try:
         filesystem, root = fs.FileSystem.from_uri(url)

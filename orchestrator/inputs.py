@@ -18,7 +18,8 @@ from orchestrator.layout import check_points
 from orchestrator.record import SweepRecord
 from orchestrator.space import MAX_CHECKED, assignments, candidates
 from orchestrator.spec import Resources, SweepSpec, differences
-from orchestrator.tracking_uri import check_uri, masked, reachable
+from orchestrator.tracking_uri import check_uri, reachable
+from orchestrator.url_secrets import masked
 from trainers.config import TrialConfig
 from trainers.episodes import check_data
 

@@ -21,8 +21,9 @@ from typing import Any
 
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import Home, StoredFile, damaged, to_json
+from orchestrator.record_shapes import FingerprintsShape, RunShape
 from orchestrator.search import Proposal
-from orchestrator.spec import SweepSpec
+from orchestrator.spec import NAME, SweepSpec
 from orchestrator.spec_file import load_spec, spec_to_yaml
 
 LOCK_PATIENCE_S = 1.0
@@ -56,12 +57,12 @@ class SweepRecord:
     @property
     def fingerprints(self) -> dict[str, str]:
         """Dataset name -> fingerprint."""
-        return dict(self.home.read_json(f"{self._folder}/datasets.json") or {})
+        return dict(self.home.read_json(f"{self._folder}/datasets.json", FingerprintsShape) or {})
 
     @property
     def run(self) -> dict[str, Any]:
         """The last run; empty for a new sweep."""
-        return dict(self.home.read_json(f"{self._folder}/run.json") or {})
+        return dict(self.home.read_json(f"{self._folder}/run.json", RunShape) or {})
 
     def proposals(self) -> list[Proposal]:
         """All proposals so far, in number order."""
@@ -158,7 +159,7 @@ class SweepRecord:
 
 def sweep_names(home: Home) -> list[str]:
     """Names of all sweeps in a home."""
-    return [name for name in home.names("sweeps") if home.exists(f"sweeps/{name}/spec.yaml")]
+    return [name for name in home.names("sweeps") if NAME.match(name) and home.exists(f"sweeps/{name}/spec.yaml")]
 
 
 def _take(descriptor: int, name: str) -> None:

@@ -12,8 +12,9 @@ import pyarrow as pa
 from orchestrator.analyses import cell_pairs, count_analyses, lacking
 from orchestrator.errors import InputError
 from orchestrator.grid import expand
-from orchestrator.home import Home, open_home
+from orchestrator.home import Home, damaged, open_home
 from orchestrator.record import SweepRecord, sweep_names
+from orchestrator.record_shapes import TrackingShape
 from orchestrator.spec import NAME, SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from trainers.config import TrialConfig, flatten
@@ -81,6 +82,9 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     rows: list[Row] = []
     trained_by: set[str] = set()
     for number, config in asked_configs(record, spec):
+        if config.dataset.name not in fingerprints:
+            why = ValueError(f"names no {config.dataset.name}")
+            raise damaged(record.home, f"sweeps/{record.name}/datasets.json", why)
         keys = keys_of(config, fingerprints[config.dataset.name])
         row = read_row(store, number, config, keys, record.name, run.get("run"), live)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
@@ -168,7 +172,7 @@ def status(home: Home, name: str) -> dict[str, Any]:
             "metrics": dict(best.metrics),
         },
         "home": home.url,
-        "tracking": record.home.read_json(f"sweeps/{name}/tracking.json") or {"uri": None, "synced": False},
+        "tracking": home.read_json(f"sweeps/{name}/tracking.json", TrackingShape) or {"uri": None, "synced": False},
     }
 
 

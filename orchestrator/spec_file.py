@@ -57,7 +57,7 @@ def load_spec(
         problems += plain_problems(SweepSpec, error, values, document.overridden)
         problems += _hidden_problems(values, document)
     if problems or complaints or spec is None:
-        raise SpecError(*document.lines(problems), *complaints)
+        raise SpecError(*document.lines(problems), *dict.fromkeys(complaints))
     return spec
 
 

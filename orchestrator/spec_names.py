@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 PACKAGED = Path(__file__).parent.parent / "sweeps"
@@ -18,12 +19,12 @@ def find_spec(spec: str) -> Path:
 
     path = Path(spec)
     packaged = {file.relative_to(PACKAGED).with_suffix("").as_posix(): file for file in PACKAGED.rglob("*.yaml")}
-    if not path.parts or path.is_file() or path.suffix:
+    if not path.parts or os.path.isfile(path) or path.suffix:  # Path's own raise where a name is too long
         return path
     if len(path.parts) > 1 and path.parts[0] not in _folders(packaged):
         return path
     if spec not in packaged:  # and where it is, a folder of that name (its data, say) is not in the way
-        if path.exists():
+        if os.path.exists(path):
             return path
         raise SpecError(f"{spec}: no such file, nor a sweep that comes with the package; {nearest(spec, packaged)}")
     return packaged[spec]

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orchestrator.home import Home, damaged, to_json
+from orchestrator.record_shapes import AttemptShape, CurveShape, FailureShape, ManifestShape, misfit
 from trainers.canonical import (
     evaluation_identity,
     evaluation_key,
@@ -99,7 +100,7 @@ class Store:
     def manifest(self, key: str) -> Manifest | None:
         """The complete training, or None."""
         path = f"trainings/{key}/manifest.json"
-        record = self.home.read_json(path)
+        record = self.home.read_json(path, ManifestShape)
         try:
             return None if record is None else Manifest(**record)
         except TypeError as error:
@@ -107,12 +108,15 @@ class Store:
 
     def failure(self, key: str) -> str | None:
         """Why this training fails every time, or None."""
-        record = self.home.read_json(f"trainings/{key}/failure.json")
+        record = self.home.read_json(f"trainings/{key}/failure.json", FailureShape)
         return None if record is None else str(record["cause"])
 
     def trained(self, config: TrialConfig, keys: Keys) -> Manifest | None:
         """The complete training of a config; None too where a snapshot that it asks for is not there."""
         manifest = self.manifest(keys.training)
+        if manifest is not None and config.algorithm_entry.head not in manifest.best:
+            path = f"trainings/{keys.training}/manifest.json"
+            raise damaged(self.home, path, ValueError(f"best: names no {config.algorithm_entry.head} head"))
         snapshots = (self.manifest(keys.shortened(step)) for step in config.training.snapshots)
         return manifest if manifest is not None and None not in snapshots else None
 
@@ -219,12 +223,12 @@ class Store:
 
     def attempt(self, key: str, attempt: str) -> dict[str, Any]:
         """What is known of an attempt; empty where nothing is."""
-        return dict(self.home.read_json(f"trainings/{key}/attempts/{attempt}/attempt.json") or {})
+        return dict(self.home.read_json(f"trainings/{key}/attempts/{attempt}/attempt.json", AttemptShape) or {})
 
     def attempts(self, key: str) -> list[dict[str, Any]]:
         """The attempts at a training, oldest first."""
         folder = f"trainings/{key}/attempts"
-        records = [self.home.read_json(f"{folder}/{name}/attempt.json") for name in self.home.names(folder)]
+        records = [self.attempt(key, name) for name in self.home.names(folder)]
         return sorted((record for record in records if record), key=lambda record: int(record["started_ms"]))
 
     def put_file(self, key: str, attempt: str, name: str, data: bytes) -> tuple[str, str]:
@@ -250,10 +254,17 @@ class Store:
 
     def curve(self, key: str, attempt: str) -> list[dict[str, Any]]:
         """The validations of an attempt so far, oldest first, read from the header of its progress alone."""
-        header = self.home.read_json_header(f"trainings/{key}/attempts/{attempt}/progress.safetensors")
+        path = f"trainings/{key}/attempts/{attempt}/progress.safetensors"
+        header = self.home.read_json_header(path)
         if header is None:
             return []
-        points: list[dict[str, Any]] = json.loads(json.loads(header["__metadata__"]["metasweep"])["header"])["curve"]
+        try:
+            progress = json.loads(json.loads(header["__metadata__"]["metasweep"])["header"])
+            if reason := misfit(CurveShape, progress):
+                raise ValueError(reason)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise damaged(self.home, path, error) from error
+        points: list[dict[str, Any]] = progress["curve"]
         return points
 
 

@@ -33,8 +33,9 @@ from orchestrator.status import SweepStatus
 from orchestrator.store import Store, keys_of
 from orchestrator.tracking import End, Tracker
 from orchestrator.tracking_rows import attempt_tags
-from orchestrator.tracking_uri import default_uri, experiment_name, masked, reachable
+from orchestrator.tracking_uri import default_uri, experiment_name, reachable
 from orchestrator.tracking_views import SweepView
+from orchestrator.url_secrets import masked
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable, open_image_file
 from trainers.episodes import check_data

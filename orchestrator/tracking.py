@@ -22,12 +22,11 @@ from orchestrator.tracking_uri import (
     check_uri,
     default_uri,
     experiment_name,
-    masked,
     reachable,
     sqlite_path,
-    without_credentials,
 )
 from orchestrator.tracking_views import Point, SweepView, TrialView
+from orchestrator.url_secrets import masked, without_credentials
 
 __all__ = ["Point", "SweepView", "Tracker", "TrialView", "check_uri", "default_uri", "experiment_name", "reachable"]
 

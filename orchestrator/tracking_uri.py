@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from orchestrator.errors import TrackingError
+from orchestrator.url_secrets import masked
 
 _SERVERS = {"http": 80, "https": 443}
 _DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -34,17 +35,6 @@ def experiment_name() -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "metasweep"
 
 
-def masked(text: str) -> str:
-    """The text with ``user:password@`` of every URL in it, and secrets in query strings, replaced by ``***``."""
-    text = re.sub(r"(://)[^\s/]*@", r"\1***@", text)
-    return re.sub(r"(?i)([?&;][^=&;\s]*(?:password|passwd|pwd|token|secret|key)[^=&;\s]*=)[^&;\s'\"]+", r"\1***", text)
-
-
-def without_credentials(uri: str) -> str:
-    """The URI without its ``user:password@``."""
-    return re.sub(r"://[^\s/]*@", "://", uri)
-
-
 def sqlite_path(uri: str) -> Path:
     """The database file of a ``sqlite:///`` URI."""
     return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0]))
@@ -57,7 +47,8 @@ def check_uri(uri: str) -> None:
         TrackingError: one line with the URI, its secrets masked, and the way out.
     """
     if reason := _malformed(uri):
-        raise TrackingError(f"tracking URI {masked(uri)!r}: {reason}")
+        shown = masked("".join(uri.split()))  # a password with a blank in it is one, too
+        raise TrackingError(f"tracking URI {shown!r}: {reason}")
 
 
 def _malformed(uri: str) -> str | None:
@@ -68,8 +59,9 @@ def _malformed(uri: str) -> str | None:
     try:
         parts = urlsplit(uri)
         port = parts.port
-    except ValueError as error:
-        return f"{str(error).lower()}; give {_ACCEPTED}"
+    except ValueError as error:  # its text quotes the URI, secrets too
+        what = "port is no number from 1 to 65535" if "port" in str(error).lower() else "host can't be read"
+        return f"its {what}; give {_ACCEPTED}"
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
         return _malformed_sqlite(uri)

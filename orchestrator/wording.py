@@ -16,6 +16,8 @@ from trainers.registry import nearest
 
 _KEY = "[key]"
 """Ends pydantic's place of a wrong key."""
+_MOST = 1_000
+"""Problems that are put into words: the nearest name is sought for each, and a user mends a few at a time."""
 _PLAIN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*\Z")
 
 
@@ -68,7 +70,7 @@ _RULES = {  # pydantic's type -> the rule, filled in with its context
 def plain_problems(
     model: type[BaseModel], error: ValidationError, raw: Any, overridden: Collection[Place] = ()
 ) -> list[tuple[Place, str]]:
-    """Each problem once, with the place of the value in ``raw`` that it is about.
+    """Each problem once, of thousands the first, with the place of the value in ``raw`` that it is about.
 
     Args:
         model: what ``raw`` was validated as.
@@ -78,7 +80,7 @@ def plain_problems(
     """
     found: dict[Place, dict[str, str]] = {}
     loose: set[Place] = set()
-    for one in error.errors(include_url=False):
+    for one in error.errors(include_url=False)[:_MOST]:
         place = _place_in(raw, one["loc"], missing=one["type"] == "missing")
         cause = one.get("ctx", {}).get("error")
         if isinstance(cause, MisplacedError):

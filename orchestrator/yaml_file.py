@@ -21,6 +21,8 @@ MAX_BYTES = 1_000_000
 MAX_NODES = 100_000
 """Values in a file, each alias counted as what it stands for."""
 MAX_DEPTH = 40
+MAX_TOLD = 100
+"""Problems of a file that are told at once."""
 
 Place = tuple[str | int, ...]
 """Keys and list indices from the top of the file to a value."""
@@ -103,7 +105,8 @@ class Document:
         self.origins[place] = label
 
     def lines(self, problems: Sequence[tuple[Place, str]]) -> list[str]:
-        """``FILE:LINE: dotted.place: what is wrong`` of each, in the order of the file, overrides last."""
+        """``FILE:LINE: dotted.place: what is wrong`` of each, in the order of the file, overrides last; of very many,
+        the first."""
         rows = []
         for place, words in problems:
             origin = self.origin(place)
@@ -111,7 +114,9 @@ class Document:
             text = f"{where}: {dotted(place)}: {words}" if place else f"{where}: {words}"
             rows.append((isinstance(origin, str), origin if isinstance(origin, int) else 0, text))
         rows.sort(key=lambda row: row[:2])
-        return list(dict.fromkeys(text for _, _, text in rows))
+        lines = list(dict.fromkeys(text for _, _, text in rows))
+        more = [f"{self.source}: {len(lines) - MAX_TOLD:,} problems more; mend these first"]
+        return lines if len(lines) <= MAX_TOLD else lines[:MAX_TOLD] + more
 
 
 def dotted(place: Place) -> str:

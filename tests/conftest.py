@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from miniature import FILES, write_folder
+from small_home import make_home
 
 from orchestrator.data import find_dataset, make_dataset
 from trainers.datasets import recipe_of
@@ -115,6 +116,12 @@ def glyphs_home(glyphs_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def fresh_glyphs_home(glyphs_file: Path, tmp_path: Path) -> Path:
     """A home that holds the embedded dataset and that only this test sees."""
     return _home_with(tmp_path / "home", glyphs_file)
+
+
+@pytest.fixture(scope="module")
+def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with every kind of record, and the files of its sweeps beside it: ``small_home.make_home``."""
+    return make_home(tmp_path_factory.mktemp("small"))
 
 
 def _home_with(home: Path, file: Path) -> Path:

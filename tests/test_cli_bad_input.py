@@ -51,6 +51,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.stdout == ""
     lines = done.stderr.splitlines()
     assert lines, "it said nothing"
+    assert len(set(lines)) == len(lines), done.stderr
     assert [line for line in lines if not line.startswith("error: ")] == [], done.stderr
     for word in words:
         assert word in done.stderr, f"{word!r} is not in: {done.stderr}"
@@ -82,6 +83,7 @@ def make_home(folder: Path, name: str = "quick") -> Path:
     [
         ("absent.yaml", ["absent.yaml", "no such file"]),
         ("absent", ["absent", "no such file"]),
+        ("a" * 300, ["aaa", "no such file"]),
         ("folder", ["folder", "is a folder", "name a YAML file"]),
         ("", ["error: "]),
     ],
@@ -234,6 +236,20 @@ def test_a_wrong_value_hides_no_combination(tmp_path: Path, text: str, words: li
     assert len(done.stderr.splitlines()) == len(words), done.stderr
 
 
+def test_a_problem_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(GOOD + '"a\\nb": 1\n"\\e[31mred\\u2028": 1\n')
+    done = orchestrate(tmp_path, "sweep", "s.yaml")
+    assert_refused(done, "s.yaml:7: a\\nb: unknown key", "s.yaml:8: \\x1b[31mred\\u2028: unknown key")
+    assert len(done.stderr.split("\n")) == 3
+
+
+def test_of_thousands_of_problems_the_first_hundred_are_told(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(GOOD + "".join(f"k{number}: 1\n" for number in range(500)))
+    done = orchestrate(tmp_path, "sweep", "s.yaml")
+    assert_refused(done, "s.yaml:7: k0: unknown key", "s.yaml: 400 problems more; mend these first")
+    assert len(done.stderr.splitlines()) == 101
+
+
 # --- the command line -------------------------------------------------------------------------------------------------
 
 OPTIONS = {
@@ -244,6 +260,7 @@ OPTIONS = {
     "--set without a value": (["--set", "episodes.ways="], ["--set", "path=value"]),
     "--set of no YAML": (["--set", "episodes.ways=[1"], ["--set", "not valid YAML"]),
     "--set below a number": (["--set", "search.trials.x=1"], ["--set", "search.trials"]),
+    "--set twice, both wrong": (["--set", "episodes.ways=", "--set", "episodes.ways="], ["--set", "path=value"]),
     "--set of a whole section": (["--set", "training=7"], ["--set", "training", "mapping"]),
     "--trials 0": (["--trials", "0"], ["--trials 0: must be a whole number of at least 1", "sweep --help"]),
     "--trials -1": (["--trials", "-1"], ["--trials -1: must be", "at least 1"]),
@@ -326,6 +343,15 @@ def test_home_that_cannot_be_written(tmp_path: Path, command: list[str], home: s
     check(tmp_path, [*command, "--home", home], "--home", home)
 
 
+@pytest.mark.parametrize("command", [["sweep", "s.yaml"], ["status"]], ids=["sweep", "status"])
+@pytest.mark.parametrize("query", ["access_key=me&secret_key=hidden", "region=eu&session%5Ftoken=hidden"])
+def test_secrets_in_a_home_url_are_refused_and_not_shown(tmp_path: Path, command: list[str], query: str) -> None:
+    (tmp_path / "s.yaml").write_text(GOOD)
+    done = orchestrate(tmp_path, *command, "--home", f"s3://bucket/x?{query}")
+    assert_refused(done, "--home", "give them by environment")
+    assert "hidden" not in done.stderr
+
+
 @pytest.mark.parametrize("command", OLD_HOME.values(), ids=OLD_HOME)
 def test_no_home(tmp_path: Path, command: list[str]) -> None:
     check(tmp_path, [*command, "--home", "nowhere"], "--home nowhere", "no home there", "orchestrate sweep")
@@ -397,11 +423,11 @@ def test_output_that_cannot_be_written(tmp_path: Path, output: str) -> None:
     check(tmp_path, ["export", "quick", "--home", "home", "--output", output], "--output", output)
 
 
-@pytest.mark.parametrize("output", ["file", "file/below", "/proc/nope"])
+@pytest.mark.parametrize("output", ["file", "file/below", "/proc/nope", ""])
 def test_a_report_that_cannot_be_written(tmp_path: Path, output: str) -> None:
     make_home(tmp_path)
     (tmp_path / "file").write_text("in the way")
-    check(tmp_path, ["report", "quick", "--home", "home", "--output", output], "--output", output, "can be written")
+    check(tmp_path, ["report", "quick", "--home", "home", "--output", output], "--output", output, "name a folder")
 
 
 def test_same_name_for_another_sweep(tmp_path: Path) -> None:

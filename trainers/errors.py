@@ -12,9 +12,13 @@ from __future__ import annotations
 
 
 class MetaSweepError(Exception):
-    """Root of every error raised on purpose. ``exit_code`` is what the command line ends with."""
+    """Root of every error raised on purpose. ``exit_code`` is what the command line ends with; each argument is a
+    problem, and told in a line of its own."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class InputError(MetaSweepError):

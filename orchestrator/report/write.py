@@ -8,6 +8,7 @@ from importlib import import_module
 
 from orchestrator.errors import HomeError, InputError
 from orchestrator.home import Home, open_folder
+from orchestrator.record_shapes import ReportShape
 from orchestrator.report import PARTS
 from orchestrator.report.formats import FORMATS
 from orchestrator.report.markdown_page import markdown_page
@@ -48,6 +49,8 @@ def write_report(study: Study, home: Home, output: str | None = None) -> Written
     Raises:
         InputError: the place can't be written.
     """
+    if output == "":
+        raise InputError("--output: empty; name a folder, or leave it out")
     relations = judged_relations(study)
     files = dict(_files(study, relations))
     target, folder = (home, f"sweeps/{study.spec.name}/report/") if output is None else (open_folder(output), "")
@@ -87,7 +90,7 @@ def _files(study: Study, relations: Sequence[JudgedRelation]) -> Iterator[tuple[
 def _replace(target: Home, folder: str, files: dict[str, bytes]) -> None:
     """Puts the files and removes those of an earlier report; a kill between leaves a listing of both."""
     listing = f"{folder}{LISTING}"
-    before = list((target.read_json(listing) or {}).get("files", []))
+    before = list((target.read_json(listing, ReportShape) or {}).get("files", []))
     target.put_json(listing, {"files": sorted({*before, *files})})
     for name, data in files.items():
         target.put(f"{folder}{name}", data)

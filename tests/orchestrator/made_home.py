@@ -84,7 +84,10 @@ def put_progress(
     for part in (f"attempts/{attempt}/snapshots", "evaluations"):
         (folder / "home" / "trainings" / key / part).mkdir(parents=True, exist_ok=True)
     asked_by = {"sweep": sweep, "run": "r", "number": 0}
-    record = {"attempt": attempt, "asked_by": asked_by, "state": state, "cause": None, "started_ms": iteration}
+    record = {
+        **{"attempt": attempt, "asked_by": asked_by, "state": state, "cause": None},
+        **{"started_ms": iteration, "ended_ms": None, "validated_ms": {}, "environment": None, "versions": {}},
+    }
     Store(home).put_attempt(key, attempt, record)
     content = Progress(iteration, {"w": torch.full((3,), float(iteration))}, {}, {}).to_bytes()
     return Store(home).put_file(key, attempt, "progress.safetensors", content)

@@ -1,0 +1,128 @@
+"""What the JSON records of a home look like, so that one that is damaged, or made by somebody else, is refused where it
+is read. Keys that a shape does not name are left alone: later versions may write more.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+"""Becomes a folder."""
+InnerPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
+"""Of a file below the record's own folder: no part begins with a point, so none leads out of it."""
+
+
+class Record(BaseModel):
+    """Base of the shapes."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+class BestShape(Record):
+    """The best validation of a head."""
+
+    iteration: int
+    validation_accuracy: float
+
+
+class ManifestShape(Record):
+    """``trainings/<key>/manifest.json``"""
+
+    attempt: Name
+    files: dict[InnerPath, str]
+    final: int
+    best: dict[str, BestShape]
+    train_flops: int
+
+
+class FailureShape(Record):
+    """``trainings/<key>/failure.json``"""
+
+    cause: str
+
+
+class AskedByShape(Record):
+    """Who asked for an attempt."""
+
+    sweep: str | None = None
+    run: str | None = None
+    git_commit: str | None = None
+
+
+class EnvironmentShape(Record):
+    """What decides the bits of an attempt."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device: str
+    instruction_set: str
+    torch: str
+    threads: int
+
+
+class AttemptShape(Record):
+    """``trainings/<key>/attempts/<id>/attempt.json``"""
+
+    attempt: Name
+    asked_by: AskedByShape
+    state: str
+    cause: str | None = None
+    started_ms: Annotated[int, Field(ge=0, lt=2**47)]
+    ended_ms: int | None
+    validated_ms: dict[str, int]
+    train_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    environment: EnvironmentShape | None
+    versions: dict[str, str]
+    node: str = ""
+
+
+class ValidationShape(Record):
+    """A point of a curve."""
+
+    iteration: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: dict[str, float]
+
+
+class CurveShape(Record):
+    """The header of ``progress.safetensors``."""
+
+    curve: list[ValidationShape]
+
+
+class FingerprintsShape(RootModel[dict[str, Annotated[str, Field(pattern="^[0-9a-f]{20}$")]]]):
+    """``sweeps/<name>/datasets.json``"""
+
+
+class RunShape(Record):
+    """``sweeps/<name>/run.json``"""
+
+    run: str
+
+
+class TrackingShape(Record):
+    """``sweeps/<name>/tracking.json``"""
+
+    uri: str | None
+    synced: bool
+
+
+class ReportShape(Record):
+    """``report.json`` of a report's folder."""
+
+    files: list[InnerPath]
+
+
+def misfit(shape: type[BaseModel], value: Any) -> str | None:
+    """Why a JSON value has not this shape, in a few words; None where it has."""
+    try:
+        shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}"
+    return None
