@@ -4,6 +4,9 @@ sweeps/<name>/spec.yaml           the spec, with the window filled in
 sweeps/<name>/datasets.json       name -> fingerprint of the data it runs on, for good
 sweeps/<name>/proposals/<n>.json  what a search proposed; never made again
 sweeps/<name>/run.json            the last run: id, start, host, pid
+
+All are sealed, and a damaged one counts as absent (``Home``): the spec is stored again as it is asked, a proposal made
+again as it was.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import HomeError, InputError, SpecError
-from orchestrator.home import Home, damaged, to_json
+from orchestrator.home import Home
+from orchestrator.seal import open_json, open_text, seal_json, seal_text
 from orchestrator.search import Proposal
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec, spec_to_yaml
@@ -39,9 +43,13 @@ class SweepRecord:
 
     @property
     def spec(self) -> SweepSpec | None:
-        """The spec as stored, or None for a new sweep."""
+        """The spec as stored, or None for a new sweep.
+
+        Raises:
+            SpecError: it is whole, but none of this version.
+        """
         stored = f"{self._folder}/spec.yaml"
-        data = self.home.read(stored)
+        data = self.home.read_record(stored, open_text)
         if data is None:
             return None
         with tempfile.TemporaryDirectory() as folder:
@@ -64,20 +72,21 @@ class SweepRecord:
         return dict(self.home.read_json(f"{self._folder}/run.json") or {})
 
     def proposals(self) -> list[Proposal]:
-        """All proposals so far, in number order."""
+        """All proposals so far, in number order; damaged ones left out."""
         names = [name.removesuffix(".json") for name in self.home.names(f"{self._folder}/proposals")]
         numbers = sorted(int(name) for name in names if name.isdecimal())
-        return [self._read_proposal(number) for number in numbers]
+        found = (self._read_proposal(number) for number in numbers)
+        return [proposal for proposal in found if proposal is not None]
 
     def put_spec(self, spec: SweepSpec, fingerprints: dict[str, str]) -> None:
         """Stores what is asked (it may have grown) and the data it runs on."""
         self.home.put_json(f"{self._folder}/datasets.json", fingerprints)
-        self.home.put(f"{self._folder}/spec.yaml", spec_to_yaml(spec).encode())
+        self.home.put(f"{self._folder}/spec.yaml", seal_text(spec_to_yaml(spec)))
 
     def put_proposal(self, proposal: Proposal) -> Proposal:
         """Stores a proposal, unless its number has one; gives the stored one."""
-        self.home.put_first(self._proposal(proposal.number), to_json(proposal.to_json()))
-        return self._read_proposal(proposal.number)
+        self.home.put_first(self._proposal(proposal.number), seal_json(proposal.to_json()))
+        return self._read_proposal(proposal.number) or proposal
 
     def begin_run(self) -> str:
         """Stores that a run begins now, in this process; gives its id."""
@@ -129,15 +138,14 @@ class SweepRecord:
         finally:
             os.close(descriptor)
 
-    def _read_proposal(self, number: int) -> Proposal:
-        path = self._proposal(number)
-        try:
-            proposal = Proposal.from_json(self.home.read_json(path))
+    def _read_proposal(self, number: int) -> Proposal | None:
+        def parse(data: bytes) -> Proposal:
+            proposal = Proposal.from_json(open_json(data))
             if proposal.number != number:
                 raise ValueError(f"it says that it is number {proposal.number}")
-        except ValueError as error:
-            raise damaged(self.home, path, error) from error
-        return proposal
+            return proposal
+
+        return self.home.read_record(self._proposal(number), parse)
 
     def _proposal(self, number: int) -> str:
         return f"{self._folder}/proposals/{number}.json"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from orchestrator.errors import InputError
+from orchestrator.errors import HomeError, InputError
 from orchestrator.grid import expand
 from orchestrator.home import Home, open_home
 from orchestrator.record import SweepRecord, sweep_names
@@ -66,7 +66,11 @@ def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
 
 
 def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
-    """All rows of a sweep by number; trials that a search has not proposed yet have none."""
+    """All rows of a sweep by number; trials that a search has not proposed yet have none.
+
+    Raises:
+        HomeError: which data the sweep runs on is recorded no more.
+    """
     fingerprints = record.fingerprints
     run, live = record.run, record.locked
     if spec.search is not None:
@@ -77,6 +81,11 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     rows: list[Row] = []
     trained_by: set[str] = set()
     for number, config in asked:
+        if config.dataset.name not in fingerprints:
+            raise HomeError(
+                f"{store.home.url}/sweeps/{record.name}/datasets.json: absent or damaged; the command that ran the "
+                "sweep makes it again"
+            )
         keys = keys_of(config, fingerprints[config.dataset.name])
         row = read_row(store, number, config, keys, record.name, run.get("run"), live)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":

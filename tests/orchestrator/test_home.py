@@ -152,4 +152,5 @@ def test_other_filesystems_hold_the_same_objects(tmp_path: Path) -> None:
     assert remote.put_first("a/y", b"3")
     assert (remote.read("a/x"), remote.names("a")) == (b"1", ["x", "y"])
     remote.put_json("a/z", {"b": 1})
-    assert json.loads((tmp_path / "bucket" / "a" / "z").read_text()) == remote.read_json("a/z") == {"b": 1}
+    assert json.loads((tmp_path / "bucket" / "a" / "z").read_text())["b"] == 1
+    assert remote.read_json("a/z") == {"b": 1}
