@@ -1,7 +1,7 @@
 """Seals: every record of a home carries the SHA-256 of its own bytes, so that any byte that changed is found.
 
 The digest is that of the whole record with zeros where the digest itself goes. In JSON it is the value of ``seal``, in
-an Arrow file that of ``seal`` in the JSON of its schema metadata, in text its last line, a comment. Records without a
+an Arrow file that of ``seal`` in the JSON of its schema metadata, in text its first line, a comment. Records without a
 seal, made before there were any, are taken as they are.
 """
 
@@ -20,6 +20,8 @@ METADATA_KEY = b"metasweep"
 _BLANK = b"0" * 64
 _SEAL = re.compile(rb'^( "seal": "|# seal: )([0-9a-f]{64})', re.MULTILINE)
 """At the start of a line, where no string of a record can put it: inside of strings JSON has no line breaks."""
+_MAIMED = re.compile(rb'^(?:.{8}|.{10})(?=.*[0-9a-f]{31}).{64}(?:",?)?$', re.MULTILINE)
+"""A line as long as that of a seal, with half of a digest in it: where there is no seal, this was one."""
 
 
 def seal_json(record: Mapping[str, Any]) -> bytes:
@@ -73,16 +75,18 @@ def open_table(data: bytes) -> tuple[dict[str, Any], pa.Table]:
 
 
 def seal_text(text: str) -> bytes:
-    """A text whose comments begin with ``#``, sealed in a last line."""
-    return _sealed(f"{text}# seal: ".encode() + _BLANK + b"\n")
+    """A text whose comments begin with ``#``, sealed in a line before it."""
+    return _sealed(b"# seal: " + _BLANK + b"\n" + text.encode())
 
 
 def open_text(data: bytes) -> bytes:
     """The text as it stands, its seal included.
 
     Raises:
-        ValueError: not the bytes that were sealed.
+        ValueError: empty, or not the bytes that were sealed.
     """
+    if not data:
+        raise ValueError("it is empty")
     _check(data)
     return data
 
@@ -99,10 +103,12 @@ def _check(data: bytes) -> bool:
     """Whether there is a seal.
 
     Raises:
-        ValueError: it is another record's.
+        ValueError: it is not that of these bytes.
     """
     seals = {found[1] for found in _SEAL.findall(data)}
     if not seals:
+        if _MAIMED.search(data):
+            raise ValueError("its seal is none")
         return False
     blank = _SEAL.sub(rb"\g<1>" + _BLANK, data)
     if seals != {hashlib.sha256(blank).hexdigest().encode()}:

@@ -119,26 +119,26 @@ def run_here(file: Path, home: str, events: list[Event] | None = None) -> list[s
     return [line for line in warned if not line.startswith("tracking: ")]
 
 
-def outcome(home: Home, name: str) -> dict[str, Any]:
+def outcome(home: Home, name: str, whole: bool = True) -> dict[str, Any]:
     """All that a sweep leaves and that must not depend on what happened on the way: by path, without ids of attempts.
 
-    Checks on the way that what manifests name is there, and that the sweep is done, each trial once.
+    Checks on the way that the sweep is done, each trial once; if ``whole``, also what only people and further tests
+    would miss: configs, and the files that manifests name.
     """
     store = Store(home)
     found: dict[str, Any] = {}
     for key in home.names("trainings"):
         manifest = store.manifest(key)
         assert manifest is not None, key
-        for path, sha256 in manifest.files.items():
+        for path, sha256 in manifest.files.items() if whole else ():
             assert store.read_file(key, path, sha256) is not None, path
         its = sorted((Path(path).name, sha256) for path, sha256 in manifest.files.items())
         found[f"{key}/manifest"] = [its, manifest.final, manifest.best, manifest.train_flops]
-        found[f"{key}/config"] = home.read(f"trainings/{key}/config.json")
+        if whole:
+            found[f"{key}/config"] = home.read(f"trainings/{key}/config.json")
         for test in home.names(f"trainings/{key}/evaluations"):
             found[f"{key}/{test}"] = home.read(f"trainings/{key}/evaluations/{test}")
         assert store.failure(key) is None
-        complete = [one for one in store.attempts(key) if one["attempt"] == manifest.attempt]
-        assert len(complete) == 1
     record = sweep_module.SweepRecord(home, name)
     for path in ("spec.yaml", "datasets.json"):
         found[path] = home.read(f"sweeps/{name}/{path}")
@@ -153,6 +153,11 @@ def outcome(home: Home, name: str) -> dict[str, Any]:
     assert state["trials"]["completed"] == state["trials"]["planned"]
     assert state["trials"]["failed"] == 0
     return found
+
+
+def files(home: Path) -> dict[str, bytes]:
+    """Every file of a home by its path."""
+    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
 
 def validations(events: list[Event]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from crash_points import Killed, crash_points
-from in_process import GRID, SEARCH, opened, outcome, run_here, sweep_file, validations
+from in_process import GRID, SEARCH, files, opened, outcome, run_here, sweep_file, validations
 
 SWEEPS = {"grid": GRID, "search": SEARCH}
 PARTS = 4
@@ -31,19 +30,6 @@ class Undisturbed:
     points: int
 
 
-@pytest.fixture
-def fresh(glyphs_file: Path, tmp_path: Path) -> Callable[[Any], Path]:
-    """Makes homes that hold the data and nothing else."""
-
-    def make(name: Any) -> Path:
-        home = tmp_path / f"home-{name}"
-        (home / "datasets").mkdir(parents=True)
-        os.link(glyphs_file, home / "datasets" / glyphs_file.name)
-        return home
-
-    return make
-
-
 @pytest.fixture(params=SWEEPS)
 def undisturbed(request: pytest.FixtureRequest, fresh: Callable[[Any], Path], tmp_path: Path) -> Undisturbed:
     file = sweep_file(tmp_path, request.param, SWEEPS[request.param])
@@ -51,10 +37,6 @@ def undisturbed(request: pytest.FixtureRequest, fresh: Callable[[Any], Path], tm
     with crash_points(None) as points:
         assert run_here(file, str(home), events) == []
     return Undisturbed(file, outcome(opened(home), request.param), validations(events), points.passed)
-
-
-def files(home: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
 
 def strays(home: Path) -> list[Path]:
@@ -110,3 +92,31 @@ def test_a_real_kill(undisturbed: Undisturbed, fresh: Callable[[Any], Path], sha
     assert child.exitcode == -signal.SIGKILL
     assert run_here(undisturbed.file, str(home)) == []
     assert outcome(opened(home), undisturbed.file.stem) == undisturbed.outcome
+
+
+def _run(file: Path, home: Path, barrier: Any) -> None:
+    barrier.wait()
+    run_here(file, str(home))
+
+
+def test_two_sweeps_at_once_on_one_home(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    """They share a training, its snapshot and one of their tests, and begin together."""
+    both = [
+        sweep_file(tmp_path, name, GRID | {"grid": {"test": {"evaluation.weights": weights}}})
+        for name, weights in {"one": [2, "final"], "other": ["final", "best"]}.items()
+    ]
+    alone = []
+    for file in both:
+        assert run_here(file, str(fresh(file.stem))) == []
+        alone.append(outcome(opened(tmp_path / f"home-{file.stem}"), file.stem))
+    home, barrier = fresh("shared"), FORK.Barrier(2)
+    children = [FORK.Process(target=_run, args=(file, home, barrier)) for file in both]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    together = [outcome(opened(home), file.stem) for file in both]
+    for its, own in zip(together, alone, strict=True):
+        assert {path: its[path] for path in own} == own
+    assert set(together[0]) == set(alone[0]) | set(alone[1])  # and nothing else
