@@ -10,6 +10,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -149,8 +150,10 @@ class Home:
     def put(self, path: str, data: bytes) -> None:
         """Puts an object, over what is there."""
         if self.local is None:
-            with self._fs.open_output_stream(self._full(path)) as stream:
-                stream.write(data)
+            # In a thread, where no Ctrl-C can raise between opening and writing: what is left open is closed by Arrow,
+            # and so put, with nothing in it.
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(self._write_object, path, data).result()
             return
         temporary = self._write_temporary(path, data)
         try:
@@ -203,6 +206,10 @@ class Home:
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
+
+    def _write_object(self, path: str, data: bytes) -> None:
+        with self._fs.open_output_stream(self._full(path)) as stream:
+            stream.write(data)
 
     def _write_temporary(self, path: str, data: bytes) -> Path:
         target = Path(self._full(path))

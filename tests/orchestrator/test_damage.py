@@ -156,7 +156,7 @@ def test_a_lost_spec_leaves_the_window_of_its_proposals(
     run_here(file, str(home))
     spec = home / "sweeps" / "s" / "spec.yaml"
     whole = spec.read_bytes()
-    replace(spec, _flipped(whole, 100))
+    replace(spec, _flipped(whole, 1000))
     monkeypatch.setattr(sweep_module, "default_window", lambda slots: 5)
     (line,) = run_here(file, str(home))
     assert "sweeps/s/spec.yaml: damaged (its bytes are not those that were sealed); set aside as" in line
