@@ -8,8 +8,6 @@ of both weights and counts only beside manifests that name the same. It is calcu
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from orchestrator.grid import GridPoint, expand
+from orchestrator.seal import open_table, seal_table
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from trainers.canonical import analysis_key, digest, points_identity
@@ -129,15 +128,11 @@ def count_analyses(store: Store, pairs: Iterable[CellPair]) -> dict[str, int]:
 
 def read_scores(store: Store, analysis: Analysis) -> Scores | None:
     """The columns of an analysis, each [episodes]; None where it is not done."""
-    weights, data = _weights(store, analysis), store.home.read(_path(analysis))
-    if weights is None or data is None:
+    weights, stored = _weights(store, analysis), store.home.read_record(_path(analysis), open_table)
+    if weights is None or stored is None:
         return None
-    try:
-        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
-        compared = json.loads(table.schema.metadata[b"metasweep"])["weights_sha256"]
-    except (pa.ArrowInvalid, TypeError, KeyError, ValueError):
-        return None  # not a whole record: done again
-    if compared != sorted(sha256 for _, _, sha256 in weights):
+    header, table = stored
+    if header.get("weights_sha256") != sorted(sha256 for _, _, sha256 in weights):
         return None
     return {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
 
@@ -157,11 +152,8 @@ def put_scores(store: Store, analysis: Analysis, scores: Scores) -> None:
     table = pa.table(
         {"episode": pa.array(range(episodes), pa.int32())}
         | {column: pa.array(values, pa.float64()) for column, values in scores.items()}
-    ).replace_schema_metadata({"metasweep": json.dumps(header, sort_keys=True)})
-    sink = io.BytesIO()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    store.home.put(_path(analysis), sink.getvalue())
+    )
+    store.home.put(_path(analysis), seal_table(table, header))
 
 
 def _weights(store: Store, analysis: Analysis) -> list[tuple[str, str, str]] | None:

@@ -20,7 +20,7 @@ def attempt_analyses(
 
     Raises:
         AdaptationDiverged: as ``trainers.between_trainings.similarities``.
-        DamagedSnapshot: weights of a training are gone or damaged.
+        DamagedSnapshot: weights of a training are gone or damaged; it counts as incomplete from then on.
     """
     sides: dict[tuple[str, str], Side] = {}
     for analysis in analyses:
@@ -44,5 +44,9 @@ def _params(store: Store, config: TrialConfig, keys: Keys) -> Mapping[str, Any]:
     file = weights_file(store, config, keys)
     data = store.read_file(*file) if file else None
     if data is None:
-        raise DamagedSnapshot(f"the weights of training {keys.training} are gone or damaged")
+        training = file[0] if file else keys.training
+        store.set_training_aside(training, "its weights are gone or damaged")
+        raise DamagedSnapshot(
+            f"the weights of training {training} are gone or damaged; the same command trains it again"
+        )
     return Weights.from_bytes(data).params

@@ -1,6 +1,7 @@
 """One attempt at a trial: runs what the store does not have yet, and records it.
 
-Whatever kills an attempt leaves whole records behind, and the next attempt goes on from them. A snapshot is a training
+Whatever kills an attempt leaves whole records behind, and the next attempt goes on from them. What it finds damaged it
+sets aside and does again. A snapshot is a training
 of its own: the first iterations of the one asked for (``training.snapshots`` says why). So the trainings that are
 lacking run shortest first, each going on from the one before it.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 from orchestrator.attempt_record import AttemptRecord
@@ -25,7 +27,7 @@ from trainers.speed import speed
 from trainers.trial import train
 
 Event = dict[str, Any]
-"""What is said of a running trial, as JSON: ``{"kind": "validated" | "tested" | "failed", …}``."""
+"""What is said of a running trial, as JSON: ``{"kind": "validated" | "tested" | "warned" | "failed", …}``."""
 
 
 CAUSE_LENGTH = 500
@@ -42,6 +44,7 @@ def attempt_trial(
     """Runs one training and its evaluations as far as the store does not have them, saying what happens.
 
     A failure of the trial is recorded and said, not raised: ``{"kind": "failed", "cause": …}`` is then the last event.
+    ``{"kind": "warned", "line": …}`` says what of the store was damaged.
 
     Args:
         store: where results are looked up and recorded.
@@ -50,10 +53,27 @@ def attempt_trial(
         asked_by: sweep, number and run that asked for the trial, kept in the attempt's record.
         device: ``cpu`` or ``cuda``.
     """
+    lines: list[str] = []
+    with closing(_attempt(Store(store.home.mending(lines.append)), configs, data, asked_by, device)) as events:
+        for event in events:
+            yield from _warnings(lines)
+            yield event
+    yield from _warnings(lines)
+
+
+def _warnings(lines: list[str]) -> Iterator[Event]:
+    while lines:
+        yield {"kind": "warned", "line": lines.pop(0)}
+
+
+def _attempt(
+    store: Store, configs: Sequence[TrialConfig], data: ImageTable, asked_by: dict[str, Any], device: str
+) -> Generator[Event, None, None]:
     keys = [keys_of(config, data.fingerprint) for config in configs]
     attempt = AttemptRecord(store, keys[0].training, asked_by)
     try:
         place = environment(device)
+        _set_lost_weights_aside(store, list(zip(configs, keys, strict=True)))
         yield from _snapshots(attempt, configs, keys[0], data, device, place)
         manifest = store.manifest(attempt.key)
         if manifest is None:
@@ -104,6 +124,21 @@ def _snapshots(
         its.end("complete")
 
 
+def _set_lost_weights_aside(store: Store, asked: list[tuple[TrialConfig, Keys]]) -> None:
+    """Takes trainings whose weights an evaluation needs, and which are gone or damaged, for incomplete: they go on from
+    their progress to the same weights, so what was evaluated counts again."""
+    for config, keys in asked:
+        manifest = store.manifest(keys.training)
+        if manifest is None or store.accuracies(config, keys, manifest) is not None:
+            continue
+        its = store.tested(config, keys, manifest)
+        if its is not None:
+            training, trained = its
+            path = trained.weights(config)
+            if store.read_weights(training, trained, config) is None:
+                store.set_training_aside(training, f"{path} is gone or not what it names")
+
+
 def _training(
     attempt: AttemptRecord,
     config: TrialConfig,
@@ -133,14 +168,15 @@ def _training(
 def latest_progress(store: Store, keys: Keys, iterations: int) -> tuple[Progress | None, float]:
     """The longest stored progress of this training that is not beyond ``iterations``, and the seconds spent on it.
 
-    Damaged files are passed over; (None, 0.0) where there is nothing to go on from.
+    Damaged files are passed over, and said; (None, 0.0) where there is nothing to go on from.
     """
     longest: Progress | None = None
     seconds = 0.0
     for key, attempt, data in store.progress_files(keys.digest, iterations):
         try:
             progress = Progress.from_bytes(data)
-        except DamagedSnapshot:
+        except DamagedSnapshot as error:
+            store.home.pass_over(f"trainings/{key}/attempts/{attempt}/progress.safetensors", str(error))
             continue
         if progress.iteration <= iterations and (longest is None or progress.iteration > longest.iteration):
             longest, seconds = progress, store.attempt(key, attempt).get("train_seconds", 0.0)
@@ -204,9 +240,9 @@ def _evaluations(
         together.setdefault(same, {})[keys.evaluation] = config, keys
     for (training, path, *_), by_key in together.items():
         group = list(by_key.values())
-        stored = store.read_file(training, path, trained[training].files[path])
+        stored = store.read_weights(training, trained[training], group[0][0])
         if stored is None:
-            raise DamagedSnapshot(f"trainings/{training}/{path} is gone or damaged; remove that training to redo it")
+            raise DamagedSnapshot(f"trainings/{training}/{path} was damaged just now; the same command makes it again")
         params = Weights.from_bytes(stored).params
         found = evaluate([config for config, _ in group], params, data, device)
         for (config, keys), accuracies in zip(group, found, strict=True):

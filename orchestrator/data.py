@@ -120,6 +120,11 @@ def find_dataset(home: Path, name: str, fingerprint: str | None = None) -> Path 
     return max(files, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
+def versions_of(home: Path, name: str) -> set[str]:
+    """Fingerprints of all the files that the home has of a dataset."""
+    return {digest for _, found, digest in _files(home) if found == name}
+
+
 def data_folder(home_url: str) -> Path:
     """The folder whose ``datasets/`` this machine maps: the home, or a cache where the home is not a local disk."""
     if "://" in home_url:

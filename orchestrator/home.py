@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import logging
 import os
 import threading
 import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pyarrow import fs
 from pydantic import BaseModel
 
 from orchestrator.errors import AbsentHome, HomeError, SilentHome
-from orchestrator.record_shapes import misfit
+from orchestrator.record_shapes import shaped
+from orchestrator.seal import open_json, seal_json
 from orchestrator.url_secrets import holds_secrets
+
+Record = TypeVar("Record")
+Tell = Callable[[str], None]
+"""Gets a line that a user should see."""
 
 SCHEMA = 1
 """Version of the layout. A home of another version is refused."""
@@ -24,8 +34,11 @@ SCHEMA = 1
 PATIENCE_S = 4.0
 """How long a user waits for an object store that may not be there at all."""
 
-MAX_HEADER = 100_000_000
-"""Bytes of a safetensors header; the format has the same limit."""
+DAMAGED = "damaged"
+"""Folder of the home for records that were set aside, each under the path that it had."""
+
+MAX_HEADER_BYTES = 100_000_000
+"""Of a safetensors file, by its format."""
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a disk without hard links says: exFAT, some network and FUSE mounts."""
@@ -41,18 +54,34 @@ class StoredFile(NamedTuple):
     """Since 1970."""
 
 
+@cache
+def _log_once(line: str) -> None:
+    """Once a process, on stderr unless the program says otherwise."""
+    logging.getLogger("metasweep").warning(line)
+
+
 class Home:
     """Objects by path below one root, on any filesystem that ``pyarrow.fs`` knows.
 
     A put is atomic: readers see the old object, or the new one, never a part. On local disks a put is a temporary
     file, fsync and rename; on object stores it is what their put does.
+
+    A damaged record counts as absent, and is said once. Only a home that is ``mending`` changes anything then.
     """
 
-    def __init__(self, filesystem: fs.FileSystem, root: str, url: str) -> None:
+    def __init__(
+        self, filesystem: fs.FileSystem, root: str, url: str, tell: Tell = _log_once, mends: bool = False
+    ) -> None:
         self._fs = filesystem
         self._root = root.rstrip("/")
         self.url = url
         """What the user called it; opens the same home in another process."""
+        self._tell, self._mends = tell, mends
+        self._told: set[str] = set()
+
+    def mending(self, tell: Tell) -> Home:
+        """This home for who makes again what is lacking: a damaged record is set aside, and ``tell`` gets a line."""
+        return Home(self._fs, self._root, self.url, tell, mends=True)
 
     @property
     def local(self) -> Path | None:
@@ -62,7 +91,7 @@ class Home:
     @property
     def id(self) -> str:
         """Tells this home from others, wherever it is moved."""
-        return str(self.read_json("home.json")["id"])
+        return str(open_json(self.read("home.json") or b"")["id"])
 
     def read(self, path: str) -> bytes | None:
         """The object, or None where there is none."""
@@ -73,41 +102,75 @@ class Home:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def read_json(self, path: str, shape: type[BaseModel] | None = None) -> Any:
-        """The object as JSON; None where there is none.
+    def read_record(self, path: str, parse: Callable[[bytes], Record]) -> Record | None:
+        """What ``parse`` makes of an object; None where there is none, or a damaged one.
 
-        Raises:
-            HomeError: the object is not JSON, or not of the shape.
+        Args:
+            path: of the object.
+            parse: raises ValueError, TypeError or KeyError where the object is damaged.
         """
         data = self.read(path)
         if data is None:
             return None
         try:
-            value = json.loads(data)
-            if shape is not None and (reason := misfit(shape, value)):
-                raise ValueError(reason)
-        except (ValueError, RecursionError) as error:
-            raise damaged(self, path, error) from error
-        return value
+            return parse(data)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            if not self._mends:
+                self.pass_over(path, str(error))
+            elif self.read(path) == data:  # else somebody has made it again meanwhile
+                self.set_aside(path, str(error))
+            return None
+
+    def read_json(self, path: str, shape: type[BaseModel] | None = None) -> Any:
+        """The object as JSON; None where there is none, or a damaged one, or one of another shape."""
+        return self.read_record(path, lambda data: shaped(open_json(data), shape))
 
     def read_json_header(self, path: str) -> Any:
-        """The JSON header of a safetensors object, without the tensors behind it; None where there is no object."""
+        """The JSON header of a safetensors object, without the tensors behind it; None where there is no object.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         try:
             with self._fs.open_input_stream(self._full(path)) as stream:
                 length = int.from_bytes(stream.read(8), "little")
-                if length > MAX_HEADER:
+                if length > MAX_HEADER_BYTES:
                     raise ValueError(f"a header of {length} bytes")
                 return json.loads(stream.read(length))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, RecursionError) as error:
-            raise damaged(self, path, error) from error
+        except RecursionError as error:
+            raise ValueError(str(error)) from error
+
+    def pass_over(self, path: str, reason: str) -> None:
+        """Says, once, that a damaged object counts as absent."""
+        line = f"{self.url}/{path}: damaged ({_one_line(reason)}); passed over, as if it were not there"
+        if line not in self._told:
+            self._told.add(line)
+            self._tell(line)
+
+    def set_aside(self, path: str, reason: str) -> None:
+        """Moves an object out of the way, below ``DAMAGED``, where nothing is ever overwritten; says so.
+
+        A kill in between leaves it in both places, and the next call ends what this one began.
+        """
+        data = self.read(path)
+        if data is None:
+            return
+        aside = f"{DAMAGED}/{path}"
+        if not self.put_first(aside, data) and self.read(aside) != data:
+            aside += f".{hashlib.sha256(data).hexdigest()[:16]}"
+            self.put(aside, data)
+        self.remove(path)
+        self._tell(f"{self.url}/{path}: damaged ({_one_line(reason)}); set aside as {aside}, and made again")
 
     def put(self, path: str, data: bytes) -> None:
         """Puts an object, over what is there."""
         if self.local is None:
-            with self._fs.open_output_stream(self._full(path)) as stream:
-                stream.write(data)
+            # In a thread, where no Ctrl-C can raise between opening and writing: what is left open is closed by Arrow,
+            # and so put, with nothing in it.
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(self._write_object, path, data).result()
             return
         temporary = self._write_temporary(path, data)
         try:
@@ -145,9 +208,9 @@ class Home:
         with suppress(FileNotFoundError):
             self._fs.delete_file(self._full(path))
 
-    def put_json(self, path: str, value: Any) -> None:
-        """Puts a JSON value, over what is there."""
-        self.put(path, to_json(value))
+    def put_json(self, path: str, record: Mapping[str, Any]) -> None:
+        """Puts a JSON record, sealed, over what is there."""
+        self.put(path, seal_json(record))
 
     def exists(self, path: str) -> bool:
         """Whether there is such an object."""
@@ -181,6 +244,10 @@ class Home:
             raise HomeError(f"{self.url}/{path}: leads out of the home; nothing of a home does")
         return f"{self._root}/{path}"
 
+    def _write_object(self, path: str, data: bytes) -> None:
+        with self._fs.open_output_stream(self._full(path)) as stream:
+            stream.write(data)
+
     def _write_temporary(self, path: str, data: bytes) -> Path:
         target = Path(self._full(path))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -198,14 +265,8 @@ class Home:
         return temporary
 
 
-def damaged(home: Home, path: str, error: Exception) -> HomeError:
-    """What is said of a record that can't be read."""
-    return HomeError(f"{home.url}/{path}: damaged record ({error}); move it away to have it made again")
-
-
-def to_json(value: Any) -> bytes:
-    """A JSON record as it stands in a home: sorted keys, indented for people."""
-    return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+def _one_line(reason: str) -> str:
+    return " ".join(reason.split())[:200]
 
 
 def open_home(url: str, create: bool = True, patience_s: float = PATIENCE_S) -> Home:
@@ -247,12 +308,12 @@ def _open(url: str, create: bool) -> Home:
     filesystem, root = _filesystem(url)
     home = Home(filesystem, root, url)
     try:
-        record = home.read_json("home.json")
+        record = _read_identity(home)
         if record is None:
             if not create:
                 raise AbsentHome(f"--home {url}: no home there; `orchestrate sweep` makes one, or name another")
-            home.put_first("home.json", to_json({"schema": SCHEMA, "id": uuid.uuid4().hex}))
-            record = home.read_json("home.json")
+            home.put_first("home.json", seal_json({"schema": SCHEMA, "id": uuid.uuid4().hex}))
+            record = _read_identity(home)
         elif create:
             _check_writable(home)
     except (OSError, ValueError) as error:  # ValueError: what pyarrow calls a path that no filesystem of its has
@@ -264,6 +325,18 @@ def _open(url: str, create: bool) -> Home:
             f"--home {url}: home.json says schema {found!r}, this version reads {SCHEMA}; use the version that made it"
         )
     return home
+
+
+def _read_identity(home: Home) -> Any:
+    """What home.json says; None where there is none. Nothing could make it again, so damage ends everything here."""
+    data = home.read("home.json")
+    try:
+        return None if data is None else open_json(data)
+    except ValueError as error:
+        raise HomeError(
+            f"--home {home.url}: home.json is damaged ({_one_line(str(error))}); put a copy back, or remove it to have "
+            "another made: results stay, MLflow takes the sweeps for new ones"
+        ) from error
 
 
 def open_folder(path: str | Path) -> Home:

@@ -4,6 +4,9 @@ sweeps/<name>/spec.yaml           the spec, with the window filled in
 sweeps/<name>/datasets.json       name -> fingerprint of the data it runs on, for good
 sweeps/<name>/proposals/<n>.json  what a search proposed; never made again
 sweeps/<name>/run.json            the last run: id, start, host, pid
+
+All are sealed, and a damaged one counts as absent (``Home``): the spec is stored again as it is asked, a proposal made
+again as it was.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import HomeError, InputError, SpecError
-from orchestrator.home import Home, StoredFile, damaged, to_json
+from orchestrator.home import DAMAGED, Home, StoredFile
 from orchestrator.record_shapes import FingerprintsShape, RunShape
+from orchestrator.seal import open_json, open_text, seal_json, seal_text
 from orchestrator.search import Proposal
 from orchestrator.spec import NAME, SweepSpec
 from orchestrator.spec_file import load_spec, spec_to_yaml
@@ -40,9 +44,13 @@ class SweepRecord:
 
     @property
     def spec(self) -> SweepSpec | None:
-        """The spec as stored, or None for a new sweep."""
+        """The spec as stored, or None for a new sweep.
+
+        Raises:
+            SpecError: it is whole, but none of this version.
+        """
         stored = f"{self._folder}/spec.yaml"
-        data = self.home.read(stored)
+        data = self.home.read_record(stored, open_text)
         if data is None:
             return None
         with tempfile.TemporaryDirectory() as folder:
@@ -65,20 +73,21 @@ class SweepRecord:
         return dict(self.home.read_json(f"{self._folder}/run.json", RunShape) or {})
 
     def proposals(self) -> list[Proposal]:
-        """All proposals so far, in number order."""
+        """All proposals so far, in number order; damaged ones left out."""
         names = [name.removesuffix(".json") for name in self.home.names(f"{self._folder}/proposals")]
         numbers = sorted(int(name) for name in names if name.isdecimal())
-        return [self._read_proposal(number) for number in numbers]
+        found = (self._read_proposal(number) for number in numbers)
+        return [proposal for proposal in found if proposal is not None]
 
     def put_spec(self, spec: SweepSpec, fingerprints: dict[str, str]) -> None:
         """Stores what is asked (it may have grown) and the data it runs on."""
         self.home.put_json(f"{self._folder}/datasets.json", fingerprints)
-        self.home.put(f"{self._folder}/spec.yaml", spec_to_yaml(spec).encode())
+        self.home.put(f"{self._folder}/spec.yaml", seal_text(spec_to_yaml(spec)))
 
     def put_proposal(self, proposal: Proposal) -> Proposal:
         """Stores a proposal, unless its number has one; gives the stored one."""
-        self.home.put_first(self._proposal(proposal.number), to_json(proposal.to_json()))
-        return self._read_proposal(proposal.number)
+        self.home.put_first(self._proposal(proposal.number), seal_json(proposal.to_json()))
+        return self._read_proposal(proposal.number) or proposal
 
     def begin_run(self) -> str:
         """Stores that a run begins now, in this process; gives its id."""
@@ -97,7 +106,16 @@ class SweepRecord:
         The spec comes first: without it there is no such sweep, whatever a crash leaves of the rest.
         """
         found = [file for file in self.home.files(self._folder) if file.path != f"{self._folder}/.lock"]
-        return sorted(found, key=lambda file: file.path != f"{self._folder}/spec.yaml")
+        # First what says that the sweep is there though its spec is not.
+        return [*self._set_aside(), *sorted(found, key=lambda file: file.path != f"{self._folder}/spec.yaml")]
+
+    @property
+    def spec_lost(self) -> bool:
+        """Whether the spec was damaged and set aside; the sweep is there, and its command makes the spec again."""
+        return any("/spec.yaml" in file.path for file in self._set_aside())
+
+    def _set_aside(self) -> list[StoredFile]:
+        return self.home.files(f"{DAMAGED}/{self._folder}")
 
     def forget(self) -> None:
         """Removes all that the home holds of the sweep, but for its trainings, which stay in the store."""
@@ -143,15 +161,14 @@ class SweepRecord:
         finally:
             os.close(descriptor)
 
-    def _read_proposal(self, number: int) -> Proposal:
-        path = self._proposal(number)
-        try:
-            proposal = Proposal.from_json(self.home.read_json(path))
+    def _read_proposal(self, number: int) -> Proposal | None:
+        def parse(data: bytes) -> Proposal:
+            proposal = Proposal.from_json(open_json(data))
             if proposal.number != number:
                 raise ValueError(f"it says that it is number {proposal.number}")
-        except ValueError as error:
-            raise damaged(self.home, path, error) from error
-        return proposal
+            return proposal
+
+        return self.home.read_record(self._proposal(number), parse)
 
     def _proposal(self, number: int) -> str:
         return f"{self._folder}/proposals/{number}.json"

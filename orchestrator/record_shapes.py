@@ -118,11 +118,17 @@ class ReportShape(Record):
     files: list[InnerPath]
 
 
-def misfit(shape: type[BaseModel], value: Any) -> str | None:
-    """Why a JSON value has not this shape, in a few words; None where it has."""
+def shaped(value: Any, shape: type[BaseModel] | None) -> Any:
+    """The JSON value itself.
+
+    Raises:
+        ValueError: it has not this shape; says where.
+    """
     try:
-        shape.model_validate(value)
+        if shape is not None:
+            shape.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}"
-    return None
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise ValueError(f"{place}: {first['msg']}") from None
+    return value

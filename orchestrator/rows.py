@@ -10,9 +10,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from orchestrator.analyses import cell_pairs, count_analyses, lacking
-from orchestrator.errors import InputError
+from orchestrator.errors import HomeError, InputError
 from orchestrator.grid import expand
-from orchestrator.home import Home, damaged, open_home
+from orchestrator.home import Home, open_home
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.record_shapes import TrackingShape
 from orchestrator.spec import NAME, SweepSpec
@@ -76,15 +76,21 @@ def asked_configs(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, Trial
 
 
 def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
-    """All rows of a sweep by number; trials that a search has not proposed yet have none."""
+    """All rows of a sweep by number; trials that a search has not proposed yet have none.
+
+    Raises:
+        HomeError: which data the sweep runs on is recorded no more.
+    """
     fingerprints = record.fingerprints
     run, live = record.run, record.locked
     rows: list[Row] = []
     trained_by: set[str] = set()
     for number, config in asked_configs(record, spec):
         if config.dataset.name not in fingerprints:
-            why = ValueError(f"names no {config.dataset.name}")
-            raise damaged(record.home, f"sweeps/{record.name}/datasets.json", why)
+            raise HomeError(
+                f"{store.home.url}/sweeps/{record.name}/datasets.json: absent or damaged; the command that ran the "
+                "sweep makes it again"
+            )
         keys = keys_of(config, fingerprints[config.dataset.name])
         row = read_row(store, number, config, keys, record.name, run.get("run"), live)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":

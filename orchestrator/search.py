@@ -74,9 +74,20 @@ class Outcome:
             raise ValueError(f"complete has a finite value and failed has none, got {self}")
 
 
+WIDEST_WINDOW = 4_000
+"""Up to which a window that was lost is looked for."""
+
+
 def default_window(concurrency: int) -> int:
     """The window of a search that asks for none: wide enough that a straggler seldom holds the others back."""
     return max(8, 2 * concurrency)
+
+
+def window_behind(search: SearchSpec, first: Proposal) -> int | None:
+    """The window under which ``first`` is proposal 0 of a search: its own, or any where it has none; None where
+    ``first`` was made for another search."""
+    windows = [search.window] if search.window is not None else range(1, WIDEST_WINDOW + 1)
+    return next((window for window in windows if told_digest(search, 0, [], [], window) == first.told), None)
 
 
 def known_before(number: int, window: int) -> range:

@@ -37,7 +37,7 @@ def run_single(
 
     keep_freed_memory()
     torch.set_num_threads(1)  # as in a sweep, so that the bits are the same
-    home = open_home(home_url)
+    home = open_home(home_url).mending(on_line)
     store = Store(home)
     data = open_image_file(ensure_dataset(data_folder(home_url), config.dataset.name, on_build))
     check_data(config, data)
@@ -48,7 +48,7 @@ def run_single(
         if not read_row(store, 0, config, keys, None, None, live=False).final:
             for event in attempt_trial(store, [config], data, asked_by):
                 on_line(_line(event))
-                cause = event.get("cause")
+                cause = event.get("cause", cause)
         row = read_row(store, 0, config, keys, None, None, live=False)
     return {
         "training_key": keys.training,
@@ -65,4 +65,4 @@ def _line(event: dict[str, Any]) -> str:
         return f"{event['iteration']}/{event['iterations']}: loss {event['train_loss']:.3f}, validation {heads}"
     if event["kind"] == "tested":
         return f"tested: {event['test_accuracy']:.1%}"
-    return f"failed: {event['cause']}"
+    return str(event["line"]) if event["kind"] == "warned" else f"failed: {event['cause']}"

@@ -8,13 +8,13 @@ trainings/<key>/evaluations/<key>.arrow  accuracy of every episode, in order, an
 
 Outside its own attempt a writer puts only config, manifest, failure and evaluations, each in one atomic operation.
 Readers follow manifests. An evaluation names the sha256 of its weights and counts only beside a manifest that names
-the same.
+the same. Records are sealed (``seal``), and a damaged one counts as absent (``Home``). docs/store.md has the order of
+the writes, and why none of them can be lost or count twice.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,8 +25,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from orchestrator.home import Home, damaged, to_json
-from orchestrator.record_shapes import AttemptShape, CurveShape, FailureShape, ManifestShape, misfit
+from orchestrator.errors import HomeError
+from orchestrator.home import Home
+from orchestrator.record_shapes import AttemptShape, CurveShape, FailureShape, ManifestShape, shaped
+from orchestrator.seal import open_json, open_table, seal_json, seal_table
 from trainers.canonical import (
     evaluation_identity,
     evaluation_key,
@@ -99,12 +101,9 @@ class Store:
 
     def manifest(self, key: str) -> Manifest | None:
         """The complete training, or None."""
-        path = f"trainings/{key}/manifest.json"
-        record = self.home.read_json(path, ManifestShape)
-        try:
-            return None if record is None else Manifest(**record)
-        except TypeError as error:
-            raise damaged(self.home, path, error) from error
+        return self.home.read_record(
+            _manifest_path(key), lambda data: Manifest(**shaped(open_json(data), ManifestShape))
+        )
 
     def failure(self, key: str) -> str | None:
         """Why this training fails every time, or None."""
@@ -115,8 +114,10 @@ class Store:
         """The complete training of a config; None too where a snapshot that it asks for is not there."""
         manifest = self.manifest(keys.training)
         if manifest is not None and config.algorithm_entry.head not in manifest.best:
-            path = f"trainings/{keys.training}/manifest.json"
-            raise damaged(self.home, path, ValueError(f"best: names no {config.algorithm_entry.head} head"))
+            raise HomeError(
+                f"{self.home.url}/{_manifest_path(keys.training)}: names no best weights of the "
+                f"{config.algorithm_entry.head} head; move it away to have it made again"
+            )
         snapshots = (self.manifest(keys.shortened(step)) for step in config.training.snapshots)
         return manifest if manifest is not None and None not in snapshots else None
 
@@ -138,52 +139,48 @@ class Store:
 
     def scores(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> dict[str, Array] | None:
         """All that an evaluation measured of every test episode, in order, by column; None if not evaluated."""
-        its, stored = self.tested(config, keys, manifest), self._evaluation(keys)
-        if stored is None or its is None:
+        its = self.tested(config, keys, manifest)
+        found = self.home.read_record(_evaluation_path(keys), _read_evaluation)
+        if found is None or its is None:
             return None
-        (table, header), (_, trained) = stored, its
-        if header["weights_sha256"] != trained.files.get(trained.weights(config)):
-            return None
-        return {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
+        (header, scores), (_, trained) = found, its
+        return scores if header["weights_sha256"] == trained.files.get(trained.weights(config)) else None
 
     def timed_on(self, keys: Keys) -> dict[str, Any] | None:
         """The environment in which the times of an evaluation were taken; None where it has none."""
-        stored = self._evaluation(keys)
-        return None if stored is None else stored[1].get("timed_on")
-
-    def _evaluation(self, keys: Keys) -> tuple[pa.Table, dict[str, Any]] | None:
-        """Table and header of an evaluation; None where there is no whole record: then it is done again."""
-        data = self.home.read(_evaluation_path(keys))
-        if data is None:
-            return None
-        try:
-            table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
-            header = json.loads(table.schema.metadata[b"metasweep"])
-            return (table, header) if "weights_sha256" in header else None
-        except (pa.ArrowInvalid, TypeError, KeyError, ValueError):
-            return None
+        found = self.home.read_record(_evaluation_path(keys), _read_evaluation)
+        return None if found is None else found[0].get("timed_on")
 
     def put_config(self, config: TrialConfig, keys: Keys, fingerprint: str) -> None:
         """Records what the training's key means."""
         path = f"trainings/{keys.training}/config.json"
-        if not self.home.exists(path):
+        if self.home.read_json(path) is None:
             record = {
                 "canonical": training_identity(config),
                 "dataset_fingerprint": fingerprint,
                 "resolved": resolved_training(config),
             }
-            self.home.put_first(path, to_json(record))
+            self.home.put_first(path, seal_json(record))
 
     def put_manifest(self, key: str, manifest: Manifest) -> Manifest:
-        """Commits a complete training. The first manifest wins and is returned."""
-        self.home.put_first(f"trainings/{key}/manifest.json", to_json(vars(manifest)))
+        """Commits a complete training. The first manifest wins and is returned.
+
+        Raises:
+            HomeError: what was put can't be read back.
+        """
+        self.home.put_first(_manifest_path(key), seal_json(vars(manifest)))
         committed = self.manifest(key)
-        assert committed is not None
+        if committed is None:
+            raise HomeError(f"{self.home.url}/{_manifest_path(key)}: can't be read back; try again")
         return committed
+
+    def set_training_aside(self, key: str, reason: str) -> None:
+        """Takes a training for incomplete again: its manifest names what is not there any more."""
+        self.home.set_aside(_manifest_path(key), reason)
 
     def put_failure(self, key: str, attempt: str, cause: str) -> None:
         """Records that the training fails and would fail again."""
-        self.home.put_first(f"trainings/{key}/failure.json", to_json({"attempt": attempt, "cause": cause}))
+        self.home.put_first(f"trainings/{key}/failure.json", seal_json({"attempt": attempt, "cause": cause}))
 
     def put_accuracies(
         self,
@@ -211,11 +208,8 @@ class Store:
         table = pa.table(
             {"episode": pa.array(range(len(accuracies)), pa.int32())}
             | {name: pa.array(values, pa.float64()) for name, values in columns.items()}
-        ).replace_schema_metadata({"metasweep": json.dumps(header, sort_keys=True)})
-        sink = io.BytesIO()
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-        self.home.put(_evaluation_path(keys), sink.getvalue())
+        )
+        self.home.put(_evaluation_path(keys), seal_table(table, header))
 
     def put_attempt(self, key: str, attempt: str, record: dict[str, Any]) -> None:
         """Records what is known of an attempt so far."""
@@ -242,6 +236,12 @@ class Store:
         data = self.home.read(f"trainings/{key}/{path}")
         return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
 
+    def read_weights(self, key: str, manifest: Manifest, config: TrialConfig) -> bytes | None:
+        """The weights that a config's evaluation asks for; None where they are gone, or not those that were named."""
+        path = manifest.weights(config)
+        sha256 = manifest.files.get(path)
+        return None if sha256 is None else self.read_file(key, path, sha256)
+
     def progress_files(self, digest: str, iterations: int) -> Iterator[tuple[str, str, bytes]]:
         """(key, attempt, progress) of all attempts at this training, or at shorter ones of the same digest."""
         for key in self.home.names("trainings"):
@@ -255,17 +255,36 @@ class Store:
     def curve(self, key: str, attempt: str) -> list[dict[str, Any]]:
         """The validations of an attempt so far, oldest first, read from the header of its progress alone."""
         path = f"trainings/{key}/attempts/{attempt}/progress.safetensors"
-        header = self.home.read_json_header(path)
-        if header is None:
-            return []
         try:
-            progress = json.loads(json.loads(header["__metadata__"]["metasweep"])["header"])
-            if reason := misfit(CurveShape, progress):
-                raise ValueError(reason)
+            header = self.home.read_json_header(path)
+            return [] if header is None else _read_curve(header)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise damaged(self.home, path, error) from error
-        points: list[dict[str, Any]] = progress["curve"]
-        return points
+            self.home.pass_over(path, str(error))
+            return []
+
+
+def _read_evaluation(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Header, which names the sha256 of the weights, and what was measured of every episode, by column."""
+    header, table = open_table(data)
+    scores = {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
+    if "weights_sha256" not in header:
+        raise ValueError("it does not name its weights")
+    return header, scores
+
+
+def _read_curve(header: Any) -> list[dict[str, Any]]:
+    """The curve in the header of ``trainers.snapshots.Progress``."""
+    wrapper = json.loads(header["__metadata__"]["metasweep"])
+    text = wrapper["header"]
+    found = hashlib.sha256(text.encode()).hexdigest()
+    if wrapper.get("header_sha256", found) != found:
+        raise ValueError("its header does not match the digest")
+    points: list[dict[str, Any]] = shaped(json.loads(text), CurveShape)["curve"]
+    return points
+
+
+def _manifest_path(key: str) -> str:
+    return f"trainings/{key}/manifest.json"
 
 
 def _evaluation_path(keys: Keys) -> str:

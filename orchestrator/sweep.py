@@ -14,9 +14,9 @@ from orchestrator.attempt_record import record_failed_attempt
 from orchestrator.board import Board
 from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.execute import Event, Request, execute, request
-from orchestrator.data import data_folder, ensure_dataset
+from orchestrator.data import data_folder, ensure_dataset, versions_of
 from orchestrator.environment import cpu_count, git_commit, versions
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, SpecError
 from orchestrator.forget import check_forgettable
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import Home, open_home
@@ -26,7 +26,7 @@ from orchestrator.interrupt import interruptible
 from orchestrator.plan import GridPlan, Plan, SearchPlan, Unit
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import Row, read_row, status
-from orchestrator.search import default_window
+from orchestrator.search import default_window, window_behind
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import spec_to_yaml
 from orchestrator.status import SweepStatus
@@ -79,17 +79,23 @@ def run_sweep(
         started = where.address is not None or spec.resources.gpu > 0  # else Ray waits until there is work
         nodes = stack.enter_context(cluster(where.address)) if started else [{"CPU": float(cpu_count())}]
         slots = concurrency(spec.resources, nodes)
-        home = open_home(where.home)
+        home = open_home(where.home).mending(on_warning)
         record = SweepRecord(home, spec.name)
         stack.enter_context(in_use(home))
         stored = spec.name in sweep_names(home)
         if fresh and stored:
             check_forgettable(home, spec.name)
         stack.enter_context(record.lock())
-        if fresh or not stored:  # of one that was forgotten something may be left
+        if fresh or not (stored or record.spec_lost):  # of one that was forgotten something may be left
             record.forget()
-        spec = continued(checked.spec, record.spec)  # again, now that nobody else can change it
-        data = open_data(where.home, spec, record.fingerprints, on_build)
+        known = record.spec
+        spec = continued(checked.spec, known)  # again, now that nobody else can change it
+        pinned = record.fingerprints
+        if known is None:
+            spec = found_again(spec, record)
+        elif not pinned:
+            _check_only_version(spec, where.home)
+        data = open_data(where.home, spec, pinned, on_build)
         if spec.search is not None and spec.search.window is None:
             search = spec.search.model_copy(update={"window": default_window(slots)})
             spec = spec.model_copy(update={"search": search})
@@ -125,6 +131,35 @@ def run_sweep(
             with suppress(OSError):  # a full disk is said by what met it first
                 home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
     return status(home, spec.name)
+
+
+def found_again(spec: SweepSpec, record: SweepRecord) -> SweepSpec:
+    """The spec to run where none is stored: as asked; where a damaged one has left proposals, with their window.
+
+    Raises:
+        SpecError: the proposals are those of another search.
+    """
+    first = next(iter(record.proposals()), None)
+    if spec.search is None or first is None or first.number != 0:
+        return spec
+    window = window_behind(spec.search, first)
+    if window is None:
+        raise SpecError(
+            f"sweep {spec.name!r}: its spec.yaml is lost, and it has proposals of another search; give the file that "
+            "it began with, or choose another --name"
+        )
+    return spec.model_copy(update={"search": spec.search.model_copy(update={"window": window})})
+
+
+def _check_only_version(spec: SweepSpec, home_url: str) -> None:
+    """Refuses to guess, where its datasets.json is lost, which data a sweep began with."""
+    for name in datasets_of(spec):
+        versions = versions_of(data_folder(home_url), name)
+        if len(versions) > 1:
+            raise InputError(
+                f"sweep {spec.name!r}: its datasets.json is lost, and the home has {len(versions)} versions of {name} "
+                f"({', '.join(sorted(versions))}); leave only the one that it began with, or choose another --name"
+            )
 
 
 def open_data(
@@ -206,6 +241,8 @@ def _run(
         unit = running[number]
         if event["kind"] == "validated":
             board.validated(unit, event)
+        elif event["kind"] == "warned":
+            on_warning(event["line"])
         elif event["kind"] == "lost":  # nobody else could record it
             record_failed_attempt(store, unit.training_key, {**asked_by, "number": number}, event["cause"])
         elif event["kind"] == "ended":

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A module imports only from layers below its own, and from ``trainers``. A new module joins the lowest
 # layer that is above everything it imports. ``cluster`` is one unit.
 LAYERS = (
-    {"errors", "record_shapes", "url_secrets", "usage"},
+    {"errors", "record_shapes", "seal", "url_secrets", "usage"},
     # parts that know nothing of sweeps
     {
         "data",

@@ -89,7 +89,7 @@ class Progress:
             "curve": [asdict(point) for point in self.curve],
             "flops": self.flops,
         }
-        return _encode(tensors, header)
+        return _encode(tensors, header, by_itself=True)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Progress:
@@ -105,10 +105,14 @@ class Progress:
         return cls(header["iteration"], params, moments, best, curve, header["flops"])
 
 
-def _encode(tensors: Mapping[str, Tensor], header: dict[str, Any]) -> bytes:
+def _encode(tensors: Mapping[str, Tensor], header: dict[str, Any], by_itself: bool = False) -> bytes:
+    """One file; where its header is also read ``by_itself``, with a digest of that."""
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(header, sort_keys=True)
-    return safetensors.torch.save(on_cpu, {HEADER: json.dumps({"sha256": _digest(on_cpu, text), "header": text})})
+    wrapper = {"sha256": _digest(on_cpu, text), "header": text}
+    if by_itself:
+        wrapper["header_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    return safetensors.torch.save(on_cpu, {HEADER: json.dumps(wrapper)})
 
 
 def _decode(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:

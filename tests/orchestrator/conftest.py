@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +35,16 @@ def spec_file(tmp_path: Path) -> Any:
         return path
 
     return write
+
+
+@pytest.fixture
+def fresh(glyphs_file: Path, tmp_path: Path) -> Callable[[Any], Path]:
+    """Makes homes that hold the embedded dataset and nothing else."""
+
+    def make(name: Any) -> Path:
+        home = tmp_path / f"home-{name}"
+        (home / "datasets").mkdir(parents=True)
+        os.link(glyphs_file, home / "datasets" / glyphs_file.name)
+        return home
+
+    return make

@@ -12,9 +12,10 @@ import torch
 import yaml
 from pyarrow import fs
 
-from orchestrator.home import Home, StoredFile, open_home, to_json
+from orchestrator.home import Home, StoredFile, open_home
 from orchestrator.record import SweepRecord
 from orchestrator.rows import asked_configs
+from orchestrator.seal import seal_json
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Keys, Manifest, Store, keys_of
@@ -34,7 +35,7 @@ def remote_home(folder: Path) -> Home:
     for name in ("sweeps", "trainings"):
         (folder / "home" / name).mkdir(parents=True)
     home = Home(fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem()), "home", "memory://home")
-    home.put("home.json", to_json({"schema": 1, "id": "i"}))
+    home.put("home.json", seal_json({"schema": 1, "id": "i"}))
     return home
 
 

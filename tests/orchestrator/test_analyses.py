@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
 from orchestrator.results import load_study
 from orchestrator.rows import status
+from orchestrator.seal import open_json, seal_json
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.stats import estimate_cell, seed_pseudo_values
@@ -37,7 +37,7 @@ from orchestrator.store import Store
 from trainers.between_trainings import Side, similarities
 from trainers.config import Between
 from trainers.datasets.image_file import ImageTable
-from trainers.snapshots import Weights
+from trainers.snapshots import DamagedSnapshot, Weights
 
 TRIAL = {
     "dataset": {"name": "glyphs"},
@@ -135,8 +135,8 @@ def test_a_pair_is_compared_once_and_its_record_agrees_with_the_weights(tmp_path
         np.testing.assert_array_equal(found[column], values)
 
     manifest = tmp_path / "home" / "trainings" / todo[1].keys[0].training / "manifest.json"
-    record = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**record, "files": dict.fromkeys(record["files"], "0" * 64)}))
+    record = open_json(manifest.read_bytes())
+    manifest.write_bytes(seal_json({**record, "files": dict.fromkeys(record["files"], "0" * 64)}))
     assert read_scores(store, todo[1]) is None, "the weights are others now"
     assert todo[1].key in [analysis.key for analysis in lacking(store, pairs)]
 
@@ -153,6 +153,22 @@ def test_a_record_that_is_not_whole_is_done_again(tmp_path: Path, glyphs: ImageT
     assert lacking(store, [pair]) == list(pair.analyses)
     list(attempt_analyses(store, pair.analyses, glyphs))
     assert path.read_bytes() == whole
+
+
+def test_weights_that_are_gone_make_their_training_incomplete(tmp_path: Path, glyphs: ImageTable) -> None:
+    spec = spec_of(seeds=2)
+    store = trained(tmp_path / "home", glyphs, spec)
+    (pair,) = cell_pairs(spec, {"glyphs": glyphs.fingerprint})
+    (analysis,) = pair.analyses
+    file = weights_file(store, analysis.configs[1], analysis.keys[1])
+    assert file is not None
+    (tmp_path / "home" / "trainings" / file[0] / file[1]).unlink()
+    with pytest.raises(DamagedSnapshot, match=file[0]):
+        list(attempt_analyses(store, pair.analyses, glyphs))
+    assert store.manifest(analysis.keys[1].training) is None
+    trained(tmp_path / "home", glyphs, spec)
+    assert lacking(store, [pair]) == [analysis]
+    assert list(attempt_analyses(store, pair.analyses, glyphs))
 
 
 def test_a_study_has_the_pairs_with_the_mean_over_the_body(tmp_path: Path, glyphs: ImageTable) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import HomeError
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import open_home
 from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
@@ -197,14 +196,23 @@ def test_a_proposal_that_is_gone_is_made_again_as_it_was(tmp_path: Path, spec_fi
     assert len(world.ran) == ran
 
 
-def test_a_proposal_under_another_number_is_refused(tmp_path: Path, spec_file: Any) -> None:
-    world = World()
-    record = SweepRecord(open_home(str(tmp_path / "home")), "s")
-    drive(search_plan(search_spec(spec_file), record, world.look), world, 2, random.Random(0))
+def test_a_damaged_proposal_is_set_aside_and_made_again(tmp_path: Path, spec_file: Any) -> None:
+    world, said = World(), []
+    home = open_home(str(tmp_path / "home"))
+    drive(search_plan(search_spec(spec_file), SweepRecord(home, "s"), world.look), world, 2, random.Random(0))
+    stored = proposals(SweepRecord(home, "s"))
     folder = tmp_path / "home" / "sweeps" / "s" / "proposals"
-    (folder / "3.json").write_bytes((folder / "4.json").read_bytes())
-    with pytest.raises(HomeError, match=r"sweeps/s/proposals/3.json: damaged record .*number 4.*move it away"):
-        record.proposals()
+    other = (folder / "4.json").read_bytes()
+    (folder / "3.json").write_bytes(other)  # whole, but another's
+    assert [one.number for one in SweepRecord(home, "s").proposals()] == [n for n in range(len(stored)) if n != 3]
+    assert (folder / "3.json").read_bytes() == other  # who only reads changes nothing
+    record = SweepRecord(home.mending(said.append), "s")
+    ran = len(world.ran)
+    drive(search_plan(search_spec(spec_file), record, world.look), world, 2, random.Random(1))
+    assert (proposals(record), len(world.ran)) == (stored, ran)
+    (line,) = said
+    assert "sweeps/s/proposals/3.json: damaged (it says that it is number 4); set aside as damaged/sweeps/s/" in line
+    assert (tmp_path / "home" / "damaged" / "sweeps" / "s" / "proposals" / "3.json").read_bytes() == other
 
 
 def test_the_window_caps_what_runs_at_once(tmp_path: Path, spec_file: Any) -> None:

@@ -1,0 +1,170 @@
+"""Whole sweeps in this process: all of ``run_sweep`` but Ray and MLflow, small and fast enough to be run hundreds of
+times, and what came of them in a form that can be compared."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from orchestrator import attempt_record, data
+from orchestrator import sweep as sweep_module
+from orchestrator.cluster import sharing
+from orchestrator.cluster.execute import Event, NextTrial, OnEvent, run_request
+from orchestrator.home import Home, open_home
+from orchestrator.inputs import Where
+from orchestrator.rows import load_rows, status
+from orchestrator.spec import Resources
+from orchestrator.spec_file import load_spec
+from orchestrator.store import Store
+from orchestrator.sweep import run_sweep
+from trainers import trial
+from trainers.datasets.image_file import ImageTable, open_image_file
+
+TINY = {
+    "dataset": {"name": "glyphs"},
+    "episodes": {"ways": 2, "shots": 1, "queries": 1},
+    "backbone": {"width": 2, "pooling": "stride"},
+    "training": {"iterations": 4, "validate_every": 2, "meta_batch": 1, "validation_episodes": 2},
+    "evaluation": {"episodes": 2},
+}
+GRID = {
+    "trial": TINY | {"training": TINY["training"] | {"snapshots": [2]}},
+    "grid": {"test": {"evaluation.weights": [2, "final"]}},
+}
+"""One training with a snapshot, and a test of each."""
+SEARCH = {
+    "trial": TINY | {"training": TINY["training"] | {"iterations": 2}},
+    "search": {
+        "trials": 2,
+        "window": 1,  # each proposal is told all results before it
+        "sampler": "random",
+        "space": {"algorithm.inner_lr": {"loguniform": [0.1, 1.0]}},
+    },
+}
+
+NO_TRACKING = "http://127.0.0.1:9"
+"""Nothing listens there."""
+
+
+_tables: dict[str, ImageTable] = {}
+
+
+def _open_once(path: Path) -> ImageTable:
+    """Of the same name is the same data, in whatever home."""
+    if path.name not in _tables:
+        _tables[path.name] = open_image_file(path)
+    return _tables[path.name]
+
+
+def sweep_file(folder: Path, name: str, content: dict[str, Any]) -> Path:
+    """The sweep as a file."""
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+@contextmanager
+def one_node(address: str | None) -> Iterator[list[dict[str, float]]]:
+    """In place of a cluster."""
+    yield [{"CPU": 1.0}]
+
+
+def run_here(file: Path, home: str, events: list[Event] | None = None) -> list[str]:
+    """Runs a sweep, trial after trial; ``events`` gets what they say. Gives what the sweep warned of."""
+
+    def execute(
+        next_trial: NextTrial,
+        on_event: OnEvent,
+        resources: Resources,
+        max_concurrent: int,
+        tables: Collection[ImageTable] = (),
+    ) -> None:
+        while True:
+            try:
+                request = next_trial()
+            except StopIteration:
+                return
+            assert request is not None  # nothing else is in flight
+            for event in run_request(request, {}):
+                if events is not None:
+                    events.append(event)
+                on_event(request.number, event)
+            on_event(request.number, {"kind": "ended"})
+
+    warned: list[str] = []
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep_module, "execute", execute)
+        patch.setattr(sweep_module, "cluster", one_node)
+        # what takes long, and decides nothing here
+        patch.setattr(sweep_module, "git_commit", lambda folder: None)
+        patch.setattr(attempt_record, "versions", dict)
+        patch.setattr(sweep_module, "versions", dict)
+        for module in (sweep_module, data, sharing):
+            patch.setattr(module, "open_image_file", _open_once)
+        patch.setattr(trial, "count_flops", lambda *_: 1)
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        try:
+            run_sweep(load_spec(file), Where(home, tracking_uri=NO_TRACKING), on_warning=warned.append)
+        finally:
+            torch.set_num_threads(threads)
+    return [line for line in warned if not line.startswith("tracking: ")]
+
+
+def outcome(home: Home, name: str, whole: bool = True) -> dict[str, Any]:
+    """All that a sweep leaves and that must not depend on what happened on the way: by path, without ids of attempts.
+
+    Checks on the way that the sweep is done, each trial once; if ``whole``, also what only people and further tests
+    would miss: configs, and the files that manifests name.
+    """
+    store = Store(home)
+    found: dict[str, Any] = {}
+    for key in home.names("trainings"):
+        manifest = store.manifest(key)
+        assert manifest is not None, key
+        for path, sha256 in manifest.files.items() if whole else ():
+            assert store.read_file(key, path, sha256) is not None, path
+        its = sorted((Path(path).name, sha256) for path, sha256 in manifest.files.items())
+        found[f"{key}/manifest"] = [its, manifest.final, manifest.best, manifest.train_flops]
+        if whole:
+            found[f"{key}/config"] = home.read(f"trainings/{key}/config.json")
+        for test in home.names(f"trainings/{key}/evaluations"):
+            found[f"{key}/{test}"] = home.read(f"trainings/{key}/evaluations/{test}")
+        assert store.failure(key) is None
+    record = sweep_module.SweepRecord(home, name)
+    for path in ("spec.yaml", "datasets.json"):
+        found[path] = home.read(f"sweeps/{name}/{path}")
+    found["proposals"] = [home.read(f"sweeps/{name}/proposals/{one.number}.json") for one in record.proposals()]
+    spec = record.spec
+    assert spec is not None
+    rows = load_rows(store, record, spec)
+    assert Counter(row.state for row in rows) == {"completed": len(rows)}
+    found["rows"] = [(row.number, row.keys, row.metrics["test_accuracy"]) for row in rows]
+    state = status(home, name)
+    assert state["state"] == "done"
+    assert state["trials"]["completed"] == state["trials"]["planned"]
+    assert state["trials"]["failed"] == 0
+    return found
+
+
+def files(home: Path) -> dict[str, bytes]:
+    """Every file of a home by its path."""
+    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+def validations(events: list[Event]) -> int:
+    """How many validations were said."""
+    return sum(event["kind"] == "validated" for event in events)
+
+
+def opened(home: Path | str) -> Home:
+    """A home as who reads sees it."""
+    return open_home(str(home), create=False)

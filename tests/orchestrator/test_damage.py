@@ -1,0 +1,180 @@
+"""Damaged records: set aside, made again and said by who writes, passed over and said by who reads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from in_process import GRID, SEARCH, files, opened, outcome, run_here, sweep_file, validations
+
+from orchestrator import sweep as sweep_module
+from orchestrator.errors import HomeError, InputError, SpecError
+from orchestrator.home import open_home
+from orchestrator.results import load_study
+from orchestrator.rows import status
+
+SWEEPS = {"grid": GRID, "search": SEARCH}
+
+MUST_BE_FOUND = ("manifest.json", "spec.yaml", "datasets.json", "proposals/", "evaluations/")
+"""Records that every run of a sweep reads. The others it reads when it needs them, or puts anew."""
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "a bit": lambda data: _flipped(data, random.Random(len(data)).randrange(len(data) * 8)),
+    "half": lambda data: data[: len(data) // 2],
+    "nothing": lambda data: b"",
+}
+
+
+def _flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Other content in a file of its own, whatever it was linked with."""
+    path.unlink()
+    path.write_bytes(data)
+
+
+@pytest.fixture(params=SWEEPS)
+def done(request: pytest.FixtureRequest, fresh: Callable[[Any], Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A sweep file, and the home in which it has run."""
+    file, home = sweep_file(tmp_path, request.param, SWEEPS[request.param]), fresh("done")
+    assert run_here(file, str(home)) == []
+    return file, home
+
+
+def refused(read: Callable[[], Any]) -> str:
+    try:
+        read()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def said_by_readers(home: Path, name: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What reading commands say; checks that they write nothing."""
+    before = files(home)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "metasweep"):
+        problems = [refused(lambda: status(opened(home), name)), refused(lambda: load_study(name, str(home)))]
+    assert "\n" not in "".join(problems)
+    assert files(home) == before
+    return caplog.messages
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_any_file(done: tuple[Path, Path], damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, whole = done
+    expected = outcome(opened(whole), file.stem, whole=False)
+    for path in sorted(path for path in files(whole) if not path.startswith("datasets/") and ".lock" not in path):
+        home = tmp_path / "home"
+        shutil.copytree(whole, home, copy_function=os.link)
+        changed = DAMAGES[damage]((whole / path).read_bytes())
+        replace(home / path, changed)
+        read = said_by_readers(home, file.stem, caplog)
+        assert len(read) == len(set(read)) <= 1
+        if path == "home.json":
+            with pytest.raises(HomeError, match=r"home.json is damaged .* put a copy back, or remove it"):
+                run_here(file, str(home))
+        else:
+            warned = run_here(file, str(home))
+            assert outcome(opened(home), file.stem, whole=False) == expected, path
+            aside = files(home / "damaged") if (home / "damaged").exists() else {}
+            assert len(warned) == len(aside) <= 1
+            if any(kind in path for kind in MUST_BE_FOUND):
+                assert aside == {path: changed}
+                assert f"home/{path}: damaged (" in warned[0]
+                assert f"); set aside as damaged/{path}, and made again" in warned[0]
+            assert run_here(file, str(home)) == []
+        shutil.rmtree(home)
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "gone"])
+def test_weights_behind_a_good_manifest(fresh: Callable[[Any], Path], tmp_path: Path, damage: str) -> None:
+    trial = SEARCH["trial"] | {"evaluation": {"episodes": 2, "weights": "final"}}
+    file = sweep_file(tmp_path, "two", {"trial": trial, "grid": {"test": {"evaluation.frozen_layers": [0, 4]}}})
+    home = fresh("done")
+    run_here(file, str(home))
+    expected = outcome(opened(home), "two")
+    (weights,) = home.glob("trainings/*/attempts/*/snapshots/2.safetensors")
+    if damage == "gone":
+        weights.unlink()
+    else:
+        replace(weights, DAMAGES[damage](weights.read_bytes()))
+    assert run_here(file, str(home)) == []  # nothing needs them
+    lost, kept = sorted(home.glob("trainings/*/evaluations/*"))
+    lost.unlink()
+    written_ns, events = kept.stat().st_mtime_ns, []
+    (line,) = run_here(file, str(home), events)
+    assert f"{weights.parents[3].name}/manifest.json: damaged (attempts/" in line
+    assert validations(events) == 0  # it goes on from its own progress, which was whole
+    assert outcome(opened(home), "two") == expected
+    assert kept.stat().st_mtime_ns == written_ns  # what was evaluated counts again
+
+
+def test_a_record_is_set_aside_once_for_each_damage(fresh: Callable[[Any], Path]) -> None:
+    said: list[str] = []
+    home = open_home(str(fresh("h")))
+    for content in (b"one", b"two", b"one"):
+        home.put("a/r.json", content)
+        assert home.mending(said.append).read_json("a/r.json") is None
+        assert home.read("a/r.json") is None
+    aside = {path: data for path, data in files(Path(home.url)).items() if path.startswith("damaged/")}
+    assert sorted(aside.values()) == [b"one", b"two"]
+    assert aside["damaged/a/r.json"] == b"one"
+    assert len(said) == 3
+
+
+def test_a_record_that_was_made_again_meanwhile_stays(fresh: Callable[[Any], Path]) -> None:
+    said: list[str] = []
+    home = open_home(str(fresh("h"))).mending(said.append)
+    home.put("r.json", b"torn")
+
+    def parse(data: bytes) -> None:
+        home.put_json("r.json", {"a": 1})  # another process was faster
+        raise ValueError("torn")
+
+    assert home.read_record("r.json", parse) is None
+    assert home.read_json("r.json") == {"a": 1}
+    assert said == []
+
+
+def test_a_lost_spec_leaves_the_window_of_its_proposals(
+    fresh: Callable[[Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which was chosen at the first run; another one would make other proposals."""
+    search = SEARCH["search"] | {"window": None}
+    file, home = sweep_file(tmp_path, "s", SEARCH | {"search": search}), fresh("h")
+    run_here(file, str(home))
+    spec = home / "sweeps" / "s" / "spec.yaml"
+    whole = spec.read_bytes()
+    replace(spec, _flipped(whole, 1000))
+    monkeypatch.setattr(sweep_module, "default_window", lambda slots: 5)
+    (line,) = run_here(file, str(home))
+    assert "sweeps/s/spec.yaml: damaged (its bytes are not those that were sealed); set aside as" in line
+    assert spec.read_bytes() == whole
+    spec.unlink()
+    other = sweep_file(tmp_path, "s", SEARCH | {"search": search | {"seed": 1}})
+    with pytest.raises(SpecError, match=r"sweep 's': its spec.yaml is lost, and it has proposals of another search"):
+        run_here(other, str(home))
+    assert not spec.exists()
+
+
+def test_a_sweep_whose_data_is_not_known_any_more(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    file, home = sweep_file(tmp_path, "s", SEARCH), fresh("h")
+    run_here(file, str(home))
+    (home / "sweeps" / "s" / "datasets.json").write_bytes(b"{")
+    with pytest.raises(HomeError, match=r"sweeps/s/datasets.json: absent or damaged; the command that ran the sweep"):
+        status(opened(home), "s")
+    (own,) = (home / "datasets").iterdir()
+    os.link(own, own.with_name(f"glyphs-{'0' * 20}.arrow"))
+    with pytest.raises(InputError, match=r"its datasets.json is lost, and the home has 2 versions of glyphs \(0000"):
+        run_here(file, str(home))

@@ -1,0 +1,105 @@
+"""A home in an object store: the same protocol on S3's own puts, against a server of moto on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash_points import Killed, crash_points
+from in_process import GRID, SEARCH, opened, outcome, run_here, sweep_file, validations
+from moto.server import ThreadedMotoServer
+
+from orchestrator.home import Home, open_home
+
+SWEEPS = {"grid": GRID, "search": SEARCH}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """``HOST:PORT`` of an object store with a bucket."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
+    started = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    started.start()
+    host, port = started.get_host_and_port()
+    with urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/bucket", method="PUT")):
+        pass
+    yield f"{host}:{port}"
+    started.stop()
+
+
+@pytest.fixture
+def bucket(server: str, glyphs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
+    """Names homes in the bucket; this machine's cache has the data."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "metasweep" / "datasets").mkdir(parents=True)
+    os.link(glyphs_file, tmp_path / "metasweep" / "datasets" / glyphs_file.name)
+    options = f"endpoint_override={server}&scheme=http&region=us-east-1"
+    return lambda name: f"s3://bucket/{tmp_path.name}/{name}?{options}"
+
+
+def everything(home: Home, folder: str) -> dict[str, bytes]:
+    """Every object below a folder."""
+    found = {}
+    for name in home.names(folder):
+        path = f"{folder}/{name}"
+        data = home.read(path) if home.exists(path) else None
+        found |= everything(home, path) if data is None else {path: data}
+    return found
+
+
+def test_objects(bucket: Callable[[Any], str]) -> None:
+    home = open_home(bucket("objects"))
+    assert home.local is None
+    assert (home.read("a/b.json"), home.names("a"), home.read_json("a/b.json")) == (None, [], None)
+    home.put("a/b.json", b"one")
+    home.put("a/b.json", b"two")
+    assert not home.put_first("a/b.json", b"three")
+    assert home.put_first("a/c.json", b"three")
+    assert (home.read("a/b.json"), home.names("a")) == (b"two", ["b.json", "c.json"])
+    home.remove("a/c.json")
+    home.remove("a/c.json")
+    assert home.names("a") == ["b.json"]
+    assert open_home(home.url).id == opened(home.url).id == home.id
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_kill_between_puts(name: str, bucket: Callable[[Any], str], tmp_path: Path) -> None:
+    file, events = sweep_file(tmp_path, name, SWEEPS[name]), []
+    with crash_points(None) as points:
+        assert run_here(file, bucket("undisturbed"), events) == []
+    expected = outcome(opened(bucket("undisturbed")), name)
+    for at in range(2, points.passed, 7):  # the first puts home.json, in a thread of its own
+        before, after = [], []
+        with pytest.raises(Killed), crash_points(at):
+            run_here(file, bucket(at), before)
+        assert run_here(file, bucket(at), after) == []
+        assert outcome(opened(bucket(at)), name) == expected, at
+        assert validations(events) - validations(before) - validations(after) in (0, 1), at
+
+
+def test_damaged_records(bucket: Callable[[Any], str], tmp_path: Path) -> None:
+    file = sweep_file(tmp_path, "grid", GRID)
+    run_here(file, bucket("h"))
+    home = opened(bucket("h"))
+    expected = outcome(home, "grid")
+    torn = {
+        path: data[:-1]
+        for path, data in {**everything(home, "trainings"), **everything(home, "sweeps")}.items()
+        if path.endswith(("manifest.json", ".arrow", "spec.yaml"))
+    }
+    assert len(torn) == 5
+    for path, data in torn.items():
+        home.put(path, data)
+    said = run_here(file, bucket("h"))
+    assert len(said) == 5
+    assert outcome(opened(bucket("h")), "grid") == expected
+    assert everything(home, "damaged") == {f"damaged/{path}": data for path, data in torn.items()}
+    assert run_here(file, bucket("h")) == []
