@@ -55,7 +55,7 @@ def _of_body(study: Study) -> Table:
     texts = [tuple(_published_text(one, f"{kind}.body") for kind in KINDS) for one in published]
     beside = [f"published {heading}" for heading in KINDS.values()] if tables else []
     notes = [f"Published: {table.source}." for table in tables]
-    notes += [words for table in tables for words in unlike(study, table)]
+    notes += dict.fromkeys(words for table in tables for words in unlike(study, table))
     return Table(
         name="between_trainings",
         title="How alike different trainings are: mean over the layers of the body",

@@ -49,8 +49,9 @@ def relations(study: Study) -> Sequence[Table]:
     if not judged:
         return ()
     tables = published_of(study).values()
-    unlikeness = [words for table in tables for words in unlike(study, table)]
-    unit = ", points" * any(claim.minus for table in tables for its in table.relations.values() for claim in its.claims)
+    unlikeness = list(dict.fromkeys(words for table in tables for words in unlike(study, table)))
+    claims = [claim for table in tables for its in table.relations.values() for claim in its.claims]
+    unit = ", points" * any(claim.minus is not None and claim.column is None for claim in claims)
     return [
         Table(
             name="relations",
