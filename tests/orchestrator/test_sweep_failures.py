@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_sweep import ORCHESTRATE, PATIENCE_S, alive, children_of, environment, orchestrate, wait_for
+from test_sweep import orchestrate, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -19,28 +19,26 @@ def attempts(home: Path) -> list[dict[str, Any]]:
     return sorted(records, key=lambda record: record["started_ms"])
 
 
+def started_for(home: Path) -> list[str]:
+    """Processes, Ray's too, that inherited the environment of a sweep of this home."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"METASWEEP_TEST={home}".encode() in path.read_bytes().split(b"\0"):
+                found.append(path.parent.name)
+    return found
+
+
 @pytest.mark.faults
 def test_a_trial_that_takes_too_long_is_ended_and_resumed_and_fails_fast(
     spec_file: Any, fresh_glyphs_home: Path
 ) -> None:
     home = fresh_glyphs_home
     path = spec_file("endless", grid={"train": {"training.iterations": [4_000_000, 8]}})
-    flags = ["--home", str(home), "--max-concurrent", "1", "--trial-timeout", "4", "--fail-fast", "--json"]
-    command = [ORCHESTRATE, "sweep", str(path), *flags]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
-    workers: set[int] = set()
-
-    def failed_once() -> bool:
-        workers.update(children_of(driver.pid))
-        return any(record["state"] == "failed" for record in attempts(home))
-
-    try:
-        wait_for(failed_once, "no attempt is ended")
-        workers |= children_of(driver.pid)
-        out, err = driver.communicate(timeout=2 * PATIENCE_S)
-    finally:
-        driver.kill()
-    assert driver.returncode == 1, err
+    flags = ["--home", home, "--max-concurrent", 1, "--trial-timeout", 4, "--fail-fast", "--json"]
+    done = orchestrate("sweep", path, *flags, METASWEEP_TEST=str(home))
+    out, err = done.stdout, done.stderr
+    assert done.returncode == 1, err
     assert "Traceback" not in err
     assert "trial 0: took longer than 4 s (--trial-timeout); attempt 2 of 3 follows" in err
     assert err.splitlines()[-1] == (
@@ -55,7 +53,7 @@ def test_a_trial_that_takes_too_long_is_ended_and_resumed_and_fails_fast(
     assert {record["state"] for record in made} == {"failed"}
     reached = [record["resumed_at"] for record in made]
     assert reached[0] == 0 < reached[1] < reached[2]
-    wait_for(lambda: not alive(workers), "processes outlive the sweep")
+    wait_for(lambda: not started_for(home), "processes outlive the sweep")
 
 
 def test_what_failed_for_good_is_run_again_when_asked(spec_file: Any, fresh_glyphs_home: Path) -> None:
