@@ -7,8 +7,9 @@ from pathlib import Path
 from miniature import folder as class_folders
 from miniature import write_folder
 
-from orchestrator.attempt_record import record_failed_attempt
+from orchestrator.attempt_record import record_lost
 from orchestrator.data import make_dataset
+from orchestrator.failure import Failure
 from orchestrator.grid import expand
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
@@ -47,7 +48,8 @@ def make_home(folder: Path) -> Path:
             configs = [record.put_proposal(proposal).config(spec.trial) for proposal in proposed]
             key = keys_of(configs.pop(), fingerprint).training
             store = Store(record.home)
-            record_failed_attempt(store, key, {"sweep": name, "number": 2, "run": "r"}, "the loss is not finite")
+            diverged = Failure("diverged", "the loss is not finite")
+            record_lost(store, key, {"sweep": name, "number": 2, "run": "r"}, diverged)
             store.put_failure(key, "a", "the loss is not finite")
         else:
             configs = [point.config for point in expand(spec)]

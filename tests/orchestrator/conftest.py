@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,13 @@ def spec_file(tmp_path: Path) -> Any:
         return path
 
     return write
+
+
+@pytest.fixture
+def every_iteration_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings save their progress after each iteration, whatever that costs."""
+    monkeypatch.setattr("orchestrator.saving.EVERY_S", 0.0)  # FIRST_S is within it
+    monkeypatch.setattr("orchestrator.saving.SHARE", math.inf)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.attempt_record import record_failed_attempt
+from orchestrator.attempt_record import record_lost
+from orchestrator.failure import Failure
 from orchestrator.grid import expand
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
@@ -61,7 +62,7 @@ def put_trial(store: Store, config: TrialConfig, accuracies: NDArray[np.float64]
 def fail_trial(store: Store, config: TrialConfig, cause: str) -> None:
     """Records that a training fails, for good."""
     key = keys_of(config, DATA).training
-    record_failed_attempt(store, key, {"sweep": "made", "number": 0, "run": "r"}, cause)
+    record_lost(store, key, {"sweep": "made", "number": 0, "run": "r"}, Failure("diverged", cause))
     store.put_failure(key, "a", cause)
 
 

@@ -13,6 +13,9 @@ import pytest
 from crash_points import Killed, crash_points
 from in_process import GRID, SEARCH, files, opened, outcome, run_here, sweep_file, validations
 
+pytestmark = pytest.mark.usefixtures("every_iteration_saved")
+"""Else it would depend on time which writes there are."""
+
 SWEEPS = {"grid": GRID, "search": SEARCH}
 PARTS = 4
 """The points are shared out among so many tests, which workers can take."""
@@ -54,8 +57,8 @@ def test_a_kill_between_any_two_writes(undisturbed: Undisturbed, fresh: Callable
         left += len(strays(home))
         assert run_here(undisturbed.file, str(home), after) == []
         assert outcome(opened(home), stem) == undisturbed.outcome, at
-        # the one whose record was there, but not yet said, is not run again
-        assert undisturbed.validations - validations(before) - validations(after) in (0, 1), at
+        # one may have been recorded and not yet said (it is not run again), or said and not yet recorded (it is)
+        assert abs(undisturbed.validations - validations(before) - validations(after)) <= 1, at
         done = files(home)
         assert run_here(undisturbed.file, str(home), after) == []
         assert {path for path, data in files(home).items() if done.get(path) != data} <= {
