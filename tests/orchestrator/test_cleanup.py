@@ -101,6 +101,21 @@ def check_whole(folder: Path) -> None:
             assert hashlib.sha256((path.parent / name).read_bytes()).hexdigest() == sha256
 
 
+def test_a_forgotten_sweep_does_not_come_back_by_a_spec_that_was_set_aside(
+    tmp_path: Path, tiny_trial: dict[str, Any]
+) -> None:
+    """A spec in ``damaged/`` says that what lies in the sweep's folder is its own; so it has to go first."""
+    home = local_home(tmp_path)
+    put_sweep(home, tmp_path, "one", tiny_trial, grid={"seeds": 1})
+    home.put("damaged/sweeps/one/spec.yaml", b"torn")
+    record = SweepRecord(home, "one")
+    assert record.spec_lost
+    assert [file.path for file in record.files()[:2]] == ["damaged/sweeps/one/spec.yaml", "sweeps/one/spec.yaml"]
+    forget_sweep(home, "one")
+    assert not record.spec_lost
+    assert sweep_names(home) == record.files() == []
+
+
 def test_comparisons_that_no_sweep_asks_for_go(tmp_path: Path, tiny_trial: dict[str, Any]) -> None:
     home = local_home(tmp_path)
     grid: dict[str, Any] = {"seeds": 3, "between": {"measure": "cka"}}

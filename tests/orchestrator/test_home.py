@@ -171,3 +171,18 @@ def test_an_interrupt_leaves_a_whole_object(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         home.put("x", b"whole")
     assert home.read("x") == b"whole"
+
+
+def test_a_put_that_fails_leaves_the_old_object_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = open_home(str(tmp_path / "home"))
+    home.put("a/b", b"old")
+
+    def full(source: object, target: object) -> None:
+        assert Path(str(source)).read_bytes() == b"new", "all of it is written before it takes the place"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        home.put("a/b", b"new")
+    assert home.read("a/b") == b"old"
+    assert [path.name for path in (tmp_path / "home" / "a").iterdir()] == ["b"]
