@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 import uuid
@@ -48,6 +49,7 @@ class AttemptRecord:
             "environment": environment,
             "versions": versions(),
             "node": platform.node(),
+            "pid": os.getpid(),
             "peak_memory_mb": None,
         }
         self._put()
