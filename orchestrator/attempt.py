@@ -8,16 +8,18 @@ lacking run shortest first, each going on from the one before it.
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from orchestrator.attempt_record import AttemptRecord
 from orchestrator.environment import environment
+from orchestrator.failure import failure_of
+from orchestrator.saving import ProgressSaver
 from orchestrator.store import Keys, Manifest, Store, keys_of
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
-from trainers.errors import TrainingDiverged
+from trainers.errors import AdaptationDiverged, TrainingDiverged
 from trainers.evaluation import Accuracies, evaluate
 from trainers.layer_change import layer_changes
 from trainers.snapshots import DamagedSnapshot, Progress, Weights
@@ -26,9 +28,8 @@ from trainers.trial import train
 Event = dict[str, Any]
 """What is said of a running trial, as JSON: ``{"kind": "validated" | "tested" | "failed", …}``."""
 
-
-CAUSE_LENGTH = 500
-"""Characters of an exception's text that are kept."""
+Clock = Callable[[], float]
+"""Seconds, as ``time.monotonic`` counts them."""
 
 
 def attempt_trial(
@@ -37,10 +38,12 @@ def attempt_trial(
     data: ImageTable,
     asked_by: dict[str, Any],
     device: str = "cpu",
+    clock: Clock = time.monotonic,
 ) -> Iterator[Event]:
     """Runs one training and its evaluations as far as the store does not have them, saying what happens.
 
-    A failure of the trial is recorded and said, not raised: ``{"kind": "failed", "cause": …}`` is then the last event.
+    A failure of the trial is recorded and said, not raised: ``{"kind": "failed", "failure": kind, "cause": …}`` is then
+    the last event. A validation is said when it is reached, and may be saved somewhat later.
 
     Args:
         store: where results are looked up and recorded.
@@ -48,34 +51,27 @@ def attempt_trial(
         data: the dataset.
         asked_by: sweep, number and run that asked for the trial, kept in the attempt's record.
         device: ``cpu`` or ``cuda``.
+        clock: decides when progress is saved, and nothing else.
     """
     keys = [keys_of(config, data.fingerprint) for config in configs]
-    attempt = AttemptRecord(store, keys[0].training, asked_by)
+    attempt = AttemptRecord(store, keys[0].training, asked_by, [its.evaluation for its in keys])
     try:
         place = environment(device)
-        yield from _snapshots(attempt, configs, keys[0], data, device, place)
+        yield from _snapshots(attempt, configs, keys[0], data, device, place, clock)
         manifest = store.manifest(attempt.key)
         if manifest is None:
             manifest = yield from _training(
-                attempt, configs[0], keys[0], data, device, place, configs[0].training.iterations
+                attempt, configs[0], keys[0], data, device, place, configs[0].training.iterations, clock
             )
         yield from _evaluations(store, list(zip(configs, keys, strict=True)), manifest, data, device)
         if attempt.begun:
-            attempt.end("complete")
+            attempt.end()
     except Exception as error:  # whatever it is, it is this trial's failure and not the sweep's
         if isinstance(error, TrainingDiverged):
             store.put_failure(attempt.key, attempt.id, str(error))
-        cause = _cause(error)
-        attempt.fail(cause)
-        yield {"kind": "failed", "cause": cause}
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, TrainingDiverged):
-        return str(error)
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    words = " ".join(str(error).split())[:CAUSE_LENGTH]
-    return f"{type(error).__name__}: {words} ({where.filename.rpartition('/')[2]}:{where.lineno})"
+        failure = failure_of(error)
+        attempt.fail(failure)
+        yield failure.event("failed")
 
 
 def _snapshots(
@@ -85,6 +81,7 @@ def _snapshots(
     data: ImageTable,
     device: str,
     place: dict[str, Any],
+    clock: Clock,
 ) -> Iterator[Event]:
     """Trains as far as each snapshot that is asked for and lacking. All the while ``attempt`` counts as running."""
     iterations = configs[0].training.iterations
@@ -96,11 +93,11 @@ def _snapshots(
         config = configs[0].shortened(step)
         its = AttemptRecord(attempt.store, keys.shortened(step), attempt.asked_by)
         try:
-            yield from _training(its, config, keys_of(config, data.fingerprint), data, device, place, iterations)
+            yield from _training(its, config, keys_of(config, data.fingerprint), data, device, place, iterations, clock)
         except Exception as error:
-            its.fail(_cause(error))
+            its.fail(failure_of(error))
             raise
-        its.end("complete")
+        its.end()
 
 
 def _training(
@@ -111,22 +108,34 @@ def _training(
     device: str,
     place: dict[str, Any],
     iterations_in_all: int,
+    clock: Clock,
 ) -> Generator[Event, None, Manifest]:
     """Trains and commits one training; events count towards ``iterations_in_all``."""
     store, iterations = attempt.store, config.training.iterations
     store.put_config(config, keys, data.fingerprint)
     start, seconds = latest_progress(store, keys, iterations)
     attempt.begin(place, start.iteration if start else 0, seconds)
+    saver = ProgressSaver(attempt, seconds, clock)
     progress = start
     if start is not None:  # so that the attempt's own file holds the whole curve from its start
-        stored = _put(attempt, "progress.safetensors", start.to_bytes())
-    started = time.monotonic()
-    for progress in train(config, data, start, device):
-        stored = _put(attempt, "progress.safetensors", progress.to_bytes())
-        timestamp_ms = attempt.validated(progress.iteration, seconds + time.monotonic() - started)
-        yield _validated(progress, timestamp_ms, iterations_in_all)
+        saver.take(start)
+        saver.save()
+    try:
+        for progress in train(config, data, start, device, saver.pace.due):
+            if not progress.validated:
+                saver.take(progress)
+                continue
+            timestamp_ms = attempt.validated(progress.iteration)
+            saver.take(progress)
+            yield _validated(progress, timestamp_ms, iterations_in_all)
+    except Exception:
+        with suppress(Exception):  # what stopped the training may stop this too, and is what will be told
+            saver.save()
+        raise
+    saver.save()
     assert progress is not None  # a training has at least one validation
-    return _commit(attempt, keys, progress, dict([stored]))
+    assert saver.file is not None
+    return _commit(attempt, keys, progress, dict([saver.file]))
 
 
 def latest_progress(store: Store, keys: Keys, iterations: int) -> tuple[Progress | None, float]:
@@ -184,6 +193,7 @@ def _evaluations(
 ) -> Iterator[Event]:
     """Tests what is not in the store; evaluations of the same weights on the same episodes together, so that a kill
     costs all of those, but what they share is calculated once."""
+    diverged: AdaptationDiverged | None = None
     together: dict[tuple[Any, ...], dict[str, tuple[TrialConfig, Keys]]] = {}
     trained: dict[str, Manifest] = {}
     for config, keys in asked:
@@ -204,8 +214,15 @@ def _evaluations(
         params = Weights.from_bytes(stored).params
         found = evaluate([config for config, _ in group], params, data, device)
         for (config, keys), accuracies in zip(group, found, strict=True):
-            store.put_accuracies(config, keys, manifest, accuracies, layer_changes(config, params, data, device))
+            try:
+                changes = layer_changes(config, params, data, device)
+            except AdaptationDiverged as error:  # a failure of this evaluation: the others come first
+                diverged = diverged or error
+                continue
+            store.put_accuracies(config, keys, manifest, accuracies, changes)
             yield _tested(keys, accuracies)
+    if diverged is not None:
+        raise diverged
 
 
 def _tested(keys: Keys, accuracies: Accuracies) -> Event:

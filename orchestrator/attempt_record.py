@@ -6,10 +6,12 @@ import os
 import platform
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.environment import peak_memory_mb, versions
+from orchestrator.failure import Failure
 from orchestrator.store import Store
 
 
@@ -21,6 +23,8 @@ class AttemptRecord:
     key: str
     asked_by: dict[str, Any]
     """Sweep, number and run that asked for the trial, and the git commit they were asked from."""
+    evaluations: Sequence[str] = ()
+    """Keys of the evaluations asked for: a failure says nothing of others of the same training."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     begun: bool = False
     _cpu_before_s: float = field(default_factory=time.process_time)
@@ -38,7 +42,9 @@ class AttemptRecord:
         self._record = {
             "attempt": self.id,
             "asked_by": self.asked_by,
+            "evaluations": list(self.evaluations),
             "state": "running",
+            "failure": None,
             "cause": None,
             "started_ms": self._record.get("started_ms", now_ms()),
             "ended_ms": None,
@@ -54,24 +60,27 @@ class AttemptRecord:
         }
         self._put()
 
-    def validated(self, iteration: int, train_seconds: float) -> int:
-        """Notes the time of a validation; gives it, in ms since 1970."""
+    def validated(self, iteration: int) -> int:
+        """Notes the time of a validation, to be put with the next save; gives it, in ms since 1970."""
         now = now_ms()
         self._record["validated_ms"][str(iteration)] = now
-        self._record["train_seconds"] = round(train_seconds, 3)
-        self._put()
         return now
 
-    def end(self, state: str, cause: str | None = None) -> None:
-        """The attempt ends, as ``complete`` or ``failed``."""
-        self._record |= {"state": state, "cause": cause, "ended_ms": now_ms(), "peak_memory_mb": peak_memory_mb()}
+    def reached(self, train_seconds: float) -> None:
+        """Progress was saved, after so many seconds of training in all."""
+        self._record["train_seconds"] = round(train_seconds, 3)
         self._put()
 
-    def fail(self, cause: str) -> None:
+    def end(self, failure: Failure | None = None) -> None:
+        """The attempt ends: it is complete, or has failed."""
+        self._record |= ending(failure) | {"peak_memory_mb": peak_memory_mb()}
+        self._put()
+
+    def fail(self, failure: Failure) -> None:
         """The attempt ends as failed, whether it had begun or not."""
         if not self.begun:
             self.begin(None)
-        self.end("failed", cause)
+        self.end(failure)
 
     def _put(self) -> None:
         # Of the whole process, all threads: a worker runs one attempt at a time.
@@ -79,9 +88,28 @@ class AttemptRecord:
         self.store.put_attempt(self.key, self.id, self._record)
 
 
-def record_failed_attempt(store: Store, key: str, asked_by: dict[str, Any], cause: str) -> None:
-    """Records an attempt whose worker could not do so itself."""
-    AttemptRecord(store, key, asked_by).fail(cause)
+def ending(failure: Failure | None) -> dict[str, Any]:
+    """What a record says of its end, now."""
+    if failure is None:
+        return {"state": "complete", "failure": None, "cause": None, "ended_ms": now_ms()}
+    return {"state": "failed", "failure": failure.kind, "cause": failure.cause, "ended_ms": now_ms()}
+
+
+def record_lost(store: Store, key: str, asked_by: dict[str, Any], failure: Failure) -> None:
+    """Records a failure that no worker could: of the attempt that it left running, or of one that never began."""
+    left = [one for one in store.attempts(key) if one["state"] == "running" and one["asked_by"] == asked_by]
+    for record in left:
+        store.put_attempt(key, record["attempt"], record | ending(failure))
+    if not left:
+        AttemptRecord(store, key, asked_by).fail(failure)
+
+
+def set_failures_aside(store: Store, key: str, sweep: str) -> None:
+    """Makes a training that failed in a sweep one that was not tried yet; the causes stay in the records."""
+    store.remove_failure(key)
+    for record in store.attempts(key):
+        if record["state"] == "failed" and record["asked_by"].get("sweep") == sweep:
+            store.put_attempt(key, record["attempt"], record | {"state": "set aside"})
 
 
 def now_ms() -> int:

@@ -41,6 +41,12 @@ def cli() -> None:
 @click.option("--address", metavar="HOST:PORT", help="A standing Ray cluster; this machine where left out.")
 @click.option("--tracking-uri", help="MLflow's; MLFLOW_TRACKING_URI or SQLite in the home where left out.")
 @click.option("--require-tracking", is_flag=True, help="Refuse to start while MLflow can't be reached.")
+@click.option("--retry-failed", is_flag=True, help="Run trials that failed before again, whatever failed them.")
+@click.option("--fail-fast", is_flag=True, help="Stop as soon as a trial fails: --max-failures 1.")
+@click.option("--max-failures", type=click.IntRange(min=1), help="Stop as soon as so many trials have failed.")
+@click.option(
+    "--trial-timeout", type=click.IntRange(min=1), metavar="SECONDS", help="End a trial that takes longer at a stretch."
+)
 @click.option("--yes", is_flag=True, help="Run a grid of more than 100,000 cells.")
 @click.option("--dry-run", is_flag=True, help="Check file, home and servers, print what would run; start nothing.")
 @json_option
@@ -56,6 +62,10 @@ def sweep(
     address: str | None,
     tracking_uri: str | None,
     require_tracking: bool,
+    retry_failed: bool,
+    fail_fast: bool,
+    max_failures: int | None,
+    trial_timeout: int | None,
     yes: bool,
     dry_run: bool,
     as_json: bool,
@@ -63,9 +73,13 @@ def sweep(
     """Run the sweep of a YAML file SPEC, or continue it.
 
     The same command again runs only what is not recorded yet: after Ctrl-C, a crash, or with more trials or seeds.
+    A trial whose worker was lost, ran out of memory or took longer than --trial-timeout is attempted up to three times
+    in a run, each time from where it was, and again by the next; one that raised an error or diverged counts as failed
+    until --retry-failed.
     SPEC may be the name of a sweep that comes with the package, such as quickstart.
     """
-    from orchestrator.errors import InterruptedSweep, SpecError
+    from orchestrator.errors import InterruptedSweep, SpecError, TooManyFailures
+    from orchestrator.failure import FailurePolicy
     from orchestrator.inputs import Where
     from orchestrator.spec_file import load_spec
 
@@ -78,6 +92,11 @@ def sweep(
     typed = {
         f"{path}={json.dumps(value)}": f"{flag} {value}" for path, (flag, value) in flags.items() if value is not None
     }
+    if fail_fast and max_failures is not None:
+        raise SpecError(
+            f"--fail-fast: means --max-failures 1, and --max-failures {max_failures} is given too; drop one"
+        )
+    policy = FailurePolicy(retry_failed, 1 if fail_fast else max_failures, trial_timeout)
     path = find_spec(spec)
     written = load_spec(path, overrides, scale=scale)
     if trials is not None and written.search is None:
@@ -105,9 +124,15 @@ def sweep(
     from orchestrator.summary import summary
     from orchestrator.sweep import run_sweep
 
+    stopped: TooManyFailures | None = None
     with build_bar() as on_build, open_display(sys.stderr, quiet=False) as display:
-        result = run_sweep(loaded, where, display.update, on_build, warn)
+        try:
+            result = run_sweep(loaded, where, policy, display.update, on_build, warn)
+        except TooManyFailures as error:
+            stopped, result = error, error.status
     click.echo(json.dumps(result) if as_json else summary(home, loaded.name, result))
+    if stopped is not None:
+        raise TooManyFailures(f"{stopped}; the same command goes on with the rest")
     if result["state"] != "done":
         raise InterruptedSweep(f"sweep {loaded.name!r} could not finish; the same command goes on from there")
     if result["trials"]["failed"]:

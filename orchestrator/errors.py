@@ -9,10 +9,13 @@ MetaSweepError
 │   ├── DatasetError          a dataset that is absent, damaged or too small (raised by ``trainers.datasets``)
 │   ├── TrackingError         a tracking server that is malformed, or required and out of reach
 │   └── ClusterError          a Ray cluster that can't be reached
-└── InterruptedSweep      exit code 3: could not finish, can be resumed
+├── InterruptedSweep      exit code 3: could not finish, can be resumed
+└── TooManyFailures       exit code 1: stopped by --fail-fast or --max-failures, can be resumed
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from trainers.errors import DatasetError, InputError, MetaSweepError
 
@@ -26,6 +29,7 @@ __all__ = [
     "MetaSweepError",
     "SilentHome",
     "SpecError",
+    "TooManyFailures",
     "TrackingError",
 ]
 
@@ -62,3 +66,13 @@ class InterruptedSweep(MetaSweepError):
     """The sweep could not finish (cluster or disk gone); running the same command again resumes it."""
 
     exit_code = 3
+
+
+class TooManyFailures(MetaSweepError):
+    """As many trials failed as were allowed; what had not ended stays planned. ``status`` is the sweep's."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, status: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status = status or {}

@@ -63,8 +63,7 @@ class GridPlan(Plan):
         self._left: list[Unit] = []
         for number, (_, points) in enumerate(groups):
             unit = Unit(number, tuple(look(point.number, point.config) for point in points))
-            failed_for_good = any(row.state == "failed" and row.final for row in unit.rows)
-            if failed_for_good or all(row.state == "completed" for row in unit.rows):
+            if all(row.final for row in unit.rows):
                 on_known(unit)
             else:
                 self._left.append(unit)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from orchestrator.analyses import cell_pairs, count_analyses, lacking
 from orchestrator.errors import InputError
+from orchestrator.failure import can_pass
 from orchestrator.grid import expand
 from orchestrator.home import Home, open_home
 from orchestrator.record import SweepRecord, sweep_names
@@ -46,7 +47,7 @@ class Row:
     """Of ``METRICS``, those that are known. Accuracies are fractions."""
     error: str | None = None
     final: bool = False
-    """Completed, or failed in a way that would come again: not to be run."""
+    """Completed, or failed in a way that may well come again: not to be run."""
     cached: bool = False
     """Completed by a training that another trial or an earlier run made."""
 
@@ -97,7 +98,7 @@ def read_row(
         number: the trial's.
         config: as asked.
         keys: of the config.
-        sweep: its name: failures of other sweeps that can pass are not its own.
+        sweep: its name: of failures in other sweeps only those that are the training's are its own.
         run: id of the sweep's last run: a training of an earlier one is cached.
         live: whether that run goes on now; otherwise an attempt that never ended is not running.
     """
@@ -118,15 +119,22 @@ def read_row(
                 metrics["train_seconds"] = its["train_seconds"]
             cached = its.get("asked_by", {}).get("run") != run
             return Row(number, config, keys, "completed", metrics, final=True, cached=cached)
-    for_good = cause = store.failure(keys.training)
-    attempts = [one for one in store.attempts(keys.training) if one["asked_by"].get("sweep") == sweep]
+    attempts = [one for one in store.attempts(keys.training) if _is_about(one, sweep, keys.evaluation)]
     last = attempts[-1] if attempts else None
-    if cause is None and last is not None and last["state"] == "failed":
-        cause = last["cause"]
-    going_on = live and last is not None and last["state"] == "running" and last["asked_by"].get("run") == run
-    if cause is not None and not going_on:
-        return Row(number, config, keys, "failed", error=cause, final=for_good is not None)
-    return Row(number, config, keys, "running" if going_on else "planned")
+    if live and last is not None and last["state"] == "running" and last["asked_by"].get("run") == run:
+        return Row(number, config, keys, "running")
+    for_good = store.failure(keys.training)
+    if for_good is not None:
+        return Row(number, config, keys, "failed", error=for_good, final=True)
+    if last is not None and last["state"] == "failed":
+        return Row(number, config, keys, "failed", error=last["cause"], final=not can_pass(last.get("failure")))
+    return Row(number, config, keys, "planned")
+
+
+def _is_about(attempt: Mapping[str, Any], sweep: str | None, evaluation: str) -> bool:
+    """Whether a sweep asked for an attempt, and of it this evaluation; where it names none, it was about all."""
+    asked = attempt.get("evaluations")
+    return attempt["asked_by"].get("sweep") == sweep and (not asked or evaluation in asked)
 
 
 def confidence_95(accuracies: Any) -> float:

@@ -43,7 +43,8 @@ def run_single(
     keys = keys_of(config, data.fingerprint)
     asked_by = {"sweep": None, "number": None, "run": None, "git_commit": git_commit(Path.cwd())}
     cause = None
-    if not read_row(store, 0, config, keys, None, None, live=False).final:
+    row = read_row(store, 0, config, keys, None, None, live=False)
+    if row.state != "completed" and store.failure(keys.training) is None:  # a bug may have been mended: try it again
         for event in attempt_trial(store, [config], data, asked_by):
             on_line(_line(event))
             cause = event.get("cause")

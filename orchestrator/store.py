@@ -170,6 +170,10 @@ class Store:
         """Records that the training fails and would fail again."""
         self.home.put_first(f"trainings/{key}/failure.json", to_json({"attempt": attempt, "cause": cause}))
 
+    def remove_failure(self, key: str) -> None:
+        """Forgets that the training fails; what its attempts recorded stays."""
+        self.home.remove(f"trainings/{key}/failure.json")
+
     def put_accuracies(
         self,
         config: TrialConfig,

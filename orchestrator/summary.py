@@ -41,6 +41,8 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
     lines += [f"failed: trial {row.number}: {row.error}" for row in failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"failed: {len(failed) - SHOWN} more; `orchestrate export {name}` has them all")
+    if any(row.final for row in failed):
+        lines.append("failed trials are not run again; the same command with --retry-failed does")
     at = "" if home_url == "./runs" else f" --home {shlex.quote(home_url)}"
     lines += [
         "",

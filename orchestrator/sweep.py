@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.analysis_run import compare_trainings
-from orchestrator.attempt_record import record_failed_attempt
+from orchestrator.attempt_record import record_lost, set_failures_aside
 from orchestrator.board import Board
 from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.execute import Event, Request, execute, request
 from orchestrator.data import data_folder, ensure_dataset
 from orchestrator.environment import cpu_count, git_commit, versions
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, TooManyFailures
+from orchestrator.failure import Failure, FailureCount, FailurePolicy
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import Home, open_home
 from orchestrator.inputs import HERE, Where, check_inputs, concurrency, configs_of, continued, datasets_of
 from orchestrator.interrupt import interruptible
 from orchestrator.plan import GridPlan, Plan, SearchPlan, Unit
 from orchestrator.record import SweepRecord
-from orchestrator.rows import Row, read_row, status
+from orchestrator.rows import Row, load_rows, read_row, status
 from orchestrator.search import default_window
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import spec_to_yaml
@@ -48,9 +49,14 @@ def _ignore(*_: object) -> None:
     """Where a caller does not listen."""
 
 
+NO_POLICY = FailurePolicy()
+"""Failed trials do not stop a sweep, and may take as long as they like."""
+
+
 def run_sweep(
     spec: SweepSpec,
     where: Where = HERE,
+    policy: FailurePolicy = NO_POLICY,
     on_change: Callable[[SweepStatus], None] = _ignore,
     on_build: Callable[[int, int], None] = _ignore,
     on_warning: Callable[[str], None] = _ignore,
@@ -60,13 +66,15 @@ def run_sweep(
     Args:
         spec: what to run.
         where: home, cluster and tracking.
+        policy: what becomes of failed trials.
         on_change: gets the state of the sweep whenever a trial says something.
         on_build: gets (images done, images in all) while an embedded dataset is built.
         on_warning: gets lines that a user should see.
 
     Raises:
         InputError: bad input, found before anything is started or recorded.
-        KeyboardInterrupt: interrupted; every validation that was reported is kept.
+        TooManyFailures: as many trials failed as the policy allows; the same call again goes on.
+        KeyboardInterrupt: interrupted; what was saved last of every trial is kept (``orchestrator.saving``).
     """
     checked = check_inputs(spec, where, on_warning)
     with ExitStack() as stack:
@@ -89,13 +97,18 @@ def run_sweep(
         tracker = _tracker(spec, home, uri)
         tags = attempt_tags(versions(), git_commit(Path.cwd()))
         board = Board(spec, Store(home), data, tracker, tags, on_change)
+        if policy.retry_failed:
+            _set_failures_aside(record, spec)
+        count, stopped = FailureCount(policy), None
         end: End = "KILLED"
         try:
             tables = list(data.values()) if where.address is not None else []  # here, every worker can map the files
             start = cache(lambda: None if started else stack.enter_context(cluster(None)))
-            _run(spec, record, run, board, data, tables, slots, start, on_warning)
+            _run(spec, record, run, board, data, tables, slots, start, count, on_warning)
             compare_trainings(spec, record, board, data, tables, slots, start, on_warning)
             end = "FINISHED"
+        except TooManyFailures as error:
+            stopped = error
         finally:
             shown_uri = masked(uri) if uri else None
             synced = tracker is not None and tracker.finish(
@@ -113,7 +126,17 @@ def run_sweep(
                 )
             with suppress(OSError):  # a full disk is said by what met it first
                 home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
-    return status(home, spec.name)
+    found = status(home, spec.name)
+    if stopped is not None:
+        raise TooManyFailures(f"sweep {spec.name!r} stopped: {stopped}", found)
+    return found
+
+
+def _set_failures_aside(record: SweepRecord, spec: SweepSpec) -> None:
+    store = Store(record.home)
+    for row in load_rows(store, record, spec):
+        if row.state == "failed":
+            set_failures_aside(store, row.keys.training, record.name)
 
 
 def open_data(
@@ -155,6 +178,7 @@ def _run(
     tables: Collection[ImageTable],
     slots: int,
     start_cluster: Callable[[], object],
+    count: FailureCount,
     on_warning: Callable[[str], None],
 ) -> None:
     """Runs the trials that the store does not have.
@@ -172,7 +196,9 @@ def _run(
     plan = _plan(spec, record, look, board, data, on_warning)
     asked_by = {"sweep": spec.name, "run": run, "git_commit": git_commit(Path.cwd())}
     running: dict[int, Unit] = {}
+    failures: dict[int, Failure] = {}
     ahead: list[Unit | None] = []
+    """What to run before the plan is asked again: the first unit, and those to be attempted again."""
     try:
         ahead.append(plan.next())  # looks before Ray is started
     except StopIteration:
@@ -187,22 +213,33 @@ def _run(
         running[unit.number] = unit
         board.started(unit)
         name = unit.rows[0].config.dataset.name
-        configs = [row.config for row in unit.rows]
+        configs = [row.config for row in unit.rows if not (row.final and row.error)]
         asked = {**asked_by, "number": unit.number}
-        return request(unit.number, record.home, data[name], configs, spec.resources, asked)
+        timeout_s = count.policy.trial_timeout_s
+        return request(unit.number, record.home, data[name], configs, spec.resources, asked, timeout_s=timeout_s)
 
     def on_event(number: int, event: Event) -> None:
         unit = running[number]
         if event["kind"] == "validated":
             board.validated(unit, event)
-        elif event["kind"] == "lost":  # nobody else could record it
-            record_failed_attempt(store, unit.training_key, {**asked_by, "number": number}, event["cause"])
+        elif event["kind"] in ("failed", "lost"):
+            failures[number] = Failure.of_event(event)
+            if event["kind"] == "lost":  # nobody else could record it
+                record_lost(store, unit.training_key, {**asked_by, "number": number}, failures[number])
         elif event["kind"] == "ended":
+            del running[number]
+            again = count.try_again(number, failures.pop(number, None))
+            if again is not None:
+                on_warning(again)
+                ahead.append(unit)
+                return
             rows = tuple(look(row.number, row.config) for row in unit.rows)
             rows = tuple(row if row.state == "completed" else _failed(row) for row in rows)
             plan.ended(rows)
             board.ended(rows)
-            del running[number]
+            cause = next((row.error for row in rows if row.error), None)
+            if cause is not None:
+                count.failed(number, cause)
 
     start_cluster()
     execute(next_trial, on_event, spec.resources, slots, tables)

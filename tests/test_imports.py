@@ -25,6 +25,7 @@ LAYERS = (
         "environment",
         "estimate",
         "export",
+        "failure",
         "home",
         "interrupt",
         "stats",
@@ -35,8 +36,8 @@ LAYERS = (
     },
     {"contact_sheet", "dashboard", "download", "live", "store", "tracking", "verdicts", "wording"},
     {"attempt_record", "config_paths", "growth"},
-    {"attempt", "space"},
-    {"factors", "published"},
+    {"saving", "space"},
+    {"attempt", "factors", "published"},
     {"grid_spec"},
     # what a sweep is, what it tries, what came of it
     {"spec"},

@@ -13,6 +13,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from trainers.backbones import Params
@@ -66,23 +67,35 @@ class Weights:
 
 @dataclass(frozen=True)
 class Progress:
-    """All that a training needs to go on from a validation, and its whole curve."""
+    """All that a training needs to go on from an iteration, and its whole curve."""
 
     iteration: int
     params: Params
     moments: Params
     """Adam's, see ``Adam.moments``."""
     best: Mapping[str, Weights]
-    """By head: weights of the best validation so far (the first one, if several are equal)."""
+    """By head: weights of the best validation so far (the first one, if several are equal); empty before the first."""
     curve: tuple[Validation, ...] = ()
     flops: int = 0
     """Counted floating-point operations of one iteration's meta-gradient."""
+    losses: tuple[float, ...] = ()
+    """Training loss of each iteration since the last validation, in order: the next point of the curve is made of
+    them."""
+    accuracies: tuple[float, ...] = ()
+    """Training accuracy of the same iterations."""
+
+    @property
+    def validated(self) -> bool:
+        """Whether the last iteration ended in a validation."""
+        return bool(self.curve) and self.curve[-1].iteration == self.iteration
 
     def to_bytes(self) -> bytes:
         """One safetensors file."""
         by_step = {weights.iteration: weights.params for weights in self.best.values()} | {self.iteration: self.params}
         tensors = {f"{step}/{name}": value for step, params in by_step.items() for name, value in params.items()}
         tensors |= {f"adam/{name}": value for name, value in self.moments.items()}
+        if self.losses:  # left out at a validation, as in files that know no other moment
+            tensors |= {f"since/{name}": _float64(getattr(self, name)) for name in ("losses", "accuracies")}
         header = {
             "iteration": self.iteration,
             "best": {head: weights.iteration for head, weights in self.best.items()},
@@ -102,7 +115,12 @@ class Progress:
         best = {head: Weights(step, _part(tensors, str(step))) for head, step in header["best"].items()}
         curve = tuple(Validation(**point) for point in header["curve"])
         params, moments = _part(tensors, str(header["iteration"])), _part(tensors, "adam")
-        return cls(header["iteration"], params, moments, best, curve, header["flops"])
+        since = {name: tuple(value.tolist()) for name, value in _part(tensors, "since").items()}
+        return cls(header["iteration"], params, moments, best, curve, header["flops"], **since)
+
+
+def _float64(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def _encode(tensors: Mapping[str, Tensor], header: dict[str, Any]) -> bytes:

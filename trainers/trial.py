@@ -1,9 +1,9 @@
-"""One trial: a training that can be stopped and resumed at any validation, then its test."""
+"""One trial: a training that can be stopped and resumed at any iteration, then its test."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,12 +39,24 @@ class TrialResult:
 
 
 def train(
-    config: TrialConfig, data: ImageTable, start: Progress | None = None, device: str = "cpu"
+    config: TrialConfig,
+    data: ImageTable,
+    start: Progress | None = None,
+    device: str = "cpu",
+    due: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress]:
-    """Trains, giving its progress at every validation.
+    """Trains, giving its progress at every validation, and in between wherever ``due`` asks for it.
 
-    Nothing depends on ``training.iterations`` but the end, and every episode is addressed, so a training resumed from
-    ``start`` (any progress of the same training, however long that was to be) goes on to the same bits.
+    Nothing depends on ``training.iterations`` but the end, nothing on ``due``, and every episode is addressed, so a
+    training resumed from ``start`` (any progress of the same training, however long that was to be) goes on to the same
+    bits.
+
+    Args:
+        config: what to train.
+        data: the dataset.
+        start: where to go on from.
+        device: ``cpu`` or ``cuda``.
+        due: asked after every iteration without a validation: is its progress wanted?
 
     Raises:
         DatasetError: the data can't fill the episodes.
@@ -59,7 +71,7 @@ def train(
     if config.algorithm_entry.objective == "none":
         yield from _unchanged(config.training, params, validator, start)
     else:
-        yield from _learn(config, data, params, validator, start)
+        yield from _learn(config, data, params, validator, start, due)
 
 
 def _initial(config: TrialConfig, network: Network, data: ImageTable) -> dict[str, Tensor]:
@@ -70,7 +82,12 @@ def _initial(config: TrialConfig, network: Network, data: ImageTable) -> dict[st
 
 
 def _learn(
-    config: TrialConfig, data: ImageTable, params: Params, validator: Validator, start: Progress | None
+    config: TrialConfig,
+    data: ImageTable,
+    params: Params,
+    validator: Validator,
+    start: Progress | None,
+    due: Callable[[], bool],
 ) -> Iterator[Progress]:
     settings, network = config.training, validator.network
     like = next(iter(params.values()))
@@ -79,32 +96,29 @@ def _learn(
     optimizer = Adam(settings, params, moments, done)
     batches, learning = _batches(config, data, like), learning_of(config)
     step = MetaStep(network, optimizer.params, learning)
-    progress = start
-    losses: list[float] = []
-    accuracies: list[float] = []
-    for iteration in range(done, settings.iterations):
-        tasks = batches(iteration)
+    flops = start.flops if start else 0
+    best, curve = (start.best, start.curve) if start else ({}, ())
+    losses, accuracies = (list(start.losses), list(start.accuracies)) if start else ([], [])
+    for iteration in range(done + 1, settings.iterations + 1):
+        tasks = batches(iteration - 1)
         result = step(tasks)
         if not math.isfinite(result.loss):
-            raise TrainingDiverged(f"the training loss is {result.loss} at iteration {iteration + 1}")
+            raise TrainingDiverged(f"the training loss is {result.loss} at iteration {iteration}")
         optimizer.step(result.gradient)
         losses.append(result.loss)
         accuracies.append(result.accuracy)
-        if (iteration + 1) % settings.validate_every:
+        validates = iteration % settings.validate_every == 0
+        if not validates and not due():
             continue
-        validated = validator(optimizer.params, iteration + 1)
-        point = Validation(iteration + 1, float(np.mean(losses)), float(np.mean(accuracies)), *validated)
-        losses, accuracies = [], []
         params = {name: value.detach().clone() for name, value in optimizer.params.items()}
-        progress = Progress(
-            iteration=iteration + 1,
-            params=params,
-            moments=optimizer.moments(),
-            best=_best(progress, point, Weights(iteration + 1, params)),
-            curve=(*(progress.curve if progress else ()), point),
-            flops=progress.flops if progress else count_flops(network, params, tasks, learning),
-        )
-        yield progress
+        if validates:
+            validated = validator(optimizer.params, iteration)
+            point = Validation(iteration, float(np.mean(losses)), float(np.mean(accuracies)), *validated)
+            best, curve = _best(best, curve, point, Weights(iteration, params)), (*curve, point)
+            losses, accuracies = [], []
+        flops = flops or count_flops(network, params, tasks, learning)
+        moments = optimizer.moments()
+        yield Progress(iteration, params, moments, best, curve, flops, tuple(losses), tuple(accuracies))
 
 
 def _batches(config: TrialConfig, data: ImageTable, like: Tensor) -> Callable[[int], Tasks]:
@@ -120,15 +134,14 @@ def _unchanged(
     settings: TrainingConfig, params: Params, validator: Validator, start: Progress | None
 ) -> Iterator[Progress]:
     """The progress of a training whose weights never move. They are validated once, whatever the number of points."""
-    progress = start
+    best, curve = (start.best, start.curve) if start else ({}, ())
     validated = validator(params, settings.validate_every)
     done = start.iteration if start else 0
     for iteration in range(done + settings.validate_every, settings.iterations + 1, settings.validate_every):
         point = Validation(iteration, math.nan, math.nan, *validated)
         weights = {name: value.clone() for name, value in params.items()}  # a file takes no two that share memory
-        best = _best(progress, point, Weights(iteration, weights))
-        progress = Progress(iteration, weights, {}, best, (*(progress.curve if progress else ()), point))
-        yield progress
+        best, curve = _best(best, curve, point, Weights(iteration, weights)), (*curve, point)
+        yield Progress(iteration, weights, {}, best, curve)
 
 
 @dataclass(frozen=True)
@@ -158,15 +171,14 @@ class Validator:
         return loss, by_head
 
 
-def _best(before: Progress | None, point: Validation, weights: Weights) -> dict[str, Weights]:
+def _best(
+    before: Mapping[str, Weights], curve: Sequence[Validation], point: Validation, weights: Weights
+) -> dict[str, Weights]:
     """The best weights by each head's validation accuracy; the earlier ones where equal."""
-    if before is None:
-        return dict.fromkeys(point.validation_accuracy, weights)
-    reached = {known.iteration: known.validation_accuracy for known in before.curve}
+    reached = {known.iteration: known.validation_accuracy for known in curve}
     return {
-        head: weights if accuracy > reached[best.iteration][head] else best
-        for head, best in before.best.items()
-        for accuracy in (point.validation_accuracy[head],)
+        head: weights if head not in before or accuracy > reached[before[head].iteration][head] else before[head]
+        for head, accuracy in point.validation_accuracy.items()
     }
 
 

@@ -8,15 +8,16 @@ to another, and results are in the store.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.analyses import analyses_of
+from orchestrator.cluster.deadline import deadline
 from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.cluster.sharing import Shared, open_here, share
 from orchestrator.errors import InterruptedSweep
+from orchestrator.failure import Failure, failure_of, in_one_line
 from orchestrator.home import Home, open_home
 from orchestrator.spec import Resources
 from orchestrator.store import Store
@@ -26,10 +27,6 @@ from trainers.errors import MetaSweepError
 
 Event = dict[str, Any]
 """What a trial says, see ``orchestrator.attempt``."""
-
-WORKER_RETRIES = 3
-"""How often a trial is placed again after its worker was lost."""
-
 
 STORE_PATIENCE_S = 120.0
 """How long a worker waits for the home: the driver has reached it, so an outage is likely to end."""
@@ -53,6 +50,8 @@ class Request:
     asked_by: dict[str, Any]
     between: str | None = None
     """What is compared between trainings, as JSON; None of a trial."""
+    timeout_s: float | None = None
+    """How long it may take here, if there is a limit."""
 
 
 def request(
@@ -63,6 +62,7 @@ def request(
     resources: Resources,
     asked_by: dict[str, Any],
     between: Between | None = None,
+    timeout_s: float | None = None,
 ) -> Request:
     """The request for work on one dataset."""
     return Request(
@@ -75,6 +75,7 @@ def request(
         threads=max(1, int(resources.cpu)),  # two trials on two cores beat one on both
         asked_by=asked_by,
         between=between.model_dump_json() if between else None,
+        timeout_s=timeout_s,
     )
 
 
@@ -82,7 +83,8 @@ NextTrial = Callable[[], Request | None]
 """The next trial; None where it depends on one in flight. Raises StopIteration when there is none left."""
 
 OnEvent = Callable[[int, Event], None]
-"""Gets a trial's number and an event of it. ``{"kind": "ended"}`` is the last of each trial."""
+"""Gets a trial's number and an event of it. ``{"kind": "ended"}`` is the last of each trial; ``{"kind": "lost", …}``
+before it says that the trial failed and that nobody could record it."""
 
 
 def execute(
@@ -92,7 +94,7 @@ def execute(
     max_concurrent: int,
     tables: Collection[ImageTable] = (),
 ) -> None:
-    """Runs trials until there is none left.
+    """Runs trials until there is none left. None is placed twice: whether to try again is for ``next_trial`` to say.
 
     Args:
         next_trial: what to run.
@@ -107,7 +109,7 @@ def execute(
     """
     from ray import tune
 
-    from orchestrator.cluster.tune_adapter import TrialFeeder, TrialRunner
+    from orchestrator.cluster.tune_adapter import CallbackFailed, TrialFeeder, TrialRunner
 
     feeder = TrialFeeder(next_trial, on_event)
     try:
@@ -127,23 +129,23 @@ def execute(
                     storage_path=str(scratch),
                     verbose=0,
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+                    failure_config=tune.FailureConfig(max_failures=0),
                 ),
             )
             tuner.fit()
-        if feeder.error is not None:
-            raise feeder.error
-    except Exception as error:
+    except (Exception, CallbackFailed) as error:
         cause = feeder.error or error
         if isinstance(cause, MetaSweepError):
-            raise cause from error
-        raise InterruptedSweep(f"the sweep stopped: {_one_line(cause)}; run it again to go on") from error
+            raise cause from None
+        assert isinstance(cause, Exception)
+        raise InterruptedSweep(f"the sweep stopped: {in_one_line(cause)}; run it again to go on") from error
 
 
 def run_request(request: Request, shared: Shared) -> Iterator[Event]:
     """The events of a trial, run in this process.
 
-    Never raises: a failure is an event, ``lost`` where it could not be recorded here.
+    Never raises: a failure is an event, ``lost`` where it could not be recorded here. With a limit of time ``{"kind":
+    "began"}`` comes first: it counts from then on, so not while libraries are loaded, and ends this process.
     """
     try:
         import torch
@@ -152,21 +154,19 @@ def run_request(request: Request, shared: Shared) -> Iterator[Event]:
         from orchestrator.attempt import attempt_trial
         from trainers.memory import keep_freed_memory
 
-        keep_freed_memory()
-        torch.set_num_threads(request.threads)
-        configs = [TrialConfig.model_validate_json(text) for text in request.configs]
-        store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))
-        data = open_here(request.home, request.dataset, request.fingerprint, shared)
-        if request.between is None:
-            yield from attempt_trial(store, configs, data, request.asked_by, request.device)
-        else:
-            between = Between.model_validate_json(request.between)
-            yield from attempt_analyses(store, analyses_of(configs, between, data.fingerprint), data, request.device)
+        if request.timeout_s is not None:
+            yield {"kind": "began"}
+        with deadline(request.timeout_s):
+            keep_freed_memory()
+            torch.set_num_threads(request.threads)
+            configs = [TrialConfig.model_validate_json(text) for text in request.configs]
+            store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))
+            data = open_here(request.home, request.dataset, request.fingerprint, shared)
+            if request.between is None:
+                yield from attempt_trial(store, configs, data, request.asked_by, request.device)
+            else:
+                asked = analyses_of(configs, Between.model_validate_json(request.between), data.fingerprint)
+                yield from attempt_analyses(store, asked, data, request.device)
     except Exception as error:  # this node lacks the home, the dataset or the device, or the disk is full
-        yield {"kind": "lost", "cause": _one_line(error)}
-
-
-def _one_line(error: Exception) -> str:
-    where = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({where[0].filename.rpartition('/')[2]}:{where[0].lineno})" if where else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}{place}"
+        failure = failure_of(error)
+        yield Failure("memory" if failure.kind == "memory" else "lost", failure.cause).event("lost")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,7 +16,16 @@ from ray.tune.search import Searcher
 
 from orchestrator.cluster.execute import NextTrial, OnEvent, Request, run_request
 from orchestrator.cluster.sharing import Shared
-from orchestrator.cluster.tune_failure import failure_cause
+from orchestrator.cluster.tune_failure import worker_failure
+from orchestrator.failure import Failure
+
+
+class CallbackFailed(BaseException):
+    """Ends Tune's loop where the sweep raised. No Exception: Tune catches those here and there, and would go on."""
+
+
+class WorkerSpent(Exception):
+    """Ends a worker whose trial has failed: what is left in it, of memory or of a device, is nobody's to guess."""
 
 
 class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
@@ -24,15 +35,16 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
         super().__init__(metric="iteration", mode="max")  # Tune wants some metric; it steers nothing
         self._next_trial = next_trial
         self._on_event = on_event
-        self._numbers: dict[str, int] = {}
+        self._requests: dict[str, Request] = {}
         self._trials: dict[str, Any] = {}
+        self._deadlines: dict[str, float] = {}
+        self._recorded: set[str] = set()
+        """Trials whose failure their worker has recorded."""
         self.error: Exception | None = None
-        """What a callback raised first, if one did; nothing is handed out any more."""
+        """What a callback raised, if one did."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial as a Tune config."""
-        if self.error is not None:
-            return str(Searcher.FINISHED)
         try:
             with self._keeping_errors():
                 request = self._next_trial()
@@ -40,23 +52,41 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
             return str(Searcher.FINISHED)
         if request is None:
             return None
-        self._numbers[trial_id] = request.number
+        self._requests[trial_id] = request
         return {"request": json.dumps(asdict(request))}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Passes an event on."""
-        if "event" in result:
-            with self._keeping_errors():
-                self._on_event(self._numbers[trial_id], json.loads(result["event"]))
+        if "event" not in result:
+            return
+        event, request = json.loads(result["event"]), self._requests[trial_id]
+        if event["kind"] == "began":
+            assert request.timeout_s is not None
+            self._deadlines[trial_id] = time.monotonic() + request.timeout_s  # the worker's own begins after this
+            return
+        if event["kind"] in ("failed", "lost"):
+            self._recorded.add(trial_id)
+        with self._keeping_errors():
+            self._on_event(request.number, event)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Says that the trial has ended."""
-        number, trial = self._numbers[trial_id], self._trials.pop(trial_id, None)
+        number = self._requests[trial_id].number
         with self._keeping_errors():
-            if error:
-                self._on_event(number, {"kind": "lost", "cause": failure_cause(trial.error_file if trial else None)})
+            if error and trial_id not in self._recorded:
+                self._on_event(number, self._lost(trial_id).event("lost"))
             self._on_event(number, {"kind": "ended"})
-        del self._numbers[trial_id]
+        del self._requests[trial_id]
+        self._trials.pop(trial_id, None)
+        self._deadlines.pop(trial_id, None)
+        self._recorded.discard(trial_id)
+
+    def _lost(self, trial_id: str) -> Failure:
+        """Why a worker went away without a word."""
+        if time.monotonic() >= self._deadlines.get(trial_id, math.inf):
+            return Failure("timeout", f"took longer than {self._requests[trial_id].timeout_s:g} s (--trial-timeout)")
+        trial = self._trials.get(trial_id)
+        return worker_failure(trial.error_file if trial else None)
 
     def folder_name(self, trial: Any) -> str:
         """How Tune is to call the trial's folder. No other hook shows us its object, which knows where errors are."""
@@ -65,14 +95,14 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
 
     @contextmanager
     def _keeping_errors(self) -> Iterator[None]:
-        """Keeps what the sweep raises: Tune makes a text of it."""
+        """Keeps what the sweep raises, and ends Tune's loop."""
         try:
             yield
         except StopIteration:
             raise
         except Exception as error:
-            self.error = self.error or error
-            raise
+            self.error = error
+            raise CallbackFailed from error
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into snapshots that are never read."""
@@ -92,6 +122,10 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
 class TrialRunner(Trainable):  # type: ignore[misc]  # ray is untyped
     """Runs trials one after the other in one process. A step runs to the trial's next event."""
 
+    _events: Iterator[dict[str, Any]]
+    _spent: bool
+    """Whether the trial has failed in a way after which this process is not to run another."""
+
     def setup(self, config: dict[str, Any], shared: Shared = MappingProxyType({})) -> None:
         """Begins a trial."""
         self._shared = shared
@@ -103,11 +137,21 @@ class TrialRunner(Trainable):  # type: ignore[misc]  # ray is untyped
         return True
 
     def step(self) -> dict[str, Any]:
-        """The trial's next event; after the last one, ``done``."""
+        """The trial's next event; after the last one, ``done``.
+
+        Raises:
+            WorkerSpent: the trial has failed, but for one that diverged; Tune then ends this process.
+        """
         event = next(self._events, None)
-        return {"done": True} if event is None else {"event": json.dumps(event), "done": False}  # Tune flattens dicts
+        if event is None:
+            if self._spent:
+                raise WorkerSpent
+            return {"done": True}
+        self._spent = event["kind"] in ("failed", "lost") and event["failure"] != "diverged"
+        return {"event": json.dumps(event), "done": False}  # Tune flattens dicts
 
     def _begin(self, config: dict[str, Any]) -> None:
         request = json.loads(config["request"])
         request["configs"] = tuple(request["configs"])
+        self._spent = False
         self._events = run_request(Request(**request), self._shared)

@@ -5,20 +5,27 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-WORKER_LOST = "its worker was lost, again and again (killed, out of memory, or its machine is gone)"
+from orchestrator.failure import Failure
+
+WORKER_LOST = "its worker was lost (killed, or its machine is gone)"
+OUT_OF_MEMORY = "out of memory: Ray ended its worker, since its machine had too little left"
 
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception)\b.*")
+_OUT_OF_MEMORY = "NODE_OUT_OF_MEMORY"  # TODO verify
 _LONGEST = 500
 
 
-def failure_cause(error_file: str | None) -> str:
-    """The last exception in what Tune wrote of a trial's failures; without one, its worker just went away.
+def worker_failure(error_file: str | None) -> Failure:
+    """What Tune wrote of a trial's failure: the last exception in it; without one, its worker just went away.
 
-    Tune tells its searcher no more than that a trial has failed.
+    Tune tells its searcher no more than that a trial has failed. All of it may pass: exceptions of the trial itself are
+    recorded by the trial, so what is left is a worker that could not start or did not stay.
     """
     try:
-        lines = Path(error_file or "").read_text(errors="replace").splitlines()
+        text = Path(error_file or "").read_text(errors="replace")
     except OSError:
-        return WORKER_LOST
-    exceptions = [line for line in lines if _EXCEPTION.match(line)]
-    return f"its worker failed, again and again: {exceptions[-1][:_LONGEST]}" if exceptions else WORKER_LOST
+        return Failure("lost", WORKER_LOST)
+    if _OUT_OF_MEMORY in text:
+        return Failure("memory", OUT_OF_MEMORY)
+    exceptions = [line for line in text.splitlines() if _EXCEPTION.match(line)]
+    return Failure("lost", f"its worker failed: {exceptions[-1][:_LONGEST]}" if exceptions else WORKER_LOST)

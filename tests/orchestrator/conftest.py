@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,10 @@ def spec_file(tmp_path: Path) -> Any:
         return path
 
     return write
+
+
+@pytest.fixture
+def every_iteration_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings save their progress after each iteration, whatever that costs."""
+    monkeypatch.setattr("orchestrator.saving.EVERY_S", 0.0)
+    monkeypatch.setattr("orchestrator.saving.SHARE", math.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from orchestrator import attempt as attempt_module
 from orchestrator.attempt import attempt_trial
+from orchestrator.attempt_record import set_failures_aside
 from orchestrator.home import open_home
 from orchestrator.rows import read_row
 from orchestrator.spec_file import load_spec
@@ -125,6 +127,7 @@ def test_results_stand_without_the_record_of_their_attempt(
     assert kinds(run(store, glyphs, asked)) == ["tested"]
 
 
+@pytest.mark.usefixtures("every_iteration_saved")
 @pytest.mark.parametrize("validations", [1, 2])
 def test_an_attempt_that_dies_is_continued_bit_for_bit(
     tmp_path: Path, glyphs: ImageTable, tiny_trial: dict[str, Any], validations: int
@@ -144,6 +147,80 @@ def test_an_attempt_that_dies_is_continued_bit_for_bit(
     assert two is not None
     assert sorted(one.files.values()) == sorted(two.files.values())
     np.testing.assert_array_equal(whole.accuracies(asked, keys, one), broken.accuracies(asked, keys, two))
+
+
+class Killed(BaseException):
+    """No Exception: nothing in an attempt may answer it, as nothing answers SIGKILL."""
+
+
+class Clock:
+    """Stands still but for what a test adds."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize("lived", [2, 3, 4])
+def test_killed_at_any_iteration_again_and_again_it_ends_in_the_same_bits(
+    tmp_path: Path, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch, lived: int
+) -> None:
+    """Each attempt is killed after so many iterations without a validation; every other of those is saved."""
+    asked = config(tiny_trial, training={"iterations": 12, "validate_every": 6})
+    keys = keys_of(asked, glyphs.fingerprint)
+    whole, broken = (Store(open_home(str(tmp_path / name))) for name in ("whole", "broken"))
+    run(whole, glyphs, asked)
+    clock, train = Clock(), attempt_module.train
+    resumed: list[int] = []
+
+    def killed(config: Any, data: Any, start: Any, device: str, due: Any) -> Iterator[Any]:
+        resumed.append(start.iteration if start else 0)
+        left = lived
+
+        def soon() -> bool:
+            nonlocal left
+            clock.now_s += 0.6
+            left -= 1
+            if left < 0:
+                raise Killed
+            return due()
+
+        yield from train(config, data, start, device, soon)
+
+    monkeypatch.setattr(attempt_module, "train", killed)
+    said: list[int] = []
+    while broken.manifest(keys.training) is None:
+        assert len(resumed) < 12
+        with suppress(Killed):
+            for event in attempt_trial(broken, [asked], glyphs, ASKED_BY, clock=clock):
+                said.append(event.get("iteration", 0))
+    assert len(resumed) > 2
+    assert any(iteration % 6 for iteration in resumed)  # between two validations
+    assert resumed == sorted(resumed)
+    assert set(said) == {6, 12, 0}
+    one, two = whole.manifest(keys.training), broken.manifest(keys.training)
+    assert one is not None
+    assert two is not None
+    assert sorted(one.files.values()) == sorted(two.files.values())  # weights, and Adam and the curve beside them
+    np.testing.assert_array_equal(whole.accuracies(asked, keys, one), broken.accuracies(asked, keys, two))
+
+
+def test_the_curve_of_a_training_that_fails_is_kept_up_to_there(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, train = config(tiny_trial), attempt_module.train
+
+    def broken(*its: Any) -> Iterator[Any]:
+        yield next(train(*its))
+        raise MemoryError
+
+    monkeypatch.setattr(attempt_module, "train", broken)
+    assert [event.get("iteration", event.get("failure")) for event in run(store, glyphs, asked)] == [4, "memory"]
+    keys = keys_of(asked, glyphs.fingerprint)
+    (attempt,) = store.attempts(keys.training)
+    assert [point["iteration"] for point in store.curve(keys.training, attempt["attempt"])] == [4]
+    assert list(attempt["validated_ms"]) == ["4"]
 
 
 def test_a_longer_training_starts_from_a_shorter_one(
@@ -185,10 +262,13 @@ def test_a_diverged_training_is_a_failure_for_good(
     keys = keys_of(asked, glyphs.fingerprint)
     row = read_row(store, 0, asked, keys, "s", "r", live=False)
     assert (row.state, row.final, row.error) == ("failed", True, events[-1]["cause"])
-    assert store.attempts(keys.training)[0]["state"] == "failed"
+    (attempt,) = store.attempts(keys.training)
+    assert (attempt["state"], attempt["failure"], attempt["cause"]) == ("failed", "diverged", events[-1]["cause"])
+    set_failures_aside(store, keys.training, "s")
+    assert read_row(store, 0, asked, keys, "s", "r", live=False).state == "planned"
 
 
-def test_an_exception_is_a_failure_that_is_tried_again(
+def test_an_exception_is_a_failure_until_somebody_asks_again(
     store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = config(tiny_trial)
@@ -202,7 +282,12 @@ def test_an_exception_is_a_failure_that_is_tried_again(
     assert kinds(events) == ["validated", "validated", "failed"]
     assert events[-1]["cause"].startswith("RuntimeError: a bug in two lines (test_attempt.py:")
     row = read_row(store, 0, asked, keys, "s", "r", live=False)
-    assert (row.state, row.final) == ("failed", False)
+    assert (row.state, row.final) == ("failed", True)
+    assert read_row(store, 0, asked, keys, "another sweep", "r", live=False).state == "planned"
+    grown = config(tiny_trial, evaluation={"episodes": 5})  # a test that was not asked of the attempt that failed
+    assert read_row(store, 0, grown, keys_of(grown, glyphs.fingerprint), "s", "r", live=False).state == "planned"
+    set_failures_aside(store, keys.training, "s")
+    assert read_row(store, 0, asked, keys, "s", "r", live=False).state == "planned"
     monkeypatch.undo()
     assert kinds(run(store, glyphs, asked)) == ["tested"]  # the training was kept
     assert read_row(store, 0, asked, keys, "s", "r", live=False).state == "completed"
@@ -247,6 +332,7 @@ def test_an_evaluation_counts_only_beside_the_weights_it_tested(
     assert store.accuracies(asked, keys, manifest) is None
 
 
+@pytest.mark.usefixtures("every_iteration_saved")
 def test_progress_that_is_damaged_is_passed_over(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
     asked = config(tiny_trial)
     events = attempt_trial(store, [asked], glyphs, ASKED_BY)

@@ -17,7 +17,8 @@ import pytest
 from orchestrator.cluster import execute as executor
 from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.scratch import PREFIX, scratch_folder
-from orchestrator.cluster.tune_failure import WORKER_LOST, failure_cause
+from orchestrator.cluster.tune_failure import OUT_OF_MEMORY, WORKER_LOST, worker_failure
+from orchestrator.failure import Failure
 from orchestrator.spec import Resources
 
 HOLD = """
@@ -100,12 +101,12 @@ ENDS = {
     "an exception": (
         "The actor died because of an error raised in its creation task, ray::TrialRunner.__init__() (pid=9)\n"
         '  File "tune_adapter.py", line 84, in setup\n    self._begin(config)\nTypeError: Request got an extra\n',
-        "its worker failed, again and again: TypeError: Request got an extra",
+        "its worker failed: TypeError: Request got an extra",
     ),
     "one of several lines, after another": (
         "Failure # 1\nOSError: first\nFailure # 2\nray.exceptions.RaySystemError: System error: No module named 'x'\n"
         "traceback: Traceback (most recent call last):\nModuleNotFoundError: No module named 'x'\n  see the docs\n",
-        "its worker failed, again and again: ModuleNotFoundError: No module named 'x'",
+        "its worker failed: ModuleNotFoundError: No module named 'x'",
     ),
     "a worker that was killed": (
         "The actor died unexpectedly before finishing this task.\n\tclass_name: Trainable\n\tpid: 9\n"
@@ -120,11 +121,12 @@ ENDS = {
 @pytest.mark.parametrize(("text", "cause"), ENDS.values(), ids=ENDS)
 def test_what_tune_left_of_a_failure(tmp_path: Path, text: str, cause: str) -> None:
     (tmp_path / "error.txt").write_text(text)
-    assert failure_cause(str(tmp_path / "error.txt")) == cause
+    kind = "memory" if cause == OUT_OF_MEMORY else "lost"
+    assert worker_failure(str(tmp_path / "error.txt")) == Failure(kind, cause)
 
 
 def test_tune_left_nothing_of_a_failure(tmp_path: Path) -> None:
-    assert failure_cause(str(tmp_path / "absent")) == failure_cause(None) == WORKER_LOST
+    assert worker_failure(str(tmp_path / "absent")) == worker_failure(None) == Failure("lost", WORKER_LOST)
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,7 @@ class Strange(executor.Request):
 
 
 @pytest.mark.slow
-def test_a_worker_that_can_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "WORKER_RETRIES", 0)
+def test_a_worker_that_can_not_start_says_why() -> None:
     left = [Strange(3, "home", "data", "0" * 20, ("{}",), "cpu", 1, {})]
     events: list[tuple[int, dict[str, Any]]] = []
 
@@ -149,6 +150,6 @@ def test_a_worker_that_can_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -
         executor.execute(next_trial, lambda number, event: events.append((number, event)), Resources(), 1)
     (_, lost), ended = events
     assert ended == (3, {"kind": "ended"})
-    assert lost["kind"] == "lost"
+    assert (lost["kind"], lost["failure"]) == ("lost", "lost")
     assert "TypeError" in lost["cause"]
     assert "'extra'" in lost["cause"]

@@ -11,9 +11,10 @@ import pyarrow.parquet
 import pytest
 from scipy import stats
 
-from orchestrator.attempt_record import record_failed_attempt
+from orchestrator.attempt_record import record_lost
 from orchestrator.errors import ClusterError, DatasetError
 from orchestrator.export import encode
+from orchestrator.failure import Failure
 from orchestrator.home import open_home
 from orchestrator.inputs import Where, check_inputs, concurrency, configs_of, continued, datasets_of
 from orchestrator.labels import label, varying_first
@@ -105,7 +106,8 @@ def test_a_failure_that_can_pass_is_of_the_sweep_that_met_it(tmp_path: Path) -> 
     store = Store(open_home(str(tmp_path)))
     config = TrialConfig()
     keys = keys_of(config, DATA)
-    record_failed_attempt(store, keys.training, {"sweep": "one", "run": "r", "number": 0}, "its worker was lost")
+    lost = Failure("lost", "its worker was lost")
+    record_lost(store, keys.training, {"sweep": "one", "run": "r", "number": 0}, lost)
     one, other = (read_row(store, 0, config, keys, sweep, "r", live=False) for sweep in ("one", "other"))
     assert (one.state, one.error, one.final) == ("failed", "its worker was lost", False)
     assert (other.state, other.error) == ("planned", None)

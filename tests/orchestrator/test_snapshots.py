@@ -135,6 +135,7 @@ def test_a_recorded_training_gets_snapshots_later(store: Store, glyphs: ImageTab
     assert row(store, kept, glyphs).state == row(store, tested, glyphs).state == "completed"
 
 
+@pytest.mark.usefixtures("every_iteration_saved")
 @pytest.mark.parametrize("validations", [1, 2, 3])
 def test_a_killed_training_keeps_its_snapshots(
     tmp_path: Path, glyphs: ImageTable, asked: Any, validations: int
@@ -203,7 +204,7 @@ def test_a_failure_on_the_way_is_the_failure_of_both(
     for key in (keys.training, keys.shortened(4)):
         (attempt,) = store.attempts(key)
         assert (attempt["state"], attempt["cause"].partition(" (")[0]) == ("failed", "RuntimeError: a bug")
-    assert (row(store, config, glyphs).state, row(store, config, glyphs).final) == ("failed", False)
+    assert (row(store, config, glyphs).state, row(store, config, glyphs).final) == ("failed", True)
     monkeypatch.undo()
     assert run(store, glyphs, config) == [4, 8, 12, "tested"]
     diverges = asked(4, (4,), algorithm={"inner_lr": 1e30, "inner_steps": 5})

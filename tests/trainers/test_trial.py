@@ -74,6 +74,31 @@ def test_resumed_is_not_stopped_bit_for_bit(strokes: ImageTable, name: str) -> N
         assert end(config, strokes, stored).to_bytes() == whole[-1].to_bytes()
 
 
+@pytest.mark.parametrize("name", ["maml", "anil", "multiclass"])
+def test_resumed_at_any_iteration_is_not_stopped_bit_for_bit(strokes: ImageTable, name: str) -> None:
+    """Weights, Adam, curve and best weights, in float32; between validations the losses so far come along."""
+    config = small(algorithm={"name": name})
+    whole = list(train(config, strokes))
+    stops = list(train(config, strokes, due=lambda: True))
+    assert [stop.iteration for stop in stops] == list(range(1, 13))
+    assert [stop.to_bytes() for stop in stops if stop.validated] == [progress.to_bytes() for progress in whole]
+    for stop in stops[:-1]:
+        stored = Progress.from_bytes(stop.to_bytes())
+        assert (stored.losses, stored.accuracies) == (stop.losses, stop.accuracies)
+        assert len(stored.losses) == len(stored.accuracies) == stop.iteration % 4
+        rest = list(train(config, strokes, stored))
+        assert [progress.to_bytes() for progress in rest] == [
+            progress.to_bytes() for progress in whole if progress.iteration > stop.iteration
+        ]
+
+
+def test_a_file_from_a_validation_has_nothing_that_older_versions_lack(strokes: ImageTable) -> None:
+    between, at_validation = list(train(small(4), strokes, due=lambda: True))[2:]
+    assert b"since/losses" in between.to_bytes()
+    assert b"since" not in at_validation.to_bytes()
+    assert Progress.from_bytes(at_validation.to_bytes()).losses == ()
+
+
 def test_a_short_training_is_a_prefix_of_a_long_one(strokes: ImageTable) -> None:
     short, long = list(train(small(8), strokes)), list(train(small(12), strokes))
     assert [progress.to_bytes() for progress in short] == [progress.to_bytes() for progress in long[:2]]
