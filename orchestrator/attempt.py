@@ -52,6 +52,9 @@ def attempt_trial(
         asked_by: sweep, number and run that asked for the trial, kept in the attempt's record.
         device: ``cpu`` or ``cuda``.
         clock: decides when progress is saved, and nothing else.
+
+    Raises:
+        OSError: the home is full or read-only, so that nothing can be recorded.
     """
     keys = [keys_of(config, data.fingerprint) for config in configs]
     attempt = AttemptRecord(store, keys[0].training, asked_by, [its.evaluation for its in keys])
@@ -70,6 +73,8 @@ def attempt_trial(
         if isinstance(error, TrainingDiverged):
             store.put_failure(attempt.key, attempt.id, str(error))
         failure = failure_of(error)
+        if failure.kind == "disk":
+            raise
         attempt.fail(failure)
         yield failure.event("failed")
 

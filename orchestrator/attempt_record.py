@@ -46,6 +46,7 @@ class AttemptRecord:
             "state": "running",
             "failure": None,
             "cause": None,
+            "after": self._record["after"] if self._record else len(self.store.attempts(self.key)),
             "started_ms": self._record.get("started_ms", now_ms()),
             "ended_ms": None,
             "resumed_at": resumed_at,

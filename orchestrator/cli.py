@@ -13,6 +13,7 @@ from orchestrator.cli_data import data
 from orchestrator.cli_grid import grid
 from orchestrator.cli_options import build_bar, home_option, json_option, scale_option, set_option, warn
 from orchestrator.cli_report import report
+from orchestrator.cli_track import track
 from orchestrator.spec_names import find_spec
 
 EXIT_FAILED_TRIALS = 1
@@ -229,6 +230,7 @@ def dashboard(home: str, host: str, port: int | None) -> None:
 cli.add_command(data)
 cli.add_command(grid)
 cli.add_command(report)
+cli.add_command(track)
 
 
 def _named_as_typed(line: str, typed: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ MetaSweepError
 │   ├── TrackingError         a tracking server that is malformed, or required and out of reach
 │   └── ClusterError          a Ray cluster that can't be reached
 ├── InterruptedSweep      exit code 3: could not finish, can be resumed
+├── OutOfReach            exit code 3: a tracking server that went away, or never answered
 └── TooManyFailures       exit code 1: stopped by --fail-fast or --max-failures, can be resumed
 """
 
@@ -27,6 +28,7 @@ __all__ = [
     "InputError",
     "InterruptedSweep",
     "MetaSweepError",
+    "OutOfReach",
     "SilentHome",
     "SpecError",
     "TooManyFailures",
@@ -64,6 +66,12 @@ class ClusterError(InputError):
 
 class InterruptedSweep(MetaSweepError):
     """The sweep could not finish (cluster or disk gone); running the same command again resumes it."""
+
+    exit_code = 3
+
+
+class OutOfReach(MetaSweepError):
+    """MLflow could not be written; nothing of the record is lost, and the same command goes on."""
 
     exit_code = 3
 

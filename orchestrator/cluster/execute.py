@@ -169,4 +169,4 @@ def run_request(request: Request, shared: Shared) -> Iterator[Event]:
                 yield from attempt_analyses(store, asked, data, request.device)
     except Exception as error:  # this node lacks the home, the dataset or the device, or the disk is full
         failure = failure_of(error)
-        yield Failure("memory" if failure.kind == "memory" else "lost", failure.cause).event("lost")
+        yield Failure(failure.kind if failure.kind in ("memory", "disk") else "lost", failure.cause).event("lost")
