@@ -12,8 +12,9 @@ from trainers.snapshots import Progress
 SHARE = 0.02
 """Of an attempt's time, what saving may take before its end."""
 
-EVERY_S = 1.0
-"""Shortest time between two saves: a kill costs no less, however fast the disk is."""
+FIRST_S, EVERY_S = 0.5, 5.0
+"""Shortest time between two saves, at first and later: disks wear out, and losing some seconds of an hour is nothing. In
+between it is a quarter of the attempt's age, so that short trials lose little too."""
 
 
 @dataclass
@@ -21,7 +22,7 @@ class SavePace:
     """Says when to save: so that all saves together, and the next one, stay within ``SHARE`` of the time so far.
 
     Measured, not assumed: a save takes milliseconds on a disk of this machine, seconds on a far object store. What a
-    kill costs is thus a second, or fifty times a save.
+    kill costs is thus seconds, or fifty times a save.
     """
 
     clock: Callable[[], float]
@@ -35,8 +36,10 @@ class SavePace:
     def due(self) -> bool:
         """Whether it is time for a save."""
         now = self.clock()
+        age_s = now - self._began
         expected_s = self._spent_s / self._saves if self._saves else 0.0
-        return now - self._last >= EVERY_S and self._spent_s + expected_s <= SHARE * (now - self._began)
+        waited = now - self._last >= min(EVERY_S, max(FIRST_S, age_s / 4))
+        return waited and self._spent_s + expected_s <= SHARE * age_s
 
     @contextmanager
     def saving(self) -> Iterator[None]:

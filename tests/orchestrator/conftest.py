@@ -39,5 +39,5 @@ def spec_file(tmp_path: Path) -> Any:
 @pytest.fixture
 def every_iteration_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings save their progress after each iteration, whatever that costs."""
-    monkeypatch.setattr("orchestrator.saving.EVERY_S", 0.0)
+    monkeypatch.setattr("orchestrator.saving.EVERY_S", 0.0)  # FIRST_S is within it
     monkeypatch.setattr("orchestrator.saving.SHARE", math.inf)

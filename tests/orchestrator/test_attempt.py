@@ -180,7 +180,7 @@ def test_killed_at_any_iteration_again_and_again_it_ends_in_the_same_bits(
 
         def soon() -> bool:
             nonlocal left
-            clock.now_s += 0.6
+            clock.now_s += 0.3
             left -= 1
             if left < 0:
                 raise Killed

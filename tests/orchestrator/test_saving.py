@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from orchestrator.saving import EVERY_S, SHARE, SavePace
+from orchestrator.saving import EVERY_S, FIRST_S, SHARE, SavePace
 
 
 class Clock:
@@ -40,8 +40,9 @@ def test_saves_stay_within_their_share(cost_s: float, iteration_s: float) -> Non
     for (ended, _), so_far in list(zip(made, spent, strict=True))[1:]:  # what the first costs is not known before
         assert so_far <= SHARE * ended
     gaps = [after - before for (before, _), (after, _) in itertools.pairwise(made)]
-    assert min(gaps) >= EVERY_S
-    # and no fewer than that: what a kill costs is a second, or fifty saves, or one iteration
+    assert min(gaps) >= FIRST_S
+    assert sum(gap < EVERY_S for gap in gaps) < 20
+    # and no fewer than that: what a kill costs is seconds, or fifty saves, or one iteration
     longest = max(EVERY_S, cost_s / SHARE) + 2 * iteration_s + cost_s
     assert max(gaps[1:]) <= longest + 1e-6
 
@@ -50,5 +51,5 @@ def test_one_slow_save_is_forgiven_once_it_is_made_up_for() -> None:
     made = saves([0.01, 0.01, 3.0, 0.01], 0.1, 3600.0)
     (slow, _), (then, _) = made[2], made[3]
     assert 100 < then - slow < 220
-    assert len(made) > 1000
+    assert len(made) > 600
     assert sum(cost for _, cost in made) <= SHARE * 3600
