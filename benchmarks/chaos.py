@@ -81,6 +81,7 @@ class Sweep:
         self._spec.write_text(yaml.safe_dump({"trial": TRIAL, **PLANS[plan]}))
         self._log = folder / "log"
         self._family: dict[int, psutil.Process] = {}
+        self._drivers: list[int] = []
         self.driver: psutil.Popen
 
     def start(self) -> None:
@@ -89,6 +90,7 @@ class Sweep:
         command += ["--max-concurrent", str(self.at_once)]
         with self._log.open("ab") as log:
             self.driver = psutil.Popen(command, stdout=log, stderr=log)
+        self._drivers.append(self.driver.pid)
 
     def finish(self) -> None:
         """Runs to the end, undisturbed."""
@@ -97,17 +99,20 @@ class Sweep:
             raise SystemExit(f"chaos: {self.name}: exit code {code}\n{self._log.read_text()[-3000:]}")
 
     def end(self) -> None:
-        """Waits until nothing of a driver that was killed is left, and ends what stays."""
+        """Waits for a driver that was killed, or lost its cluster. Workers may outlive it, and go on."""
         self.look()
-        with suppress(psutil.TimeoutExpired):
-            self.driver.wait(60)
-        _, left = psutil.wait_procs(list(self._family.values()), timeout=10)
-        for process in left:
+        _, left = psutil.wait_procs([self.driver], timeout=60)
+        if left:
+            raise SystemExit(f"chaos: {self.name}: the driver hangs\n{self._log.read_text()[-3000:]}")
+
+    def close(self) -> None:
+        """Ends what is left of it."""
+        self.look()
+        for process in [self.driver, *self._family.values()]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        for session in Path("/tmp/ray").glob(f"session_*_{self.driver.pid}"):
+        for session in (folder for pid in self._drivers for folder in Path("/tmp/ray").glob(f"session_*_{pid}")):
             shutil.rmtree(session, ignore_errors=True)
-        self._family.clear()
 
     def look(self) -> list[psutil.Process]:
         """The driver's descendants, which stay known when it is gone."""
@@ -255,7 +260,6 @@ def disturb(sweep: Sweep, quota: int, draw: random.Random, tally: Tally, pace: f
             sweep.end()
             sweep.start()
     sweep.finish()
-    sweep.end()
     return kills
 
 
@@ -287,8 +291,10 @@ def experiment(kills: int, seed: int) -> Iterator[tuple[str, Tally]]:
             if at_once == 1:
                 whole = Sweep(base / f"{plan}-whole", plan, 2, datasets)
                 whole.start()
-                whole.finish()
-                whole.end()
+                try:
+                    whole.finish()
+                finally:
+                    whole.close()
                 say(f"{plan}: undisturbed, done")
             tally, left = Tally(), kills // len(cases) + (index < kills % len(cases))
             while left > 0:
@@ -297,9 +303,7 @@ def experiment(kills: int, seed: int) -> Iterator[tuple[str, Tally]]:
                     left -= disturb(sweep, left, draw, tally, whole.pace())
                     compare(sweep, whole, tally)
                 finally:
-                    if sweep.driver.poll() is None:
-                        sweep.driver.send_signal(signal.SIGTERM)
-                        sweep.end()
+                    sweep.close()
             yield f"{plan}, {at_once} at once", tally
 
 
@@ -339,6 +343,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that folders and processes go with us
     tallies = {}
     for name, tally in experiment(options.kills, options.seed):
         tallies[name] = tally

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cluster.watch import dead_part, end_session
 from orchestrator.environment import cpu_count
 from orchestrator.errors import ClusterError
 from orchestrator.interrupt import handlers_kept
@@ -73,6 +74,8 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
         session = None  # the logs say why
         raise
     finally:
+        if dead_part() is not None:
+            end_session(context.address_info["session_dir"])
         ray.shutdown()
         for name in added:  # a later cluster may be a standing one, with a token of its own
             os.environ.pop(name, None)

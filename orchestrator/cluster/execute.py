@@ -16,6 +16,7 @@ from orchestrator.analyses import analyses_of
 from orchestrator.cluster.deadline import deadline
 from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.cluster.sharing import Shared, open_here, share
+from orchestrator.cluster.watch import ClusterDied, watched
 from orchestrator.errors import InterruptedSweep
 from orchestrator.failure import Failure, failure_of, in_one_line
 from orchestrator.home import Home, open_home
@@ -113,7 +114,7 @@ def execute(
 
     feeder = TrialFeeder(next_trial, on_event)
     try:
-        with scratch_folder() as scratch:
+        with scratch_folder() as scratch, watched():
             runner = tune.with_parameters(TrialRunner, shared=share(tables)) if tables else TrialRunner
             tuner = tune.Tuner(
                 tune.with_resources(runner, {"cpu": resources.cpu, "gpu": resources.gpu}),
@@ -133,6 +134,8 @@ def execute(
                 ),
             )
             tuner.fit()
+    except ClusterDied as error:
+        raise InterruptedSweep(f"the sweep stopped: {error}; run it again to go on") from error
     except (Exception, CallbackFailed) as error:
         cause = feeder.error or error
         if isinstance(cause, MetaSweepError):
