@@ -241,7 +241,7 @@ def _named_as_typed(line: str, typed: dict[str, str]) -> str:
 
 def main() -> None:
     """Entry point: turns every error of ours into lines on stderr and an exit code."""
-    from orchestrator.errors import MetaSweepError, SilentHome
+    from orchestrator.errors import DeadCluster, MetaSweepError, SilentHome
     from orchestrator.interrupt import EXIT_CODE
 
     try:
@@ -257,8 +257,8 @@ def main() -> None:
     except MetaSweepError as error:
         for line in str(error).splitlines():
             warn(f"error: {line}")
-        if isinstance(error, SilentHome):
-            os._exit(error.exit_code)  # the usual exit would wait for the answer
+        if isinstance(error, SilentHome | DeadCluster):
+            os._exit(error.exit_code)  # the usual exit would wait for an answer
         raise SystemExit(error.exit_code) from None
     except (KeyboardInterrupt, click.Abort):  # click makes the second of the first
         warn("interrupted; everything recorded is kept, the same command goes on from there")

@@ -65,6 +65,7 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
         logs = "its logs are in /tmp/ray/session_latest/logs"
         way_out = "check the address and its token, or leave --address out" if address else logs
         raise ClusterError(f"{place}: {reason}; {way_out}") from error
+    ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None  # what died, and its log, on stdout
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it warns of metrics that it was told not to log
     session = context.address_info.get("session_dir") if address is None else None
@@ -74,9 +75,10 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
         session = None  # the logs say why
         raise
     finally:
-        if dead_part() is not None:
-            end_session(context.address_info["session_dir"])
-        ray.shutdown()
+        if dead_part() is None:
+            ray.shutdown()
+        else:  # it would wait for the dead
+            end_session()
         for name in added:  # a later cluster may be a standing one, with a token of its own
             os.environ.pop(name, None)
         if session:

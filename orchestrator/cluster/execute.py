@@ -16,8 +16,8 @@ from orchestrator.analyses import analyses_of
 from orchestrator.cluster.deadline import deadline
 from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.cluster.sharing import Shared, open_here, share
-from orchestrator.cluster.watch import ClusterDied, watched
-from orchestrator.errors import InterruptedSweep
+from orchestrator.cluster.watch import ClusterDied, dead_part, watched
+from orchestrator.errors import DeadCluster, InterruptedSweep
 from orchestrator.failure import Failure, failure_of, in_one_line
 from orchestrator.home import Home, open_home
 from orchestrator.spec import Resources
@@ -135,13 +135,14 @@ def execute(
             )
             tuner.fit()
     except ClusterDied as error:
-        raise InterruptedSweep(f"the sweep stopped: {error}; run it again to go on") from error
+        raise DeadCluster(f"the sweep stopped: {error}; run it again to go on") from error
     except (Exception, CallbackFailed) as error:
         cause = feeder.error or error
         if isinstance(cause, MetaSweepError):
             raise cause from None
         assert isinstance(cause, Exception)
-        raise InterruptedSweep(f"the sweep stopped: {in_one_line(cause)}; run it again to go on") from error
+        kind = DeadCluster if dead_part() else InterruptedSweep
+        raise kind(f"the sweep stopped: {in_one_line(cause)}; run it again to go on") from error
 
 
 def run_request(request: Request, shared: Shared) -> Iterator[Event]:
