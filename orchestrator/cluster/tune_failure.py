@@ -11,7 +11,8 @@ WORKER_LOST = "its worker was lost (killed, or its machine is gone)"
 OUT_OF_MEMORY = "out of memory: Ray ended its worker, since its machine had too little left"
 
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception)\b.*")
-_OUT_OF_MEMORY = "NODE_OUT_OF_MEMORY"  # TODO verify
+_OUT_OF_MEMORY = "killed due to the node running low on memory"
+_HOW_MUCH = re.compile(r"[\d.]+GB used / [\d.]+GB limit")
 _LONGEST = 500
 
 
@@ -26,6 +27,7 @@ def worker_failure(error_file: str | None) -> Failure:
     except OSError:
         return Failure("lost", WORKER_LOST)
     if _OUT_OF_MEMORY in text:
-        return Failure("memory", OUT_OF_MEMORY)
+        found = _HOW_MUCH.search(text)
+        return Failure("memory", f"{OUT_OF_MEMORY} ({found.group()})" if found else OUT_OF_MEMORY)
     exceptions = [line for line in text.splitlines() if _EXCEPTION.match(line)]
     return Failure("lost", f"its worker failed: {exceptions[-1][:_LONGEST]}" if exceptions else WORKER_LOST)

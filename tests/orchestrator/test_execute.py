@@ -114,6 +114,11 @@ ENDS = {
         "Worker unexpectedly exits with a connection error code 2. End of file.\n",
         WORKER_LOST,
     ),
+    "a worker that Ray's memory monitor killed": (
+        "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 10.0.0.2, ID: 50b4) "
+        "was 5.58GB used / 23.54GB limit (0.236955)\nOOM kill reason: Memory usage 5632794624B exceeded threshold\n",
+        f"{OUT_OF_MEMORY} (5.58GB used / 23.54GB limit)",
+    ),
     "nothing": ("", WORKER_LOST),
 }
 
@@ -121,7 +126,7 @@ ENDS = {
 @pytest.mark.parametrize(("text", "cause"), ENDS.values(), ids=ENDS)
 def test_what_tune_left_of_a_failure(tmp_path: Path, text: str, cause: str) -> None:
     (tmp_path / "error.txt").write_text(text)
-    kind = "memory" if cause == OUT_OF_MEMORY else "lost"
+    kind = "memory" if cause.startswith(OUT_OF_MEMORY) else "lost"
     assert worker_failure(str(tmp_path / "error.txt")) == Failure(kind, cause)
 
 
