@@ -107,7 +107,8 @@ def test_a_home_that_is_read_only(tmp_path: Path, glyphs_file: Path, disk: Path)
     assert run(SERIAL, "sweep", path, "--home", home).returncode == 0
     before = sorted(disk.rglob("*"))
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    for command in (["sweep", path, "--trials", 3], ["sweep", path, "--name", "other"], ["track", "search"]):
+    track = ["track", "search", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    for command in (["sweep", path, "--trials", 3], ["sweep", path, "--name", "other"], track):
         done = run(ORCHESTRATE, *command, "--home", home)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert "Read-only file system" in done.stderr.splitlines()[-1]
