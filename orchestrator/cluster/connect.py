@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from orchestrator.errors import ClusterError
 from orchestrator.interrupt import handlers_kept
 
 CONNECT_TIMEOUT_S = 5.0
+START_ATTEMPTS = 3
 
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are in our own store
@@ -58,7 +59,7 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
         options |= {"include_dashboard": False, "num_cpus": cpu_count()}
     try:
         with handlers_kept():
-            context = ray.init(address=address or "local", **options)
+            context = _init(address or "local", options)
     except Exception as error:  # Ray raises what its layers raise: RuntimeError, ConnectionError, its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         place = f"--address {address}" if address else "starting Ray on this machine"
@@ -83,6 +84,20 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
             os.environ.pop(name, None)
         if session:
             shutil.rmtree(session, ignore_errors=True)
+
+
+def _init(address: str, options: Mapping[str, Any]) -> Any:
+    """``ray.init``, again where Ray's own 30 s were not enough for its processes: those of a busy machine take longer."""
+    import ray
+
+    for left in reversed(range(START_ATTEMPTS)):
+        try:
+            return ray.init(address=address, **options)
+        except Exception as error:
+            if left == 0 or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+    raise AssertionError
 
 
 def _token(address: str | None) -> dict[str, str]:
