@@ -87,7 +87,7 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
 
 
 def _init(address: str, options: Mapping[str, Any]) -> Any:
-    """``ray.init``, again where Ray's own 30 s were not enough for its processes: those of a busy machine take longer."""
+    """``ray.init``; on a busy machine again, where Ray's limit of 30 s was too short for its own processes."""
     import ray
 
     for left in reversed(range(START_ATTEMPTS)):

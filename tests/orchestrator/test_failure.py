@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "NumPy": ("memory", lambda: np.empty(2**55)),
     "Python": ("memory", lambda: bytearray(2**55)),
     "the system": ("memory", raises(OSError(errno.ENOMEM, "Cannot allocate memory"))),
-    "a full disk": ("lost", raises(OSError(errno.ENOSPC, "No space left on device"))),
+    "a full disk": ("disk", raises(OSError(errno.ENOSPC, "No space left on device"))),
     "a loss": ("diverged", raises(TrainingDiverged("the training loss is nan at iteration 3"))),
     "a test": ("diverged", raises(AdaptationDiverged("conv1 is not finite"))),
     "a bug": ("error", lambda: [][0]),
