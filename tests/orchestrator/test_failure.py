@@ -47,7 +47,7 @@ def test_kinds_of_failure(kind: str, act: Callable[[], Any]) -> None:
         act()
     failure = failure_of(caught.value)
     assert failure.kind == kind
-    assert failure.can_pass == (kind in ("lost", "memory", "timeout"))
+    assert failure.can_pass == (kind in ("lost", "disk", "memory", "timeout"))
     assert len(failure.cause.splitlines()) == 1
     assert failure.cause.startswith("out of memory: ") == (kind == "memory")
     assert Failure.of_event(failure.event("lost")) == failure
