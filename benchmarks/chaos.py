@@ -188,9 +188,10 @@ def strike(sweep: Sweep, victim: str, aim: str | None, delay_s: float, pace: flo
     if not until(lambda: bool(sweep.running()), sweep):
         return None
     time.sleep(delay_s)
+    family = sweep.look()  # takes a while, and short phases do not wait
     if aim is not None and not until(lambda: phase_of_all(sweep) == aim, sweep, limit_s=20, pause_s=0.002):
         return None
-    family, running = sweep.look(), sweep.running()
+    running = sweep.running()
     if victim == "driver":
         process = sweep.driver
     elif victim == "raylet":

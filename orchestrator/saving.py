@@ -13,8 +13,8 @@ SHARE = 0.02
 """Of an attempt's time, what saving may take before its end."""
 
 FIRST_S, EVERY_S = 0.5, 5.0
-"""Shortest time between two saves, at first and later: disks wear out, and losing seconds of an hour is nothing.
-In between it is a quarter of the attempt's age, so that short trials lose little too."""
+"""Shortest time between two saves, at first and later, since disks wear out and seconds of an hour are no loss. In
+between it is a quarter of the attempt's age, so that short trials lose little too."""
 
 
 @dataclass

@@ -120,13 +120,17 @@ class Driver:
         assert "Traceback" not in err
         return self.process.returncode, out, err
 
-    def wait_gone(self, limit_s: float) -> None:
-        """Returns when nothing of it is left; fails otherwise."""
-        wait_for(lambda: not any(map(alive, self.family.values())), f"left: {self.left()}", limit_s)
+    def wait_gone(self, limit_s: float, but: tuple[str, ...] = ()) -> None:
+        """Returns when nothing of it is left, ``but`` for programs of these names; fails otherwise."""
 
-    def left(self) -> list[list[str]]:
-        """Command lines of what is left of it."""
-        return [command_of(one)[:3] for one in self.family.values() if alive(one)]
+        def left() -> list[str]:
+            programs = [(command_of(one) or ["?"])[0] for one in self.family.values() if alive(one)]
+            return [program for program in programs if program not in but]
+
+        try:
+            wait_for(lambda: not left(), "some stay", limit_s)
+        except AssertionError:
+            raise AssertionError(f"left: {left()}") from None
 
     def close(self) -> None:
         """Ends whatever is left of it, with the files that Ray keeps of a session that was killed."""

@@ -256,7 +256,12 @@ OPTIONS = {
     "--name that climbs": (["--name", "../a"], ["name", "../a"]),
     "--name that is empty": (["--name", ""], ["name"]),
     "an unknown option": (["--trails", "2"], ["--trails: no such option of", "did you mean '--trials'?"]),
-    "an option of later versions": (["--fail-fast"], ["--fail-fast: no such option", "--home, --json"]),
+    "an option of other tools": (["--wandb"], ["--wandb: no such option", "--home, --json"]),
+    "--fail-fast and another limit": (
+        ["--fail-fast", "--max-failures", "2"],
+        ["--fail-fast: means --max-failures 1, and --max-failures 2 is given too", "drop one"],
+    ),
+    "--trial-timeout 0": (["--trial-timeout", "0"], ["--trial-timeout 0: must be a whole number of at least 1"]),
     "an option of one letter": (["-x"], ["-x: no such option", "--home, --json"]),
     "an argument too many": (["other.yaml"], ["other.yaml", "sweep --help"]),
     "a line break in an argument": (["other\nfile"], ["other file"]),

@@ -1,4 +1,4 @@
-"""A trial that diverges, hangs or needs too much memory: the others go on, the cause is recorded, exit code 1."""
+"""A trial that diverges or hangs: the others go on, the cause is recorded, exit code 1."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from faults_spec import write_spec
-from processes import ORCHESTRATE, SERIAL, attempts, run
+from processes import ORCHESTRATE, attempts, run
 
 from orchestrator.grid import expand
 from orchestrator.home import open_home
@@ -21,7 +21,8 @@ TINY = {"iterations": 8, "validate_every": 4, "meta_batch": 1}
 def test_one_diverges_and_one_hangs_while_the_tracking_server_is_gone(
     tmp_path: Path, home: Path, glyphs: ImageTable
 ) -> None:
-    path = write_spec(tmp_path, "failing", TINY, grid={"train": {"algorithm.inner_lr": [1e30, 0.1, 0.2, 0.3]}})
+    factors = {"algorithm.name": ["maml"], "algorithm.inner_steps": [5], "algorithm.inner_lr": [1e30, 0.1, 0.2, 0.3]}
+    path = write_spec(tmp_path, "failing", TINY, grid={"train": factors})
     hanging = expand(load_spec(path))[1]
     # A read from a pipe that nobody writes is a real hang: it never returns, and no signal handler of Python's runs.
     pipe = home / "trainings" / keys_of(hanging.config, glyphs.fingerprint).training / "attempts/0/progress.safetensors"
@@ -53,17 +54,3 @@ def test_one_diverges_and_one_hangs_while_the_tracking_server_is_gone(
     assert [row["state"] for row in results("failing", str(home)).to_pylist()] == ["failed", *3 * ["completed"]]
     assert len(attempts(home)) == before + 1
     assert status(open_home(str(home)), "failing")["tracking"]["synced"]
-
-
-def test_one_needs_more_memory_than_there_is(tmp_path: Path, home: Path) -> None:
-    """The limit is that of the process: the allocation of the system fails as on a machine that is full."""
-    training = TINY | {"meta_batch": 64}
-    path = write_spec(tmp_path, "large", training, grid={"train": {"backbone.width": [1024, 8]}})
-    limited = ("bash", "-c", 'ulimit -v 8000000; exec "$@"', "-", *SERIAL)
-    done = run(limited, "sweep", path, "--home", home)
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    failed, completed = results("large", str(home)).to_pylist()
-    assert failed["error"].startswith("out of memory: ")
-    assert completed["state"] == "completed"
-    assert {attempt["failure"] for attempt in attempts(home)} == {None, "memory"}

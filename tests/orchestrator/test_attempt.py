@@ -15,7 +15,8 @@ import torch
 
 from orchestrator import attempt as attempt_module
 from orchestrator.attempt import attempt_trial
-from orchestrator.attempt_record import set_failures_aside
+from orchestrator.attempt_record import record_lost, set_failures_aside
+from orchestrator.failure import Failure
 from orchestrator.home import open_home
 from orchestrator.rows import read_row
 from orchestrator.spec_file import load_spec
@@ -291,6 +292,43 @@ def test_an_exception_is_a_failure_until_somebody_asks_again(
     monkeypatch.undo()
     assert kinds(run(store, glyphs, asked)) == ["tested"]  # the training was kept
     assert read_row(store, 0, asked, keys, "s", "r", live=False).state == "completed"
+
+
+def test_a_test_that_diverges_is_the_failure_of_that_test_alone(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    """Weights that were never trained, tested with a rate at which similarity can't be measured, and without one."""
+    steps = {"inner_steps": 2, "frozen_layers": 0, "measure": "similarity"}
+    diverges = config(
+        tiny_trial, algorithm={"name": "random", "inner_lr": 1e30}, evaluation={"head": "linear", **steps}
+    )
+    plain = config(tiny_trial, algorithm={"name": "random"})
+    events = run(store, glyphs, diverges, plain)
+    assert kinds(events) == ["validated", "validated", "tested", "failed"]
+    assert events[-1]["failure"] == "diverged"
+    one, other = (
+        read_row(store, 0, asked, keys_of(asked, glyphs.fingerprint), "s", "r", live=False)
+        for asked in (diverges, plain)
+    )
+    assert one.keys.training == other.keys.training
+    assert (one.state, one.final, one.error) == ("failed", True, events[-1]["cause"])
+    assert (other.state, other.final) == ("completed", True)
+
+
+def test_a_failure_that_no_worker_could_record_ends_the_attempt_that_it_left(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    asked = config(tiny_trial)
+    key = keys_of(asked, glyphs.fingerprint).training
+    events = attempt_trial(store, [asked], glyphs, ASKED_BY)
+    next(events)
+    events.close()
+    record_lost(store, key, ASKED_BY, Failure("timeout", "took too long"))
+    record_lost(store, key, ASKED_BY, Failure("lost", "gone"))  # of an attempt that never began
+    first, second = store.attempts(key)
+    assert (first["state"], first["failure"], first["cause"]) == ("failed", "timeout", "took too long")
+    assert first["environment"]["threads"] == 1  # what it had recorded stays
+    assert (second["state"], second["failure"], second["environment"]) == ("failed", "lost", None)
 
 
 def test_damaged_records_are_not_believed(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:

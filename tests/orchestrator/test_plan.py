@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,22 @@ def test_more_trials_continue_the_same_search(tmp_path: Path, spec_file: Any) ->
     whole = SweepRecord(open_home(str(tmp_path / "whole")), "s")
     drive(search_plan(search_spec(spec_file), whole, World().look), World(), 1, random.Random(3))
     assert proposals(record) == proposals(whole)
+
+
+def test_a_grid_that_has_grown_runs_a_training_of_which_another_test_failed(spec_file: Any) -> None:
+    def plan(layers: list[int], world: World) -> GridPlan:
+        grid = {"train": {"algorithm.name": ["maml"]}, "test": {"evaluation.frozen_layers": layers}}
+        groups = group_by_training(
+            expand(load_spec(spec_file(grid=grid))), lambda config: keys_of(config, DATA).training
+        )
+        return GridPlan(groups, world.look, lambda unit: None)
+
+    world = World()
+    (row,) = plan([0], world).next().rows
+    world.done[row.keys.training + row.keys.evaluation] = replace(row, state="failed", error="a bug", final=True)
+    with pytest.raises(StopIteration):
+        plan([0], world).next()
+    assert [row.state for row in plan([0, 2], world).next().rows] == ["failed", "planned"]
 
 
 @pytest.mark.parametrize("trials", [14, 20], ids=["nothing to propose", "more trials"])
