@@ -66,8 +66,6 @@ def test_a_disk_that_is_full(tmp_path: Path, glyphs_file: Path, disk: Path) -> N
         (ORCHESTRATE, ".progress.safetensors", "progress.safetensors"),
         (SERIAL, "evaluations/.", "evaluations"),
         (ORCHESTRATE, "proposals/.2", "proposals/2.json"),
-        (SERIAL, "manifest.json", "manifest.json"),
-        (SERIAL, "attempt.json", "attempt.json"),
     ]
     for program, written, place in cases:
         done = run(program, *command, **fault(disk, written))
