@@ -134,7 +134,8 @@ class Driver:
 
     def close(self) -> None:
         """Ends whatever is left of it, with the files that Ray keeps of a session that was killed."""
-        self.process.poll() or self.look()
+        if self.process.poll() is None:
+            self.look()
         for one in [*self.family.values(), self.process]:
             with suppress(psutil.NoSuchProcess):
                 one.kill()
