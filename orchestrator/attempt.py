@@ -55,6 +55,9 @@ def attempt_trial(
         asked_by: sweep, number and run that asked for the trial, kept in the attempt's record.
         device: ``cpu`` or ``cuda``.
         clock: decides when progress is saved, and nothing else.
+
+    Raises:
+        OSError: the home is full or read-only, so that nothing can be recorded.
     """
     lines: list[str] = []
     mending = Store(store.home.mending(lines.append))
@@ -91,6 +94,8 @@ def _attempt(
         if isinstance(error, TrainingDiverged):
             store.put_failure(attempt.key, attempt.id, str(error))
         failure = failure_of(error)
+        if failure.kind == "disk":
+            raise
         attempt.fail(failure)
         yield failure.event("failed")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 import uuid
@@ -45,6 +46,7 @@ class AttemptRecord:
             "state": "running",
             "failure": None,
             "cause": None,
+            "after": self._record["after"] if self._record else len(self.store.attempts(self.key)),
             "started_ms": self._record.get("started_ms", now_ms()),
             "ended_ms": None,
             "resumed_at": resumed_at,
@@ -54,6 +56,7 @@ class AttemptRecord:
             "environment": environment,
             "versions": versions(),
             "node": platform.node(),
+            "pid": os.getpid(),
             "peak_memory_mb": None,
         }
         self._put()

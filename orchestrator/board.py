@@ -145,8 +145,8 @@ class Board:
         for row in rows:
             self._rows[row.number] = row
             if self._tracker is not None:
-                data = self._data[row.config.dataset.name]
-                self._tracker.record(stored_view(row, self._spec, data, self._store))
+                fingerprint = self._data[row.config.dataset.name].fingerprint
+                self._tracker.record(stored_view(row, self._spec, fingerprint, self._store))
 
     def _label(self, rows: tuple[Row, ...]) -> str:
         if len(rows) == 1:
@@ -156,8 +156,8 @@ class Board:
     def _track_live(self, number: int) -> None:
         if self._tracker is not None:
             row = self._rows[number]
-            data = self._data[row.config.dataset.name]
-            self._tracker.record(live_view(row, self._spec, data, self._tags, tuple(self._points[number])))
+            fingerprint = self._data[row.config.dataset.name].fingerprint
+            self._tracker.record(live_view(row, self._spec, fingerprint, self._tags, tuple(self._points[number])))
 
     def show(self) -> None:
         """Says how things stand."""

@@ -14,6 +14,7 @@ from orchestrator.cli_data import data
 from orchestrator.cli_grid import grid
 from orchestrator.cli_options import build_bar, home_option, json_option, scale_option, set_option, warn
 from orchestrator.cli_report import report
+from orchestrator.cli_track import track
 from orchestrator.spec_names import find_spec
 
 EXIT_FAILED_TRIALS = 1
@@ -235,6 +236,7 @@ cli.add_command(grid)
 cli.add_command(report)
 cli.add_command(rm)
 cli.add_command(clean)
+cli.add_command(track)
 
 
 def _named_as_typed(line: str, typed: dict[str, str]) -> str:
@@ -245,7 +247,7 @@ def _named_as_typed(line: str, typed: dict[str, str]) -> str:
 
 def main() -> None:
     """Entry point: turns every error of ours into lines on stderr and an exit code."""
-    from orchestrator.errors import MetaSweepError, SilentHome
+    from orchestrator.errors import DeadCluster, MetaSweepError, SilentHome
     from orchestrator.interrupt import EXIT_CODE
 
     try:
@@ -261,8 +263,8 @@ def main() -> None:
     except MetaSweepError as error:
         for problem in error.args:
             warn(f"error: {problem}")
-        if isinstance(error, SilentHome):
-            os._exit(error.exit_code)  # the usual exit would wait for the answer
+        if isinstance(error, SilentHome | DeadCluster):
+            os._exit(error.exit_code)  # the usual exit would wait for an answer
         raise SystemExit(error.exit_code) from None
     except (KeyboardInterrupt, click.Abort):  # click makes the second of the first
         warn("interrupted; everything recorded is kept, the same command goes on from there")

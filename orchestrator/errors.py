@@ -10,6 +10,8 @@ MetaSweepError
 │   ├── TrackingError         a tracking server that is malformed, or required and out of reach
 │   └── ClusterError          a Ray cluster that can't be reached
 ├── InterruptedSweep      exit code 3: could not finish, can be resumed
+│   └── DeadCluster           Ray on this machine has died
+├── OutOfReach            exit code 3: a tracking server that went away, or never answered
 └── TooManyFailures       exit code 1: stopped by --fail-fast or --max-failures, can be resumed
 """
 
@@ -23,10 +25,12 @@ __all__ = [
     "AbsentHome",
     "ClusterError",
     "DatasetError",
+    "DeadCluster",
     "HomeError",
     "InputError",
     "InterruptedSweep",
     "MetaSweepError",
+    "OutOfReach",
     "SilentHome",
     "SpecError",
     "TooManyFailures",
@@ -64,6 +68,19 @@ class ClusterError(InputError):
 
 class InterruptedSweep(MetaSweepError):
     """The sweep could not finish (cluster or disk gone); running the same command again resumes it."""
+
+    exit_code = 3
+
+
+class DeadCluster(InterruptedSweep):
+    """A part of the Ray cluster that this process had started has died.
+
+    Ray's threads still wait for it: they would hold up Python's exit, and Ray ends the process after a minute.
+    """
+
+
+class OutOfReach(MetaSweepError):
+    """MLflow could not be written; nothing of the record is lost, and the same command goes on."""
 
     exit_code = 3
 

@@ -1,7 +1,8 @@
-"""Why an attempt failed, in one of five kinds, and what follows from it: the one place that tells them apart.
+"""Why an attempt failed, in one of six kinds, and what follows from it: the one place that tells them apart.
 
 lost      the worker, its machine or something it needs (home, dataset) was gone      tried again, within a limit
 memory    there was not enough, of the machine or of the device                       tried again, within a limit
+disk      the home is full or read-only                                               the sweep stops, to be continued
 timeout   it took longer than it may (``--trial-timeout``)                            tried again, within a limit
 error     an exception: a bug, here or in what the trial uses                         not again in its sweep
 diverged  a loss or a network that is not finite: the same config would do it again   not again in its sweep
@@ -11,6 +12,7 @@ diverged  a loss or a network that is not finite: the same config would do it ag
 
 from __future__ import annotations
 
+import errno
 import re
 import traceback
 from collections import Counter
@@ -21,13 +23,15 @@ from typing import Any, Literal
 from orchestrator.errors import TooManyFailures
 from trainers.errors import AdaptationDiverged, TrainingDiverged
 
-Kind = Literal["lost", "memory", "timeout", "error", "diverged"]
+Kind = Literal["lost", "disk", "memory", "timeout", "error", "diverged"]
 
 ATTEMPTS_IN_A_RUN = 3
 """How often one run of a sweep attempts a trial whose failures can pass."""
 
 CAUSE_LENGTH = 500
 """Characters of an exception's text that are kept."""
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _NO_MEMORY = re.compile(r"out of memory|can(no|')t allocate memory|alloc_failed|bad_alloc", re.IGNORECASE)
 """What PyTorch, CUDA and its libraries, and the system say; only some of them have an exception of its own for it."""
@@ -67,7 +71,9 @@ def failure_of(error: Exception) -> Failure:
         return Failure("diverged", str(error))
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         return Failure("memory", f"out of memory: {in_one_line(error)}")
-    if isinstance(error, OSError):  # a disk that is full or gone, a home that does not answer
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return Failure("disk", f"{error.filename or 'the home'}: {error.strerror}")
+    if isinstance(error, OSError):  # a disk that is gone, a home that does not answer
         return Failure("lost", in_one_line(error))
     return Failure("error", in_one_line(error))
 

@@ -178,5 +178,8 @@ def _tracking(where: Where, on_warning: Callable[[str], None]) -> tuple[str | No
         return uri, True
     if where.require_tracking:
         raise TrackingError(f"--tracking-uri {masked(uri)}: {reason}; start it, or leave --require-tracking out")
-    on_warning(f"tracking: {masked(uri)} can't be reached ({reason}); the sweep runs without it")
+    on_warning(
+        f"tracking: {masked(uri)} can't be reached ({reason}); the sweep runs without it, and "
+        "`orchestrate track` writes to it afterwards"
+    )
     return None, False

@@ -224,10 +224,11 @@ class Store:
         return dict(self.home.read_json(f"trainings/{key}/attempts/{attempt}/attempt.json", AttemptShape) or {})
 
     def attempts(self, key: str) -> list[dict[str, Any]]:
-        """The attempts at a training, oldest first."""
+        """The attempts at a training, oldest first, by how many came before: a clock may have been set back."""
         folder = f"trainings/{key}/attempts"
         records = [self.attempt(key, name) for name in self.home.names(folder)]
-        return sorted((record for record in records if record), key=lambda record: int(record["started_ms"]))
+        began = [record for record in records if record]
+        return sorted(began, key=lambda record: (record.get("after", 0), int(record["started_ms"])))
 
     def put_file(self, key: str, attempt: str, name: str, data: bytes) -> tuple[str, str]:
         """Puts a file of an attempt; gives its path below the training's folder and its sha256."""

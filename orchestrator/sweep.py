@@ -16,7 +16,7 @@ from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.execute import Event, Request, execute, request
 from orchestrator.data import data_folder, ensure_dataset, versions_of
 from orchestrator.environment import cpu_count, git_commit, versions
-from orchestrator.errors import InputError, SpecError, TooManyFailures
+from orchestrator.errors import InputError, InterruptedSweep, SpecError, TooManyFailures
 from orchestrator.failure import Failure, FailureCount, FailurePolicy
 from orchestrator.forget import check_forgettable
 from orchestrator.grid import expand, group_by_training
@@ -29,13 +29,11 @@ from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import Row, load_rows, read_row, status
 from orchestrator.search import default_window, window_behind
 from orchestrator.spec import SweepSpec
-from orchestrator.spec_file import spec_to_yaml
 from orchestrator.status import SweepStatus
 from orchestrator.store import Store, keys_of
 from orchestrator.tracking import End, Tracker
-from orchestrator.tracking_rows import attempt_tags
+from orchestrator.tracking_rows import attempt_tags, sweep_view
 from orchestrator.tracking_uri import default_uri, experiment_name, reachable
-from orchestrator.tracking_views import SweepView
 from orchestrator.url_secrets import masked
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable, open_image_file
@@ -134,12 +132,10 @@ def run_sweep(
             if uri is not None and not synced:
                 reason = reachable(uri, timeout_s=2) or (tracker.problem if tracker else None) or "it is slow"
                 # A database that a full disk cut short stays broken; it is a view, and can be made again.
-                again = (
-                    "once that file is removed, the same command" if uri.startswith("sqlite:") else "the same command"
-                )
+                first = "once that file is removed, " if uri.startswith("sqlite:") else ""
                 on_warning(
                     f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and "
-                    f"{again} again writes what is missing"
+                    f"{first}`orchestrate track {spec.name}` writes what is missing"
                 )
             with suppress(OSError):  # a full disk is said by what met it first
                 home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
@@ -211,8 +207,7 @@ def open_data(
 def _tracker(spec: SweepSpec, home: Home, uri: str | None) -> Tracker | None:
     if uri is None:
         return None
-    view = SweepView(spec.name, home.id, spec.question or "", spec_to_yaml(spec))
-    return Tracker(uri, experiment_name(), view)
+    return Tracker(uri, experiment_name(), sweep_view(spec, home.id))
 
 
 def _run(
@@ -271,9 +266,11 @@ def _run(
         elif event["kind"] == "warned":
             on_warning(event["line"])
         elif event["kind"] in ("failed", "lost"):
-            failures[number] = Failure.of_event(event)
+            failures[number] = failure = Failure.of_event(event)
+            if failure.kind == "disk":  # every other trial would meet it
+                raise InterruptedSweep(f"the sweep stopped: {failure.cause}; mend that, and run it again to go on")
             if event["kind"] == "lost":  # nobody else could record it
-                record_lost(store, unit.training_key, {**asked_by, "number": number}, failures[number])
+                record_lost(store, unit.training_key, {**asked_by, "number": number}, failure)
         elif event["kind"] == "ended":
             del running[number]
             again = count.try_again(number, failures.pop(number, None))

@@ -13,11 +13,12 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
 
+from orchestrator.errors import OutOfReach
 from orchestrator.tracking_uri import (
     check_uri,
     default_uri,
@@ -28,7 +29,17 @@ from orchestrator.tracking_uri import (
 from orchestrator.tracking_views import Point, SweepView, TrialView
 from orchestrator.url_secrets import masked, without_credentials
 
-__all__ = ["Point", "SweepView", "Tracker", "TrialView", "check_uri", "default_uri", "experiment_name", "reachable"]
+__all__ = [
+    "Point",
+    "SweepView",
+    "Tracker",
+    "TrialView",
+    "check_uri",
+    "default_uri",
+    "experiment_name",
+    "reachable",
+    "write_all",
+]
 
 End = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -161,6 +172,21 @@ class Tracker:
         if self._refusals.get(view.identity, 0) < 2:
             with self._changed:
                 self._pending.setdefault(view.identity, view)
+
+
+def write_all(uri: str, experiment: str, sweep: SweepView, trials: Iterable[TrialView], end: End) -> None:
+    """Makes MLflow equal to these views, in this thread; what it holds already is not written again.
+
+    Raises:
+        OutOfReach: MLflow could not be written; what was written before stays, and the same call goes on.
+    """
+    try:
+        mirror = _Mirror(_client(uri), uri, experiment, sweep)
+        for trial in trials:
+            mirror.write(trial)
+        mirror.end(end)
+    except Exception as error:  # MLflow raises anything
+        raise OutOfReach(_one_line(error)) from error
 
 
 def _client(uri: str) -> Any:

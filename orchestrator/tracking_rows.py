@@ -9,26 +9,31 @@ from typing import Any
 from orchestrator.labels import label, varying_first
 from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec
+from orchestrator.spec_file import spec_to_yaml
 from orchestrator.store import Store
-from orchestrator.tracking import Point, TrialView
+from orchestrator.tracking import Point, SweepView, TrialView
 from trainers.canonical import digest
-from trainers.datasets.image_file import ImageTable
 
 
-def live_view(row: Row, spec: SweepSpec, data: ImageTable, tags: dict[str, str], points: Sequence[Point]) -> TrialView:
+def sweep_view(spec: SweepSpec, home_id: str) -> SweepView:
+    """The view of a sweep."""
+    return SweepView(spec.name, home_id, spec.question or "", spec_to_yaml(spec))
+
+
+def live_view(row: Row, spec: SweepSpec, fingerprint: str, tags: dict[str, str], points: Sequence[Point]) -> TrialView:
     """The view of a trial that runs, with the points that it has reported so far."""
-    return _view(row, spec, data, tags, points, points[0].timestamp_ms if points else None, None)
+    return _view(row, spec, fingerprint, tags, points, points[0].timestamp_ms if points else None, None)
 
 
-def stored_view(row: Row, spec: SweepSpec, data: ImageTable, store: Store) -> TrialView:
-    """The view of a trial that has ended, from the store alone."""
+def stored_view(row: Row, spec: SweepSpec, fingerprint: str, store: Store) -> TrialView:
+    """The view of a trial that runs no more, from the store alone; ``fingerprint`` is that of its dataset."""
     attempts = store.attempts(row.keys.training)
     manifest = store.manifest(row.keys.training)
     last = manifest.attempt if manifest else attempts[-1]["attempt"] if attempts else None
     started = attempts[0]["started_ms"] if attempts else None
     ended = attempts[-1]["ended_ms"] or attempts[-1]["started_ms"] if attempts else None
     points = _points(row, store, attempts, last)
-    return _view(row, spec, data, _made_by(attempts, last), points, started, ended)
+    return _view(row, spec, fingerprint, _made_by(attempts, last), points, started, ended)
 
 
 def recorded_points(row: Row, store: Store) -> list[Point]:
@@ -80,7 +85,7 @@ def curve_points(row: Row, validation: dict[str, Any], timestamp_ms: int) -> lis
 def _view(
     row: Row,
     spec: SweepSpec,
-    data: ImageTable,
+    fingerprint: str,
     tags: dict[str, str],
     points: Sequence[Point],
     started_ms: int | None,
@@ -91,12 +96,12 @@ def _view(
         "evaluation_key": row.keys.evaluation,
         "algorithm": row.config.algorithm.name,
         "dataset": row.config.dataset.name,
-        "dataset_fingerprint": data.fingerprint,
+        "dataset_fingerprint": fingerprint,
         "state": row.state,
     }
     if row.error:
         identity["error"] = row.error
-    words = label(row.config, spec)
+    words, name = label(row.config, spec), row.config.dataset.name
     # The best validation is a metric of its own name: the curve's last point would hide it.
     renamed = {"validation_accuracy": "best_validation_accuracy"}
     return TrialView(
@@ -107,7 +112,7 @@ def _view(
         tags=tags | identity,
         points=tuple(points),
         metrics={renamed.get(name, name): value for name, value in row.metrics.items()},
-        dataset=(data.name, data.fingerprint, f"datasets/{data.name}-{data.fingerprint}.arrow"),
+        dataset=(name, fingerprint, f"datasets/{name}-{fingerprint}.arrow"),
         started_ms=started_ms,
         ended_ms=ended_ms,
         trial="" if spec.search is not None else digest(row.config.model_dump(mode="json")),

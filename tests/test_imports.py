@@ -50,9 +50,9 @@ LAYERS = (
     # what a user can do
     {"analysis_run"},
     {"sweep"},
-    {"preview", "single", "summary"},
+    {"preview", "single", "summary", "track"},
     {"cli_options", "spec_names"},
-    {"cli_clean", "cli_data", "cli_grid", "cli_report"},
+    {"cli_clean", "cli_data", "cli_grid", "cli_report", "cli_track"},
     {"cli", "__init__"},
 )
 

@@ -7,17 +7,19 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cluster.watch import dead_part, end_session
 from orchestrator.environment import cpu_count
 from orchestrator.errors import ClusterError
 from orchestrator.interrupt import handlers_kept
 
 CONNECT_TIMEOUT_S = 5.0
+START_ATTEMPTS = 3
 
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are in our own store
@@ -58,13 +60,14 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
         options |= {"include_dashboard": False, "num_cpus": cpu_count()}
     try:
         with handlers_kept():
-            context = ray.init(address=address or "local", **options)
+            context = _init(address or "local", options)
     except Exception as error:  # Ray raises what its layers raise: RuntimeError, ConnectionError, its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         place = f"--address {address}" if address else "starting Ray on this machine"
         logs = "its logs are in /tmp/ray/session_latest/logs"
         way_out = "check the address and its token, or leave --address out" if address else logs
         raise ClusterError(f"{place}: {reason}; {way_out}") from error
+    ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None  # what died, and its log, on stdout
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it warns of metrics that it was told not to log
     session = context.address_info.get("session_dir") if address is None else None
@@ -74,11 +77,28 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
         session = None  # the logs say why
         raise
     finally:
-        ray.shutdown()
+        if dead_part() is None:
+            ray.shutdown()
+        else:  # it would wait for the dead
+            end_session()
         for name in added:  # a later cluster may be a standing one, with a token of its own
             os.environ.pop(name, None)
         if session:
             shutil.rmtree(session, ignore_errors=True)
+
+
+def _init(address: str, options: Mapping[str, Any]) -> Any:
+    """``ray.init``; on a busy machine again, where Ray's limit of 30 s was too short for its own processes."""
+    import ray
+
+    for left in reversed(range(START_ATTEMPTS)):
+        try:
+            return ray.init(address=address, **options)
+        except Exception as error:
+            if left == 0 or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+    raise AssertionError
 
 
 def _token(address: str | None) -> dict[str, str]:

@@ -16,7 +16,8 @@ from orchestrator.analyses import analyses_of
 from orchestrator.cluster.deadline import deadline
 from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.cluster.sharing import Shared, open_here, share
-from orchestrator.errors import InterruptedSweep
+from orchestrator.cluster.watch import ClusterDied, dead_part, watched
+from orchestrator.errors import DeadCluster, InterruptedSweep
 from orchestrator.failure import Failure, failure_of, in_one_line
 from orchestrator.home import Home, open_home
 from orchestrator.spec import Resources
@@ -48,10 +49,10 @@ class Request:
     """``cpu`` or ``cuda``."""
     threads: int
     asked_by: dict[str, Any]
-    timeout_s: float | None = None
-    """How long it may take here, if there is a limit."""
     between: str | None = None
     """What is compared between trainings, as JSON; None of a trial."""
+    timeout_s: float | None = None
+    """How long it may take here, if there is a limit."""
 
 
 def request(
@@ -113,7 +114,7 @@ def execute(
 
     feeder = TrialFeeder(next_trial, on_event)
     try:
-        with scratch_folder() as scratch:
+        with scratch_folder() as scratch, watched():
             runner = tune.with_parameters(TrialRunner, shared=share(tables)) if tables else TrialRunner
             tuner = tune.Tuner(
                 tune.with_resources(runner, {"cpu": resources.cpu, "gpu": resources.gpu}),
@@ -133,12 +134,15 @@ def execute(
                 ),
             )
             tuner.fit()
+    except ClusterDied as error:
+        raise DeadCluster(f"the sweep stopped: {error}; run it again to go on") from error
     except (Exception, CallbackFailed) as error:
         cause = feeder.error or error
         if isinstance(cause, MetaSweepError):
             raise cause from None
         assert isinstance(cause, Exception)
-        raise InterruptedSweep(f"the sweep stopped: {in_one_line(cause)}; run it again to go on") from error
+        kind = DeadCluster if dead_part() else InterruptedSweep
+        raise kind(f"the sweep stopped: {in_one_line(cause)}; run it again to go on") from error
 
 
 def run_request(request: Request, shared: Shared) -> Iterator[Event]:
@@ -165,9 +169,8 @@ def run_request(request: Request, shared: Shared) -> Iterator[Event]:
             if request.between is None:
                 yield from attempt_trial(store, configs, data, request.asked_by, request.device)
             else:
-                between = Between.model_validate_json(request.between)
-                asked = analyses_of(configs, between, data.fingerprint)
+                asked = analyses_of(configs, Between.model_validate_json(request.between), data.fingerprint)
                 yield from attempt_analyses(store, asked, data, request.device)
     except Exception as error:  # this node lacks the home, the dataset or the device, or the disk is full
         failure = failure_of(error)
-        yield Failure("memory" if failure.kind == "memory" else "lost", failure.cause).event("lost")
+        yield Failure(failure.kind if failure.kind in ("memory", "disk") else "lost", failure.cause).event("lost")

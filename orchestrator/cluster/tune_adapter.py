@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 from orchestrator.cluster.execute import NextTrial, OnEvent, Request, run_request
 from orchestrator.cluster.sharing import Shared
 from orchestrator.cluster.tune_failure import worker_failure
+from orchestrator.cluster.watch import check_cluster
 from orchestrator.failure import Failure
 
 
@@ -74,6 +75,7 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
         number = self._requests[trial_id].number
         with self._keeping_errors():
             if error and trial_id not in self._recorded:
+                check_cluster()  # its end is no failure of the trial
                 self._on_event(number, self._lost(trial_id).event("lost"))
             self._on_event(number, {"kind": "ended"})
         del self._requests[trial_id]

@@ -124,7 +124,7 @@ def test_results_stand_without_the_record_of_their_attempt(
     assert (row.state, row.cached) == ("completed", True)
     assert row.metrics == {name: value for name, value in whole.metrics.items() if name != "train_seconds"}
     spec = load_spec(spec_file(grid={"train": {"algorithm.name": ["maml"]}}))
-    assert len(stored_view(row, spec, glyphs, store).points) > 0
+    assert len(stored_view(row, spec, glyphs.fingerprint, store).points) > 0
     assert kinds(run(store, glyphs, asked)) == ["tested"]
 
 

@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[str, Callable[[], Any]]] = {
     "NumPy": ("memory", lambda: np.empty(2**55)),
     "Python": ("memory", lambda: bytearray(2**55)),
     "the system": ("memory", raises(OSError(errno.ENOMEM, "Cannot allocate memory"))),
-    "a full disk": ("lost", raises(OSError(errno.ENOSPC, "No space left on device"))),
+    "a full disk": ("disk", raises(OSError(errno.ENOSPC, "No space left on device"))),
     "a loss": ("diverged", raises(TrainingDiverged("the training loss is nan at iteration 3"))),
     "a test": ("diverged", raises(AdaptationDiverged("conv1 is not finite"))),
     "a bug": ("error", lambda: [][0]),
@@ -47,7 +47,7 @@ def test_kinds_of_failure(kind: str, act: Callable[[], Any]) -> None:
         act()
     failure = failure_of(caught.value)
     assert failure.kind == kind
-    assert failure.can_pass == (kind in ("lost", "memory", "timeout"))
+    assert failure.can_pass == (kind in ("lost", "disk", "memory", "timeout"))
     assert len(failure.cause.splitlines()) == 1
     assert failure.cause.startswith("out of memory: ") == (kind == "memory")
     assert Failure.of_event(failure.event("lost")) == failure

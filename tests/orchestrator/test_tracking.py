@@ -1,27 +1,23 @@
 """MLflow as a view: what goes in comes out once, whatever breaks on the way."""
 
 import contextlib
-import os
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow_server import LIMIT_S, Read, Server, free_port, until
 
 from orchestrator.errors import TrackingError
 from orchestrator.tracking import Point, SweepView, Tracker, TrialView, check_uri, default_uri, reachable
 
 SWEEP = SweepView("anil-or-maml", "home-1", "Does it?", "name: anil-or-maml\n", {"metasweep.version": "0.1.0"})
-LIMIT_S = 150
-"""For what takes seconds on a machine that is not busy."""
 
 
 def trial(number: int, state: str = "completed", steps: int = 5, **changes) -> TrialView:
@@ -51,33 +47,6 @@ def tracked(uri: str, *views: TrialView, end: str = "FINISHED", sweep: SweepView
         tracker.record(view)
     assert tracker.finish(end, limit_s), tracker.problem
     return tracker
-
-
-def until(condition) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end, "took too long"
-        time.sleep(0.02)
-
-
-class Read:
-    """Everything in a store's experiment, by MLflow's own client."""
-
-    def __init__(self, uri: str, experiment: str = "metasweep") -> None:
-        from mlflow import MlflowClient
-
-        self.client = MlflowClient(tracking_uri=uri)
-        self.experiment = self.client.get_experiment_by_name(experiment)
-        runs = list(self.client.search_runs([self.experiment.experiment_id]))
-        self.parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-        self.children = sorted(
-            (run for run in runs if "mlflow.parentRunId" in run.data.tags),
-            key=lambda run: int(run.data.tags["metasweep.number"]),
-        )
-
-    def points(self, run) -> list[Point]:
-        history = [m for key in run.data.metrics for m in self.client.get_metric_history(run.info.run_id, key)]
-        return sorted(Point(m.key, m.step, m.value, m.timestamp) for m in history)
 
 
 def assert_same(uri: str, *views: TrialView) -> Read:
@@ -225,7 +194,7 @@ def test_views_that_grow_are_written_piece_by_piece(uri):
 def test_a_killed_driver_leaves_no_zombie_and_no_duplicate(uri):
     program = (
         "import sys, time\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]}\n"
         "from test_tracking import *\n"
         f"tracker = Tracker({uri!r}, 'metasweep', SWEEP)\n"
         "views = trial(0), trial(1, 'running', 2), trial(2, 'running', 1)\n"
@@ -329,40 +298,6 @@ def test_stdout_and_stderr_stay_clean(tmp_path):
 
 
 # --- a server, present, gone and mute
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Server:
-    """A real ``mlflow server`` on 127.0.0.1, in a process group of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", default_uri(self.folder)]
-        command += ["--artifacts-destination", str(self.folder / "a"), "--workers", "1", "--port", str(self.port)]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
-            )
-        until(self._up)
-
-    def _up(self) -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
-            return answer.status == 200
-        return False
-
-    def stop(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,107 @@
+"""Between two runs the clock is set back, or the dataset becomes another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from faults_spec import SEARCH, write_spec
+from miniature import folder, picture, write_folder
+from mlflow_server import Read
+from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, link_data, run, wait_for
+
+from orchestrator.home import open_home
+from orchestrator.rows import results, status
+from orchestrator.store import Store
+
+SHIM = str(Path(__file__).parent / "shim")
+DAY_S = 86_400
+
+
+def test_a_clock_that_is_set_back(tmp_path: Path, home: Path, glyphs_file: Path) -> None:
+    path = write_spec(tmp_path, "search", {"iterations": 150}, search=SEARCH | {"trials": 2})
+    ahead = {"PYTHONPATH": f"{SHIM}:{os.environ.get('PYTHONPATH', '')}", "FAULT_CLOCK_S": str(DAY_S)}
+    command = [*SERIAL, "sweep", str(path), "--home", str(home)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment() | ahead)
+    try:
+        wait_for(lambda: any(attempt["validated_ms"] for attempt in attempts(home)), "nothing saved")
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    (tomorrow,) = attempts(home)
+    done = run(SERIAL, "sweep", path, "--home", home)
+    assert done.returncode == 0, done.stderr
+
+    (key,) = (path.parents[2].name for path in home.rglob("attempt.json") if tomorrow["attempt"] in str(path))
+    one, other = Store(open_home(str(home))).attempts(key)
+    assert one == tomorrow
+    assert other["resumed_at"] > 0
+    assert one["started_ms"] - other["started_ms"] > 1000 * DAY_S / 2  # else this test tests nothing
+    assert status(open_home(str(home)), "search")["state"] == "done"
+    read = Read(f"sqlite:///{home}/mlflow.db")
+    assert {run.info.status for run in [*read.parents, *read.children]} == {"FINISHED"}
+    for child in read.children:
+        steps = [point.step for point in read.points(child) if point.key == "train_loss"]
+        assert sorted(steps) == list(range(10, 151, 10))
+
+    whole = link_data(glyphs_file, tmp_path / "whole")
+    assert run(SERIAL, "sweep", path, "--home", whole).returncode == 0
+    assert bits(home, "search") == bits(whole, "search")
+
+
+def test_a_dataset_that_becomes_another(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+
+    def imported(files: dict[str, bytes]) -> str:
+        """Imports images as ``folder.birds``; gives their fingerprint."""
+        source = write_folder(tmp_path / str(len(files)), files)
+        done = run(ORCHESTRATE, "data", "import", "folder.birds", "--source", source, "--size", 28, "--home", home)
+        assert done.returncode == 0, done.stderr
+        (newest, *_) = sorted((home / "datasets").glob("*.arrow"), key=lambda path: -path.stat().st_mtime_ns)
+        return newest.stem.rpartition("-")[2]
+
+    path = tmp_path / "birds.yaml"
+    trial = {
+        "dataset": {"name": "folder.birds"},
+        "episodes": {"ways": 2, "shots": 1, "queries": 1},
+        "backbone": {"width": 4, "pooling": "stride"},
+        "training": {"iterations": 4, "validate_every": 2, "meta_batch": 1, "validation_episodes": 2},
+        "evaluation": {"episodes": 4},
+    }
+    path.write_text(yaml.safe_dump({"trial": trial, "grid": {"train": {"algorithm.inner_lr": [0.1, 0.2]}}}))
+
+    def keys(name: str) -> set[Any]:
+        return {row["training_key"] for row in results(name, str(home)).to_pylist() if row["state"] == "completed"}
+
+    files = folder(classes=20)
+    before = imported(files)
+    assert run(SERIAL, "sweep", path, "--home", home).returncode == 0
+    old = keys("birds")
+    after = imported(files | {"birds/a/c00/9.png": picture(999)})
+    assert before != after
+
+    # A sweep stays with the images that it began with, for as long as they are there.
+    done = run(SERIAL, "sweep", path, "--home", home, "--seeds", 2)
+    assert done.returncode == 0, done.stderr
+    assert len(keys("birds")) == 4
+    assert old < keys("birds")
+    assert run(SERIAL, "sweep", path, "--home", home, "--name", "fresh").returncode == 0
+    assert len(keys("fresh")) == 2
+    assert not keys("fresh") & keys("birds")
+    made_of = {
+        config.parent.name: yaml.safe_load(config.read_text())["dataset_fingerprint"]
+        for config in home.glob("trainings/*/config.json")
+    }
+    assert {made_of[key] for key in keys("birds")} == {before}
+    assert {made_of[key] for key in keys("fresh")} == {after}
+
+    (home / "datasets" / f"folder.birds-{before}.arrow").unlink()
+    done = run(SERIAL, "sweep", path, "--home", home, "--seeds", 3)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert f"dataset 'folder.birds' has changed since sweep 'birds' began ({before} is gone, {after} is there)" in line
+    assert len(keys("birds")) == 4

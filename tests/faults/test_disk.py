@@ -1,0 +1,119 @@
+"""A disk that is full, or read-only: one clear line, exit code 3 or 2, no half record, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from faults_spec import SEARCH, write_spec
+from processes import ORCHESTRATE, SERIAL, bits, link_data, run
+
+from orchestrator.home import open_home
+from orchestrator.rows import status
+
+SHIM = str(Path(__file__).parent / "shim")
+TINY = {"iterations": 8, "validate_every": 4, "meta_batch": 1}
+
+
+@contextmanager
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of its own."""
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk."""
+    with mounted(tmp_path / "disk", "40m") as folder:
+        yield folder
+
+
+def fault(disk: Path, written: str) -> dict[str, str]:
+    """Variables that fill a disk as soon as a path that contains ``written`` is."""
+    return {"PYTHONPATH": f"{SHIM}:{os.environ.get('PYTHONPATH', '')}", "FAULT_FILL": written, "FAULT_DISK": str(disk)}
+
+
+def check_stopped(done: subprocess.CompletedProcess[str], home: Path, place: str) -> None:
+    """It says once, in a line, which file could not be written and what to do; it left nothing half written."""
+    assert done.returncode == 3, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert place in line
+    assert "No space left on device" in line
+    assert "again" in line
+    assert "Traceback" not in done.stderr
+    assert list((home / "trainings").rglob(".*")) == []
+    assert status(open_home(str(home)), "search")["state"] == "interrupted"
+
+
+def test_a_disk_that_is_full(tmp_path: Path, glyphs_file: Path, disk: Path) -> None:
+    path = write_spec(tmp_path, "search", TINY, search=SEARCH)
+    home, ballast = link_data(glyphs_file, disk / "home"), disk / "ballast"
+    command = ("sweep", path, "--home", home, "--max-concurrent", 2)
+    cases = [
+        (ORCHESTRATE, ".progress.safetensors", "progress.safetensors"),
+        (SERIAL, "evaluations/.", "evaluations"),
+        (ORCHESTRATE, "proposals/.2", "proposals/2.json"),
+    ]
+    for program, written, place in cases:
+        done = run(program, *command, **fault(disk, written))
+        check_stopped(done, home, place)
+        ballast.unlink()
+    done = run(SERIAL, *command)
+    assert done.returncode == 0, done.stderr
+
+    whole = link_data(glyphs_file, tmp_path / "whole")
+    assert run(SERIAL, "sweep", path, "--home", whole).returncode == 0
+    assert bits(home, "search") == bits(whole, "search")
+
+
+def test_the_disk_of_mlflow_is_full(tmp_path: Path, home: Path) -> None:
+    path = write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 2})
+    with mounted(tmp_path / "small", "64k") as disk:
+        uri = f"sqlite:///{disk}/mlflow.db"
+        done = run(SERIAL, "sweep", path, "--home", home, "--tracking-uri", uri)
+        assert done.returncode == 0, done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("tracking")]
+        assert "once that file is removed, `orchestrate track search` writes what is missing" in line
+        assert status(open_home(str(home)), "search")["tracking"] == {"uri": uri, "synced": False}
+        still = run(ORCHESTRATE, "track", "search", "--home", home, "--tracking-uri", uri)
+        assert (still.returncode, still.stdout) == (3, "")
+        assert still.stderr.count("\n") == 1
+        (disk / "mlflow.db").unlink()
+        subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
+        done = run(ORCHESTRATE, "track", "search", "--home", home, "--tracking-uri", uri)
+        assert done.returncode == 0, done.stderr
+        assert status(open_home(str(home)), "search")["tracking"] == {"uri": uri, "synced": True}
+
+
+def test_a_home_that_is_read_only(tmp_path: Path, glyphs_file: Path, disk: Path) -> None:
+    """A mount, since modes do not keep root from writing."""
+    path = write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 2})
+    home = link_data(glyphs_file, disk / "home")
+    assert run(SERIAL, "sweep", path, "--home", home).returncode == 0
+    before = sorted(disk.rglob("*"))
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    track = ["track", "search", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    for command in (["sweep", path, "--trials", 3], ["sweep", path, "--name", "other"], track):
+        done = run(ORCHESTRATE, *command, "--home", home)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert "Read-only file system" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+    for command in (["status", "search"], ["export", "search"]):
+        assert run(ORCHESTRATE, *command, "--home", home).returncode == 0
+    assert sorted(disk.rglob("*")) == before
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    done = run(SERIAL, "sweep", path, "--trials", 3, "--home", home)
+    assert done.returncode == 0, done.stderr

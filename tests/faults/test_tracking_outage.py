@@ -1,0 +1,124 @@
+"""An MLflow server dies in the middle of a sweep: the sweep does not change, and ``orchestrate track`` catches up."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults_spec import SEARCH, write_spec
+from mlflow_server import Read, Server
+from processes import ORCHESTRATE, SERIAL, bits, environment, link_data, run, wait_for
+
+from orchestrator.home import open_home
+from orchestrator.record import SweepRecord
+from orchestrator.rows import load_rows, status
+from orchestrator.store import Store
+from orchestrator.tracking import Point
+from orchestrator.tracking_rows import stored_view
+
+HALF = {"iterations": 60, "validate_every": 10}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "server").mkdir()
+    server = Server(tmp_path / "server")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def check_equal(uri: str, home: Path, name: str) -> list[Any]:
+    """The server holds exactly what the store does: a run a trial, each point once at its own time. Gives the runs."""
+    opened = open_home(str(home))
+    record, store, read = SweepRecord(opened, name), Store(opened), Read(uri)
+    assert record.spec is not None
+    (parent,) = read.parents
+    assert (parent.info.status, parent.data.tags["metasweep.state"]) == ("FINISHED", "done")
+    rows = load_rows(store, record, record.spec)
+    assert [int(run.data.tags["metasweep.number"]) for run in read.children] == [row.number for row in rows]
+    for child, row in zip(read.children, rows, strict=True):
+        view = stored_view(row, record.spec, record.fingerprints[row.config.dataset.name], store)
+        assert read.points(child) == sorted(view.all_points())
+        assert child.data.params == {key: str(value) for key, value in view.params.items()}
+        assert view.tags.items() <= child.data.tags.items()
+        assert (child.info.status, child.info.end_time) == ("FINISHED", view.ended_ms)
+    return [(run.info.run_id, run.data.to_dictionary(), read.points(run)) for run in [parent, *read.children]]
+
+
+def test_a_server_dies_in_the_middle_of_a_sweep(tmp_path: Path, home: Path, glyphs_file: Path, server: Server) -> None:
+    path = write_spec(tmp_path, "search", HALF, search=SEARCH)
+    command = [*SERIAL, "sweep", str(path), "--home", str(home), "--tracking-uri", server.uri]
+    sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    try:
+        wait_for(lambda: seen(server.uri), "nothing reaches the server")
+        sweep.send_signal(signal.SIGSTOP)  # so that the rest of the sweep is without it
+        assert sweep.poll() is None
+        server.stop()
+        sweep.send_signal(signal.SIGCONT)
+        _, err = sweep.communicate(timeout=300)
+    finally:
+        sweep.kill()
+    assert sweep.returncode == 0, err
+    (line,) = [line for line in err.splitlines() if line.startswith("tracking")]
+    assert "`orchestrate track search` writes what is missing" in line
+    assert status(open_home(str(home)), "search")["tracking"] == {"uri": server.uri, "synced": False}
+
+    track = ("track", "search", "--home", home, "--tracking-uri", server.uri)
+    down = run(ORCHESTRATE, *track)
+    assert (down.returncode, down.stdout) == (3, "")
+    (line,) = down.stderr.splitlines()
+    assert server.uri in line
+
+    server.start()
+    done = run(ORCHESTRATE, *track)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{server.uri} has sweep search: 4 trials\n"
+    held = check_equal(server.uri, home, "search")
+    assert run(ORCHESTRATE, *track).returncode == 0
+    assert check_equal(server.uri, home, "search") == held
+    assert status(open_home(str(home)), "search")["tracking"] == {"uri": server.uri, "synced": True}
+
+    without = link_data(glyphs_file, tmp_path / "without")
+    assert run(SERIAL, "sweep", path, "--home", without, "--tracking-uri", "http://127.0.0.1:9").returncode == 0
+    assert not (without / "mlflow.db").exists()
+    assert bits(home, "search") == bits(without, "search")
+    uri = f"sqlite:///{tmp_path}/other.db"  # one that never saw the sweep
+    assert run(ORCHESTRATE, "track", "search", "--home", without, "--tracking-uri", uri).returncode == 0
+    check_equal(uri, without, "search")
+
+
+def seen(uri: str) -> list[Point]:
+    """Points of the first trial that a server has."""
+    try:
+        read = Read(uri)
+    except AttributeError:  # no experiment yet
+        return []
+    return [point for child in read.children[:1] for point in read.points(child)]
+
+
+def test_what_can_not_be_tracked_is_refused_in_a_line(home: Path, tmp_path: Path) -> None:
+    path = write_spec(tmp_path, "search", HALF, search=SEARCH)
+    open_home(str(home))
+    cases: list[tuple[list[Any], str]] = [
+        (["serach"], "no sweep 'serach'"),
+        (["search", "--tracking-uri", "ftp://host"], "unknown scheme 'ftp'"),
+    ]
+    from orchestrator.spec_file import load_spec
+
+    SweepRecord(open_home(str(home)), "search").put_spec(load_spec(path), {"glyphs": "0" * 20})
+    for arguments, says in cases:
+        done = run(ORCHESTRATE, "track", *arguments, "--home", home)
+        assert (done.returncode, done.stdout) == (2, "")
+        (line,) = done.stderr.splitlines()
+        assert says in line
+    with SweepRecord(open_home(str(home)), "search").lock():
+        done = run(ORCHESTRATE, "track", "search", "--home", home)
+    assert done.returncode == 2
+    assert "run by a process now" in done.stderr
