@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-
 from orchestrator.analyses import Analysis, cell_pairs, count_analyses, lacking
-from orchestrator.board import Board
-from orchestrator.cluster.execute import Event, Request, execute, request
-from orchestrator.record import SweepRecord
-from orchestrator.spec import SweepSpec
-from orchestrator.store import Store
-from trainers.datasets.image_file import ImageTable
+from orchestrator.cluster.execute import Event, Request, request
+from orchestrator.sweep_run import SweepRun
 
 AT_ONCE = 20
 """Analyses that a worker does at a time. It runs each of their networks once; a kill costs no more than these."""
 
 
-def compare_trainings(
-    spec: SweepSpec,
-    record: SweepRecord,
-    board: Board,
-    data: Mapping[str, ImageTable],
-    tables: Collection[ImageTable],
-    slots: int,
-    start_cluster: Callable[[], object],
-    on_warning: Callable[[str], None],
-) -> None:
+def compare_trainings(run: SweepRun) -> None:
     """Does the analyses that a grid asks for and the store does not have, as far as their trainings are complete.
 
     One that fails is said by ``on_warning`` and stays undone: the same command tries it again.
     """
+    spec, record, board, store = run.spec, run.record, run.board, run.store
     pairs = cell_pairs(spec, record.fingerprints)
-    store = Store(record.home)
     asked = _blocks(lacking(store, pairs))
     if not asked:
         return
@@ -46,21 +31,20 @@ def compare_trainings(
     def next_block() -> Request | None:
         number, block = next(left)
         running[number] = block
-        table = data[block[0].configs[0].dataset.name]
+        data = run.data[block[0].configs[0].dataset.name]
         configs = [config for analysis in block for config in analysis.configs]
-        return request(number, record.home, table, configs, spec.resources, {"sweep": spec.name}, block[0].between)
+        return request(number, record.home, data, configs, spec.resources, {"sweep": spec.name}, block[0].between)
 
     def on_event(number: int, event: Event) -> None:
         if event["kind"] == "lost":
             names = "; ".join(analysis.name for analysis in running[number])
-            on_warning(f"sweep {spec.name!r}: not compared: {names} ({event['cause']})")
+            run.on_warning(f"sweep {spec.name!r}: not compared: {names} ({event['cause']})")
         elif event["kind"] == "ended":
             del running[number]
             show()
 
     show()
-    start_cluster()
-    execute(next_block, on_event, spec.resources, slots, tables)
+    run.execute(next_block, on_event)
 
 
 def _blocks(analyses: list[Analysis]) -> list[list[Analysis]]:

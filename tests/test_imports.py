@@ -48,7 +48,8 @@ LAYERS = (
     {"forget", "inputs", "plan", "references", "results", "tracking_rows"},
     {"board", "cleanup", "report"},
     # what a user can do
-    {"analysis_run"},
+    {"continuing", "sweep_run"},
+    {"analysis_run", "trial_run"},
     {"sweep"},
     {"preview", "single", "summary", "track"},
     {"cli_options", "spec_names"},

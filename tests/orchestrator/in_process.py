@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from orchestrator import attempt_record, data
+from orchestrator import attempt_record, continuing, data, sweep_run, trial_run
 from orchestrator import sweep as sweep_module
 from orchestrator.cluster import sharing
 from orchestrator.cluster.execute import Event, NextTrial, OnEvent, run_request
@@ -102,13 +102,14 @@ def run_here(file: Path, home: str, events: list[Event] | None = None) -> list[s
     warned: list[str] = []
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep_module, "execute", execute)
+        patch.setattr(sweep_run, "execute", execute)
         patch.setattr(sweep_module, "cluster", one_node)
         # what takes long, and decides nothing here
-        patch.setattr(sweep_module, "git_commit", lambda folder: None)
+        for module in (sweep_module, trial_run):
+            patch.setattr(module, "git_commit", lambda folder: None)
         patch.setattr(attempt_record, "versions", dict)
         patch.setattr(sweep_module, "versions", dict)
-        for module in (sweep_module, data, sharing):
+        for module in (continuing, data, sharing):
             patch.setattr(module, "open_image_file", _open_once)
         patch.setattr(trial, "count_flops", lambda *_: 1)
         patch.setattr(os, "fsync", lambda descriptor: None)

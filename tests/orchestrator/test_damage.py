@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from in_process import GRID, SEARCH, files, opened, outcome, run_here, sweep_file, validations
 
-from orchestrator import sweep as sweep_module
+from orchestrator import continuing
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import open_home
 from orchestrator.results import load_study
@@ -157,7 +157,7 @@ def test_a_lost_spec_leaves_the_window_of_its_proposals(
     spec = home / "sweeps" / "s" / "spec.yaml"
     whole = spec.read_bytes()
     replace(spec, _flipped(whole, 1000))
-    monkeypatch.setattr(sweep_module, "default_window", lambda slots: 5)
+    monkeypatch.setattr(continuing, "default_window", lambda slots: 5)
     (line,) = run_here(file, str(home))
     assert "sweeps/s/spec.yaml: damaged (its bytes are not those that were sealed); set aside as" in line
     assert spec.read_bytes() == whole

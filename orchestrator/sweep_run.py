@@ -1,0 +1,42 @@
+"""One run of a sweep: what its trials and its analyses have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from orchestrator.board import Board
+from orchestrator.cluster.execute import NextTrial, OnEvent, execute
+from orchestrator.record import SweepRecord
+from orchestrator.spec import SweepSpec
+from orchestrator.store import Store
+from trainers.datasets.image_file import ImageTable
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A sweep that is being run, in this process."""
+
+    spec: SweepSpec
+    record: SweepRecord
+    id: str
+    board: Board
+    data: Mapping[str, ImageTable]
+    """By name."""
+    shared: Collection[ImageTable]
+    """Those that not every worker may be able to map."""
+    slots: int
+    """How many trials run at once."""
+    start_cluster: Callable[[], object]
+    """Starts Ray where it is not there yet; called when there is work."""
+    on_warning: Callable[[str], None]
+
+    @property
+    def store(self) -> Store:
+        """That of the sweep's home."""
+        return Store(self.record.home)
+
+    def execute(self, next_trial: NextTrial, on_event: OnEvent) -> None:
+        """Runs what ``next_trial`` hands out, on the cluster; see ``orchestrator.cluster.execute``."""
+        self.start_cluster()
+        execute(next_trial, on_event, self.spec.resources, self.slots, self.shared)

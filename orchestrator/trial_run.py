@@ -1,0 +1,108 @@
+"""Has the trials of a sweep run on the cluster: what the plan hands out, and what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.attempt_record import record_lost
+from orchestrator.cluster.execute import Event, Request, request
+from orchestrator.environment import git_commit
+from orchestrator.errors import InterruptedSweep
+from orchestrator.failure import Failure, FailureCount
+from orchestrator.grid import expand, group_by_training
+from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
+from orchestrator.rows import Row, read_row
+from orchestrator.store import Keys, keys_of
+from orchestrator.sweep_run import SweepRun
+from trainers.config import TrialConfig
+
+
+def run_trials(run: SweepRun, count: FailureCount) -> None:
+    """Runs the trials of a sweep that the store does not have.
+
+    Args:
+        run: of the sweep.
+        count: what becomes of failed trials.
+
+    Raises:
+        TooManyFailures: as many failed as the policy allows.
+        InterruptedSweep: as ``execute``; or a disk is full, which every other trial would meet.
+    """
+    store, board = run.store, run.board
+
+    def look(number: int, config: TrialConfig) -> Row:
+        return read_row(store, number, config, _keys(run, config), run.spec.name, run.id, live=False)
+
+    plan = _plan(run, look)
+    asked_by = {"sweep": run.spec.name, "run": run.id, "git_commit": git_commit(Path.cwd())}
+    running: dict[int, Unit] = {}
+    failures: dict[int, Failure] = {}
+    ahead: list[Unit | None] = []
+    """What to run before the plan is asked again: the first unit, and those to be attempted again."""
+    try:
+        ahead.append(plan.next())  # looks before Ray is started
+    except StopIteration:
+        return
+    finally:
+        board.show()
+
+    def next_trial() -> Request | None:
+        unit = ahead.pop() if ahead else plan.next()
+        if unit is None:
+            return None
+        running[unit.number] = unit
+        board.started(unit)
+        data = run.data[unit.rows[0].config.dataset.name]
+        configs = [row.config for row in unit.rows if not (row.final and row.error)]
+        asked = {**asked_by, "number": unit.number}
+        timeout_s = count.policy.trial_timeout_s
+        home, resources = run.record.home, run.spec.resources
+        return request(unit.number, home, data, configs, resources, asked, timeout_s=timeout_s)
+
+    def on_event(number: int, event: Event) -> None:
+        unit = running[number]
+        if event["kind"] == "validated":
+            board.validated(unit, event)
+        elif event["kind"] == "warned":
+            run.on_warning(event["line"])
+        elif event["kind"] in ("failed", "lost"):
+            failures[number] = failure = Failure.of_event(event)
+            if failure.kind == "disk":  # every other trial would meet it
+                raise InterruptedSweep(f"the sweep stopped: {failure.cause}; mend that, and run it again to go on")
+            if event["kind"] == "lost":  # nobody else could record it
+                record_lost(store, unit.training_key, {**asked_by, "number": number}, failure)
+        elif event["kind"] == "ended":
+            del running[number]
+            again = count.try_again(number, failures.pop(number, None))
+            if again is not None:
+                run.on_warning(again)
+                ahead.append(unit)
+                return
+            rows = tuple(look(row.number, row.config) for row in unit.rows)
+            rows = tuple(row if row.state == "completed" else _failed(row) for row in rows)
+            plan.ended(rows)
+            board.ended(rows)
+            cause = next((row.error for row in rows if row.error), None)
+            if cause is not None:
+                count.failed(number, cause)
+
+    run.execute(next_trial, on_event)
+
+
+def _failed(row: Row) -> Row:
+    return replace(row, state="failed", error=row.error or "ended without a result")
+
+
+def _plan(run: SweepRun, look: Look) -> Plan:
+    spec, board = run.spec, run.board
+    if spec.search is not None:
+        board.planned = spec.search.trials
+        return SearchPlan(spec, run.record, look, board.known, run.on_warning)
+    groups = group_by_training(expand(spec), lambda config: _keys(run, config).training)
+    board.planned = len(groups)
+    return GridPlan(groups, look, board.known)
+
+
+def _keys(run: SweepRun, config: TrialConfig) -> Keys:
+    return keys_of(config, run.data[config.dataset.name].fingerprint)
