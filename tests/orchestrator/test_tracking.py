@@ -287,7 +287,7 @@ def test_a_deleted_experiment_and_a_deleted_run(uri):
 
 def test_stdout_and_stderr_stay_clean(tmp_path):
     program = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]}\n"
         "from test_tracking import *\n"
         "assert 'mlflow' not in sys.modules, 'imported too early'\n"
         f"tracked({default_uri(tmp_path)!r}, trial(0))"
