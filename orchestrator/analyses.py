@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from orchestrator.grid import GridPoint, expand
+from orchestrator.record_shapes import AnalysisShape, shaped
 from orchestrator.seal import open_table, seal_table
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
@@ -127,14 +129,22 @@ def count_analyses(store: Store, pairs: Iterable[CellPair]) -> dict[str, int]:
 
 
 def read_scores(store: Store, analysis: Analysis) -> Scores | None:
-    """The columns of an analysis, each [episodes]; None where it is not done."""
-    weights, stored = _weights(store, analysis), store.home.read_record(_path(analysis), open_table)
+    """The columns of an analysis, each [episodes]; NaN where a network was not finite. None where it is not done."""
+    weights, stored = _weights(store, analysis), store.home.read_record(_path(analysis), _read_scores)
     if weights is None or stored is None:
         return None
-    header, table = stored
-    if header.get("weights_sha256") != sorted(sha256 for _, _, sha256 in weights):
-        return None
-    return {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
+    compared, scores = stored
+    return scores if compared == sorted(sha256 for _, _, sha256 in weights) else None
+
+
+def _read_scores(data: bytes) -> tuple[list[str], Scores]:
+    """Sha256 of both weights, sorted, and the columns."""
+    header, table = open_table(data)
+    shaped(header, AnalysisShape)
+    scores = {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
+    if not scores or any(values.dtype != np.float64 for values in scores.values()):
+        raise ValueError("its columns are none of an analysis")
+    return header["weights_sha256"], scores
 
 
 def put_scores(store: Store, analysis: Analysis, scores: Scores) -> None:

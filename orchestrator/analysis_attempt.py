@@ -18,8 +18,9 @@ def attempt_analyses(
 ) -> Iterator[dict[str, Any]]:
     """Does and records analyses on one set of points; says ``{"kind": "compared", "analyses": count}`` at the end.
 
+    A network that is not finite is recorded so, as NaN: it would be again.
+
     Raises:
-        AdaptationDiverged: as ``trainers.between_trainings.similarities``.
         DamagedSnapshot: weights of a training are gone or damaged; it counts as incomplete from then on.
     """
     sides: dict[tuple[str, str], Side] = {}

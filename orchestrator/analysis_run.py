@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from orchestrator.analyses import Analysis, cell_pairs, count_analyses, lacking
 from orchestrator.cluster.execute import Event, Request, request
-from orchestrator.sweep_run import SweepRun
+from orchestrator.failure import Failure
+from orchestrator.sweep_run import SweepRun, stop_on_full_disk
 
 AT_ONCE = 20
 """Analyses that a worker does at a time. It runs each of their networks once; a kill costs no more than these."""
@@ -13,7 +14,11 @@ AT_ONCE = 20
 def compare_trainings(run: SweepRun) -> None:
     """Does the analyses that a grid asks for and the store does not have, as far as their trainings are complete.
 
-    One that fails is said by ``on_warning`` and stays undone: the same command tries it again.
+    Some are done at a time; if those fail they stay undone, which ``on_warning`` says, and the same command tries them
+    again. There is no limit of time to them.
+
+    Raises:
+        InterruptedSweep: as ``execute``; or a disk is full.
     """
     spec, record, board, store = run.spec, run.record, run.board, run.store
     pairs = cell_pairs(spec, record.fingerprints)
@@ -23,27 +28,27 @@ def compare_trainings(run: SweepRun) -> None:
     running: dict[int, list[Analysis]] = {}
     left = iter(enumerate(asked))
 
-    def show() -> None:
-        counts = count_analyses(store, pairs)
-        board.compared, board.to_compare = counts["completed"], counts["planned"]
-        board.show()
-
     def next_block() -> Request | None:
         number, block = next(left)
         running[number] = block
         data = run.data[block[0].configs[0].dataset.name]
         configs = [config for analysis in block for config in analysis.configs]
-        return request(number, record.home, data, configs, spec.resources, {"sweep": spec.name}, block[0].between)
+        return request(number, record.home, data, configs, spec.resources, {}, block[0].between)
 
     def on_event(number: int, event: Event) -> None:
-        if event["kind"] == "lost":
+        if event["kind"] == "compared":
+            board.compared += event["analyses"]
+            board.show()
+        elif event["kind"] == "lost":
+            stop_on_full_disk(Failure.of_event(event))
             names = "; ".join(analysis.name for analysis in running[number])
             run.on_warning(f"sweep {spec.name!r}: not compared: {names} ({event['cause']})")
         elif event["kind"] == "ended":
             del running[number]
-            show()
 
-    show()
+    counts = count_analyses(store, pairs)
+    board.compared, board.to_compare = counts["completed"], counts["planned"]
+    board.show()
     run.execute(next_block, on_event)
 
 

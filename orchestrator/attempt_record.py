@@ -96,13 +96,22 @@ def ending(failure: Failure | None) -> dict[str, Any]:
     return {"state": "failed", "failure": failure.kind, "cause": failure.cause, "ended_ms": now_ms()}
 
 
-def record_lost(store: Store, key: str, asked_by: dict[str, Any], failure: Failure) -> None:
-    """Records a failure that no worker could: of the attempt that it left running, or of one that never began."""
-    left = [one for one in store.attempts(key) if one["state"] == "running" and one["asked_by"] == asked_by]
-    for record in left:
-        store.put_attempt(key, record["attempt"], record | ending(failure))
-    if not left:
-        AttemptRecord(store, key, asked_by).fail(failure)
+def record_lost(store: Store, key: str, snapshots: Sequence[str], asked_by: dict[str, Any], failure: Failure) -> None:
+    """Records a failure that no worker could: of the attempts that it left running, or of one that never began.
+
+    Args:
+        store: where.
+        key: of the training.
+        snapshots: keys of those on its way, which have attempts of their own.
+        asked_by: as the worker was told.
+        failure: what became of it.
+    """
+    for its in (key, *snapshots):
+        left = [one for one in store.attempts(its) if one["state"] == "running" and one["asked_by"] == asked_by]
+        for record in left:
+            store.put_attempt(its, record["attempt"], record | ending(failure))
+        if its == key and not left:
+            AttemptRecord(store, key, asked_by).fail(failure)
 
 
 def set_failures_aside(store: Store, key: str, sweep: str) -> None:

@@ -15,9 +15,11 @@ from pathlib import PurePosixPath
 from orchestrator.data import FOLDER, superseded_files
 from orchestrator.download import DOWNLOADS
 from orchestrator.errors import InputError
+from orchestrator.home import DAMAGED as ASIDE
 from orchestrator.home import Home, StoredFile
-from orchestrator.record import sweep_names
-from orchestrator.references import References, asked_by
+from orchestrator.record import lost_specs, sweep_names
+from orchestrator.record_shapes import ConfigShape
+from orchestrator.references import References, references_of
 from orchestrator.store import Keys, Store
 
 GRACE_S = 3600.0
@@ -128,12 +130,17 @@ class _Search:
         self._home, self._store, self._limits = home, Store(home), limits
         self._may_run = home.local is not None and not limits.alone
         self._sweeps = set(sweep_names(home))
+        for name in lost_specs(home):
+            raise InputError(
+                f"sweep {name!r}: its spec.yaml was damaged and set aside, so nobody knows what it refers to; run its "
+                f"command again, or forget it: orchestrate rm {name}"
+            )
         self._asked = _asked(home, sorted(self._sweeps))
         self._pinned: set[str | None] = set(self._asked.fingerprints)
 
     def parts(self) -> list[Part]:
         listed = self._home.files("", recursive=False)
-        for folder in ("sweeps", "trainings", "analyses", FOLDER, "damaged"):
+        for folder in ("sweeps", "trainings", "analyses", FOLDER, ASIDE):
             listed += self._home.files(folder)
         unfinished = [file for file in listed if _UNFINISHED.fullmatch(file.path)]
         whole = {file.path: file for file in listed if not _UNFINISHED.fullmatch(file.path)}
@@ -142,7 +149,7 @@ class _Search:
             *self._analyses(whole.values()),
             *self._remains(whole.values()),
             *self._datasets(whole),
-            *(self._part(DAMAGED, [file]) for file in whole.values() if file.path.startswith("damaged/")),
+            *(self._part(DAMAGED, [file]) for file in whole.values() if file.path.startswith(f"{ASIDE}/")),
             *(self._unfinished(file) for file in unfinished),
         ]
 
@@ -175,7 +182,7 @@ class _Search:
                     kept = OF_TRIALS
                 part = self._part(TRAININGS, training.in_order(), self._usual_s(training, training.attempts), kept)
                 if part.kept is not None:
-                    config = self._home.read_json(f"trainings/{training.key}/config.json") or {}
+                    config = self._home.read_json(f"trainings/{training.key}/config.json", ConfigShape) or {}
                     self._pinned.add(config.get("dataset_fingerprint"))
                 yield part
 
@@ -275,7 +282,7 @@ def _asked(home: Home, names: Iterable[str]) -> References:
     asked = References()
     for name in names:
         try:
-            asked |= asked_by(home, [name])
+            asked |= references_of(home, [name])
         except InputError as error:
             way_out = (
                 f"nothing is removed while it is not known what sweep {name!r} asks for; mend its record, or forget"

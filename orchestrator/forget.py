@@ -9,7 +9,7 @@ from orchestrator.analyses import cell_pairs, lacking
 from orchestrator.errors import InputError
 from orchestrator.home import Home, StoredFile
 from orchestrator.home_lock import alone
-from orchestrator.record import SweepRecord, sweep_names
+from orchestrator.record import SweepRecord, lost_specs, sweep_names
 from orchestrator.rows import count_trials, find_sweep, load_rows, sweep_state
 from orchestrator.store import Store
 from trainers.registry import nearest
@@ -30,7 +30,7 @@ def check_forgettable(home: Home, name: str, quiet_s: float = QUIET_S) -> list[S
     Raises:
         InputError: no such sweep; it runs now, or may be running.
     """
-    names = sweep_names(home)
+    names = [*sweep_names(home), *lost_specs(home)]
     if name not in names:
         way_out = nearest(name, names) if names else "there is none"
         raise InputError(f"no sweep {name!r} in {home.url}; {way_out}")

@@ -60,6 +60,11 @@ def _log_once(line: str) -> None:
     logging.getLogger("metasweep").warning(line)
 
 
+def _printable(line: str) -> str:
+    """Without commands for a terminal, which names in a foreign home may hold."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+
+
 class Home:
     """Objects by path below one root, on any filesystem that ``pyarrow.fs`` knows.
 
@@ -144,7 +149,7 @@ class Home:
 
     def pass_over(self, path: str, reason: str) -> None:
         """Says, once, that a damaged object counts as absent."""
-        line = f"{self.url}/{path}: damaged ({_one_line(reason)}); passed over, as if it were not there"
+        line = _printable(f"{self.url}/{path}: damaged ({_one_line(reason)}); passed over, as if it were not there")
         if line not in self._told:
             self._told.add(line)
             self._tell(line)
@@ -162,7 +167,9 @@ class Home:
             aside += f".{hashlib.sha256(data).hexdigest()[:16]}"
             self.put(aside, data)
         self.remove(path)
-        self._tell(f"{self.url}/{path}: damaged ({_one_line(reason)}); set aside as {aside}, and made again")
+        self._tell(
+            _printable(f"{self.url}/{path}: damaged ({_one_line(reason)}); set aside as {aside}, and made again")
+        )
 
     def put(self, path: str, data: bytes) -> None:
         """Puts an object, over what is there."""

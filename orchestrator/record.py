@@ -174,6 +174,12 @@ class SweepRecord:
         return f"{self._folder}/proposals/{number}.json"
 
 
+def lost_specs(home: Home) -> list[str]:
+    """Names of sweeps whose spec was damaged and set aside, and not made again yet."""
+    names = home.names(f"{DAMAGED}/sweeps")
+    return [name for name in names if name not in sweep_names(home) and SweepRecord(home, name).spec_lost]
+
+
 def sweep_names(home: Home) -> list[str]:
     """Names of all sweeps in a home."""
     return [name for name in home.names("sweeps") if NAME.match(name) and home.exists(f"sweeps/{name}/spec.yaml")]

@@ -37,6 +37,12 @@ class ManifestShape(Record):
     train_flops: int
 
 
+class ConfigShape(Record):
+    """``trainings/<key>/config.json``"""
+
+    dataset_fingerprint: str
+
+
 class FailureShape(Record):
     """``trainings/<key>/failure.json``"""
 
@@ -52,7 +58,7 @@ class AskedByShape(Record):
 
 
 class EnvironmentShape(Record):
-    """What decides the bits of an attempt."""
+    """What decides the bits of an attempt: exactly this, since two environments are one where all of it is equal."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -67,16 +73,33 @@ class AttemptShape(Record):
 
     attempt: Name
     asked_by: AskedByShape
+    evaluations: list[str] = []
     state: str
+    failure: str | None = None
     cause: str | None = None
+    after: int = 0
     started_ms: Annotated[int, Field(ge=0, lt=2**47)]
     ended_ms: int | None
+    resumed_at: int = 0
     validated_ms: dict[str, int]
     train_seconds: float = 0.0
     cpu_seconds: float = 0.0
     environment: EnvironmentShape | None
     versions: dict[str, str]
     node: str = ""
+
+
+class EvaluationShape(Record):
+    """Header of ``trainings/<key>/evaluations/<key>.arrow``"""
+
+    weights_sha256: str
+    timed_on: EnvironmentShape | None = None
+
+
+class AnalysisShape(Record):
+    """Header of ``analyses/<key>/scores.arrow``"""
+
+    weights_sha256: list[str]
 
 
 class ValidationShape(Record):

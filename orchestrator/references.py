@@ -35,8 +35,10 @@ class References:
         )
 
 
-def asked_by(home: Home, names: Iterable[str]) -> References:
+def references_of(home: Home, names: Iterable[str], with_analyses: bool = True) -> References:
     """What these sweeps ask for; what a search has not proposed yet is nobody's.
+
+    ``with_analyses``: there may be thousands, which take seconds.
 
     Raises:
         InputError: no such sweep, or its record can't be read.
@@ -55,7 +57,8 @@ def asked_by(home: Home, names: Iterable[str]) -> References:
             steps = {*config.training.snapshots, *([tested] if isinstance(tested, int) else [])}
             trainings |= {keys.training, *map(keys.shortened, steps)}
             evaluations.add(keys)
-        analyses = {analysis.key for pair in cell_pairs(spec, fingerprints) for analysis in pair.analyses}
+        pairs = cell_pairs(spec, fingerprints) if with_analyses else []
+        analyses = {analysis.key for pair in pairs for analysis in pair.analyses}
         asked |= References(
             frozenset(trainings), frozenset(evaluations), frozenset(analyses), frozenset(fingerprints.values())
         )
@@ -77,11 +80,11 @@ def disk_use(home: Home, name: str) -> DiskUse:
     Raises:
         InputError: no such sweep, or its record can't be read.
     """
-    own = asked_by(home, [name]).trainings
+    own = references_of(home, [name], with_analyses=False).trainings
     others: set[str] = set()
     for other in sweep_names(home):
         if other != name:
             with suppress(InputError):  # it says so itself when it is asked for
-                others |= asked_by(home, [other]).trainings
+                others |= references_of(home, [other], with_analyses=False).trainings
     sizes = {key: sum(file.size_bytes for file in home.files(f"trainings/{key}")) for key in own}
     return DiskUse(sum(sizes.values()), sum(size for key, size in sizes.items() if key in others))

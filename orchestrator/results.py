@@ -81,6 +81,8 @@ class PairResult:
     scores: Mapping[str, Matrix]
     """``cca.conv1``, ``cka.head`` … and the mean over the body's layers, ``cca.body`` and ``cka.body``; [pairs of
     trainings, episodes] each. Empty where nothing is compared yet."""
+    diverged: int = 0
+    """How many pairs of trainings are left out, since one of them was not finite."""
 
     def is_between(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Whether its two cells' configs have these values (config path -> value), in either order."""
@@ -216,14 +218,15 @@ def _matrices(store: Store, rows: list[Row]) -> dict[str, Matrix]:
 
 
 def _pair(store: Store, pair: CellPair, cells: Sequence[CellResult]) -> PairResult:
-    done = [(analysis.seeds, scores) for analysis in pair.analyses if (scores := read_scores(store, analysis))]
+    compared = [(analysis.seeds, scores) for analysis in pair.analyses if (scores := read_scores(store, analysis))]
+    done = [one for one in compared if all(np.isfinite(values).all() for values in one[1].values())]
     found = {column: np.stack([scores[column] for _, scores in done]) for column in done[0][1]} if done else {}
     first, second = (next(cell for cell in cells if cell.number == number) for number in pair.cells)
     body = first.config.backbone.layers
     for kind in ("cca", "cka"):
         if f"{kind}.{body[0]}" in found:
             found[f"{kind}.body"] = np.mean([found[f"{kind}.{layer}"] for layer in body], axis=0)
-    return PairResult(first, second, tuple(seeds for seeds, _ in done), found)
+    return PairResult(first, second, tuple(seeds for seeds, _ in done), found, len(compared) - len(done))
 
 
 def _environments(store: Store, rows: list[Row]) -> tuple[Mapping[str, Any], ...]:

@@ -69,7 +69,9 @@ def open_table(data: bytes) -> tuple[dict[str, Any], pa.Table]:
     stored = (table.schema.metadata or {}).get(METADATA_KEY)
     if stored is None:
         raise ValueError("no MetaSweep metadata")
-    header: dict[str, Any] = json.loads(stored)
+    header = json.loads(stored)
+    if not isinstance(header, dict):
+        raise ValueError("its header is no record")
     header.pop("seal", None)
     return header, table
 

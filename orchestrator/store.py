@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -27,7 +27,15 @@ import pyarrow as pa
 
 from orchestrator.errors import HomeError
 from orchestrator.home import Home
-from orchestrator.record_shapes import AttemptShape, CurveShape, FailureShape, ManifestShape, shaped
+from orchestrator.record_shapes import (
+    AttemptShape,
+    ConfigShape,
+    CurveShape,
+    EvaluationShape,
+    FailureShape,
+    ManifestShape,
+    shaped,
+)
 from orchestrator.seal import open_json, open_table, seal_json, seal_table
 from trainers.canonical import (
     evaluation_identity,
@@ -101,9 +109,7 @@ class Store:
 
     def manifest(self, key: str) -> Manifest | None:
         """The complete training, or None."""
-        return self.home.read_record(
-            _manifest_path(key), lambda data: Manifest(**shaped(open_json(data), ManifestShape))
-        )
+        return self.home.read_record(_manifest_path(key), _read_manifest)
 
     def failure(self, key: str) -> str | None:
         """Why this training fails every time, or None."""
@@ -116,7 +122,7 @@ class Store:
         if manifest is not None and config.algorithm_entry.head not in manifest.best:
             raise HomeError(
                 f"{self.home.url}/{_manifest_path(keys.training)}: names no best weights of the "
-                f"{config.algorithm_entry.head} head; move it away to have it made again"
+                f"{config.algorithm_entry.head} head, so it is of another training; move it away to have it made again"
             )
         snapshots = (self.manifest(keys.shortened(step)) for step in config.training.snapshots)
         return manifest if manifest is not None and None not in snapshots else None
@@ -154,7 +160,7 @@ class Store:
     def put_config(self, config: TrialConfig, keys: Keys, fingerprint: str) -> None:
         """Records what the training's key means."""
         path = f"trainings/{keys.training}/config.json"
-        if self.home.read_json(path) is None:
+        if self.home.read_json(path, ConfigShape) is None:
             record = {
                 "canonical": training_identity(config),
                 "dataset_fingerprint": fingerprint,
@@ -268,12 +274,18 @@ class Store:
             return []
 
 
+def _read_manifest(data: bytes) -> Manifest:
+    record = shaped(open_json(data), ManifestShape)
+    return Manifest(**{field.name: record[field.name] for field in fields(Manifest)})  # later versions may say more
+
+
 def _read_evaluation(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     """Header, which names the sha256 of the weights, and what was measured of every episode, by column."""
     header, table = open_table(data)
+    shaped(header, EvaluationShape)
     scores = {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
-    if "weights_sha256" not in header:
-        raise ValueError("it does not name its weights")
+    if "accuracy" not in scores or any(values.dtype != np.float64 for values in scores.values()):
+        raise ValueError("its columns are none of an evaluation")
     return header, scores
 
 

@@ -82,11 +82,11 @@ def run_sweep(
         home = open_home(where.home).mending(on_warning)
         record = SweepRecord(home, spec.name)
         stack.enter_context(in_use(home))
-        stored = spec.name in sweep_names(home)
-        if fresh and stored:
+        if fresh and spec.name in sweep_names(home):
             check_forgettable(home, spec.name)
         stack.enter_context(record.lock())
-        if fresh or not (stored or record.spec_lost):  # of one that was forgotten something may be left
+        known = spec.name in sweep_names(home) or record.spec_lost
+        if fresh or not known:  # of one that was forgotten something may be left
             record.forget()
         spec, data = take_up(checked.spec, record, slots, where.home, on_build)
         run_id = record.begin_run()

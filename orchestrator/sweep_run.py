@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from orchestrator.board import Board
 from orchestrator.cluster.execute import NextTrial, OnEvent, execute
+from orchestrator.errors import InterruptedSweep
+from orchestrator.failure import Failure
 from orchestrator.record import SweepRecord
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Store
@@ -40,3 +42,13 @@ class SweepRun:
         """Runs what ``next_trial`` hands out, on the cluster; see ``orchestrator.cluster.execute``."""
         self.start_cluster()
         execute(next_trial, on_event, self.spec.resources, self.slots, self.shared)
+
+
+def stop_on_full_disk(failure: Failure) -> None:
+    """Ends a run whose disk is full or read-only, since all other work would meet that, too.
+
+    Raises:
+        InterruptedSweep: it is.
+    """
+    if failure.kind == "disk":
+        raise InterruptedSweep(f"the sweep stopped: {failure.cause}; mend that, and run it again to go on")

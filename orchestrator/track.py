@@ -42,8 +42,9 @@ def track(name: str, home_url: str, uri: str | None = None) -> tuple[str, int]:
     if reason := reachable(uri):
         raise _gone(shown, reason)
     with record.lock():
+        record, spec = find_sweep(home, name)  # again, now that nobody else can change it
         store, fingerprints = Store(home), record.fingerprints
-        ended = ("completed", "pruned", "failed")
+        ended = ("completed", "failed")
         rows = [
             row if row.state in ended else replace(row, state="running")  # as the driver left it
             for row in load_rows(store, record, spec)

@@ -8,13 +8,12 @@ from pathlib import Path
 from orchestrator.attempt_record import record_lost
 from orchestrator.cluster.execute import Event, Request, request
 from orchestrator.environment import git_commit
-from orchestrator.errors import InterruptedSweep
 from orchestrator.failure import Failure, FailureCount
 from orchestrator.grid import expand, group_by_training
 from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
 from orchestrator.rows import Row, read_row
 from orchestrator.store import Keys, keys_of
-from orchestrator.sweep_run import SweepRun
+from orchestrator.sweep_run import SweepRun, stop_on_full_disk
 from trainers.config import TrialConfig
 
 
@@ -68,10 +67,11 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
             run.on_warning(event["line"])
         elif event["kind"] in ("failed", "lost"):
             failures[number] = failure = Failure.of_event(event)
-            if failure.kind == "disk":  # every other trial would meet it
-                raise InterruptedSweep(f"the sweep stopped: {failure.cause}; mend that, and run it again to go on")
+            stop_on_full_disk(failure)
             if event["kind"] == "lost":  # nobody else could record it
-                record_lost(store, unit.training_key, {**asked_by, "number": number}, failure)
+                config, keys = unit.rows[0].config, unit.rows[0].keys
+                snapshots = [keys.shortened(step) for step in config.training.snapshots]
+                record_lost(store, unit.training_key, snapshots, {**asked_by, "number": number}, failure)
         elif event["kind"] == "ended":
             del running[number]
             again = count.try_again(number, failures.pop(number, None))
@@ -83,7 +83,8 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
             rows = tuple(row if row.state == "completed" else _failed(row) for row in rows)
             plan.ended(rows)
             board.ended(rows)
-            cause = next((row.error for row in rows if row.error), None)
+            before = {row.number for row in unit.rows if row.final and row.error}  # they failed in an earlier run
+            cause = next((row.error for row in rows if row.error and row.number not in before), None)
             if cause is not None:
                 count.failed(number, cause)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
-from orchestrator import cli, sweep
+from orchestrator import cli, sweep, sweep_run
 from orchestrator.cluster.execute import NextTrial, OnEvent, run_request
 
 
@@ -23,6 +23,6 @@ def execute(next_trial: NextTrial, on_event: OnEvent, *_: Any) -> None:
 
 
 if __name__ == "__main__":
-    sweep.execute = execute
+    sweep_run.execute = execute
     sweep.cluster = lambda address: nullcontext([])
     cli.main()

@@ -49,7 +49,7 @@ def make_home(folder: Path) -> Path:
             key = keys_of(configs.pop(), fingerprint).training
             store = Store(record.home)
             diverged = Failure("diverged", "the loss is not finite")
-            record_lost(store, key, {"sweep": name, "number": 2, "run": "r"}, diverged)
+            record_lost(store, key, (), {"sweep": name, "number": 2, "run": "r"}, diverged)
             store.put_failure(key, "a", "the loss is not finite")
         else:
             configs = [point.config for point in expand(spec)]

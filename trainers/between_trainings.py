@@ -7,6 +7,7 @@ with.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,6 @@ from trainers.config import Between, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.device import settle
 from trainers.episodes import test_sampler
-from trainers.errors import AdaptationDiverged
 from trainers.evaluation import EPISODES_AT_ONCE, Scores
 from trainers.inner_loop import InnerLoop, adapted_for_test
 from trainers.network import Network
@@ -52,10 +52,7 @@ def similarities(
 
     Returns:
         For each pair the columns ``cca.<layer>`` (unless ``between.measure`` is ``cka``) and ``cka.<layer>`` for every
-        layer, each float64 [evaluation.episodes].
-
-    Raises:
-        AdaptationDiverged: a representation is not finite; names episode, layer and training.
+        layer, each float64 [evaluation.episodes]; NaN where the layer of one of them is not finite.
     """
     config = sides[0].config
     settle(device, config.training.tf32)
@@ -67,12 +64,8 @@ def similarities(
     found: list[dict[str, list[float]]] = [{column: [] for column in columns} for _ in pairs]
     for first in range(0, episodes, EPISODES_AT_ONCE):
         tasks = as_tasks(sampler.episodes(range(first, min(first + EPISODES_AT_ONCE, episodes))), like)
-        for index, task in enumerate(tasks, first):
-            try:
-                its = _episode(networks, pairs, task, kinds, config)
-            except AdaptationDiverged as error:
-                raise AdaptationDiverged(f"test episode {index}: {error}") from None
-            for known, new in zip(found, its, strict=True):
+        for task in tasks:
+            for known, new in zip(found, _episode(networks, pairs, task, kinds, config), strict=True):
                 for column, value in new.items():
                     known[column].append(value)
     return [{column: np.array(values) for column, values in its.items()} for its in found]
@@ -85,7 +78,6 @@ class _Network:
         self.chain = Network(side.config, image_shape)
         self.params = {name: value.to(device) for name, value in side.params.items()}
         self.loop = InnerLoop.of_test(side.config) if adapted else None
-        self.name = f"{side.config.algorithm.name} of seed {side.config.training.seed}"
 
     def for_task(self, task: Task) -> Mapping[str, Tensor]:
         """The weights that the task's query images are shown to."""
@@ -94,10 +86,7 @@ class _Network:
     def run(self, params: Params, x: Tensor, layer: str) -> Tensor:
         """Output of a layer for the output of the one before it."""
         index = self.chain.layers.index(layer)
-        x = self.chain.forward(params, x, start=index, stop=index + 1)
-        if not x.isfinite().all():
-            raise AdaptationDiverged(f"{layer} of {self.name} is not finite")
-        return x
+        return self.chain.forward(params, x, start=index, stop=index + 1)
 
 
 def _episode(
@@ -116,7 +105,12 @@ def _episode(
             outputs = [
                 network.run(params, x, layer) for network, params, x in zip(networks, weights, outputs, strict=True)
             ]
-            prepared = [Representation(flatten(x, config.evaluation.flattening)) for x in outputs]
+            flat = [flatten(x, config.evaluation.flattening) for x in outputs]
+            prepared = [Representation(x) if x.isfinite().all() else None for x in flat]
             for its, (one, other) in zip(found, pairs, strict=True):
-                its.update({f"{kind}.{layer}": SCORES[kind](prepared[one], prepared[other]) for kind in kinds})
+                its.update({f"{kind}.{layer}": _score(kind, prepared[one], prepared[other]) for kind in kinds})
     return found
+
+
+def _score(kind: str, one: Representation | None, other: Representation | None) -> float:
+    return math.nan if one is None or other is None else SCORES[kind](one, other)

@@ -115,11 +115,13 @@ def _name(pair: PairResult) -> str:
 def _notes(study: Study) -> tuple[str, ...]:
     between = study.spec.grid.between if study.spec.grid else None
     when = "after the inner loop of the test" if between and between.adapted else "before any inner loop"
-    asked = [pair for pair in study.pairs if not pair.scores]
+    asked = [pair for pair in study.pairs if not pair.scores and not pair.diverged]
+    diverged = [f"{_name(pair)} ({pair.diverged})" for pair in study.pairs if pair.diverged]
     return (
         "CCA, CKA: how alike what two trainings of different seeds make of the query sets of the test is, "
         f"{when}; 1 is the same. In brackets the 95 % interval, for other seeds and other episodes of the same test "
         "classes, by the jackknife over seeds.",
+        *([f"Left out, since a network was not finite: {'; '.join(diverged)}."] if diverged else []),
         *([f"Not compared yet: {'; '.join(map(_name, asked))}."] if asked else []),
     )
 

@@ -62,7 +62,7 @@ def put_trial(store: Store, config: TrialConfig, accuracies: NDArray[np.float64]
 def fail_trial(store: Store, config: TrialConfig, cause: str) -> None:
     """Records that a training fails, for good."""
     key = keys_of(config, DATA).training
-    record_lost(store, key, {"sweep": "made", "number": 0, "run": "r"}, Failure("diverged", cause))
+    record_lost(store, key, (), {"sweep": "made", "number": 0, "run": "r"}, Failure("diverged", cause))
     store.put_failure(key, "a", cause)
 
 

@@ -323,8 +323,8 @@ def test_a_failure_that_no_worker_could_record_ends_the_attempt_that_it_left(
     events = attempt_trial(store, [asked], glyphs, ASKED_BY)
     next(events)
     events.close()
-    record_lost(store, key, ASKED_BY, Failure("timeout", "took too long"))
-    record_lost(store, key, ASKED_BY, Failure("lost", "gone"))  # of an attempt that never began
+    record_lost(store, key, (), ASKED_BY, Failure("timeout", "took too long"))
+    record_lost(store, key, (), ASKED_BY, Failure("lost", "gone"))  # of an attempt that never began
     first, second = store.attempts(key)
     assert (first["state"], first["failure"], first["cause"]) == ("failed", "timeout", "took too long")
     assert first["environment"]["threads"] == 1  # what it had recorded stays

@@ -107,7 +107,7 @@ def test_a_failure_that_can_pass_is_of_the_sweep_that_met_it(tmp_path: Path) -> 
     config = TrialConfig()
     keys = keys_of(config, DATA)
     lost = Failure("lost", "its worker was lost")
-    record_lost(store, keys.training, {"sweep": "one", "run": "r", "number": 0}, lost)
+    record_lost(store, keys.training, (), {"sweep": "one", "run": "r", "number": 0}, lost)
     one, other = (read_row(store, 0, config, keys, sweep, "r", live=False) for sweep in ("one", "other"))
     assert (one.state, one.error, one.final) == ("failed", "its worker was lost", False)
     assert (other.state, other.error) == ("planned", None)

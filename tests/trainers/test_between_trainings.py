@@ -15,7 +15,7 @@ from trainers.config import Between, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.episodes import check_data
 from trainers.episodes import test_sampler as sampler_of_tests
-from trainers.errors import AdaptationDiverged, ConfigError
+from trainers.errors import ConfigError
 from trainers.inner_loop import InnerLoop, adapted_for_test
 from trainers.network import Network
 from trainers.similarity import cca, flatten, linear_cka
@@ -90,11 +90,15 @@ def test_a_network_is_the_same_as_itself_and_others_do_not_matter(strokes: Image
         np.testing.assert_array_equal(values, one[column])
 
 
-def test_what_is_not_finite_is_named(strokes: ImageTable) -> None:
-    broken = side(config(training={"seed": 7}), strokes, 1)
-    broken = Side(broken.config, {**broken.params, "conv2.gamma": torch.full((3,), np.inf)})
-    with pytest.raises(AdaptationDiverged, match="test episode 0: conv2 of maml of seed 7 is not finite"):
-        similarities([side(config(), strokes, 1), broken], [(0, 1)], strokes, Between())
+def test_what_is_not_finite_has_no_score_and_spoils_no_other(strokes: ImageTable) -> None:
+    whole = [side(config(), strokes, seed) for seed in (1, 2)]
+    broken = Side(whole[0].config, {**whole[0].params, "conv2.gamma": torch.full((3,), np.inf)})
+    alone, with_broken = similarities([*whole, broken], [(0, 1), (1, 2)], strokes, Between())
+    (expected,) = similarities(whole, [(0, 1)], strokes, Between())
+    for column, values in expected.items():
+        np.testing.assert_array_equal(alone[column], values)
+        assert np.isnan(with_broken[column]).all() == (not column.endswith("conv1")), column
+        assert np.isfinite(with_broken["cka.conv1"]).all()
 
 
 def key(one: TrialConfig, other: TrialConfig, **between: Any) -> str:
