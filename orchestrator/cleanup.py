@@ -27,7 +27,7 @@ GRACE_S = 3600.0
 LEAST_GRACE_S = 60.0
 """Shorter is never right there, whatever the user asks for: a trial may be putting its files."""
 ORPHAN_S = 10.0
-"""How long a worker may outlive a driver that was killed; measured: 3 s."""
+"""How long a worker may outlive a driver that was killed, with some to spare."""
 
 TRAININGS = "trainings that no sweep asks for"
 EVALUATIONS = "evaluations that no sweep asks for"

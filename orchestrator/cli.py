@@ -26,7 +26,7 @@ EXIT_NOT_FINISHED = 3
 def cli() -> None:
     """Run meta-learning studies: one YAML file, one command, a table with intervals.
 
-    Exit codes: 0 done; 1 done, but some trials failed; 2 bad input, nothing started; 3 could not finish, resumable;
+    Exit codes: 0 done; 1 some trials failed; 2 bad input, nothing started; 3 could not finish, resumable;
     130 interrupted, resumable by the same command.
     """
 

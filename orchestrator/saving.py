@@ -21,7 +21,7 @@ between it is a quarter of the attempt's age, so that short trials lose little t
 class SavePace:
     """Says when to save: so that all saves together, and the next one, stay within ``SHARE`` of the time so far.
 
-    Measured, not assumed: a save takes milliseconds on a disk of this machine, seconds on a far object store. What a
+    Measured, not assumed: a save takes milliseconds on a local disk, and may take seconds on a far object store. What a
     kill costs is thus seconds, or fifty times a save.
     """
 

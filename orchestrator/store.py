@@ -203,8 +203,11 @@ class Store:
     ) -> None:
         """Records an evaluation, in one put: the accuracies, and by column what else was measured of every episode.
 
-        ``timed_on``: the environment, where times were measured. Nothing else that is recorded depends on it.
+        The first one stays: times would come out otherwise. ``timed_on``: the environment, where times were measured.
+        Nothing else that is recorded depends on it.
         """
+        if self.scores(config, keys, manifest) is not None:
+            return
         its = self.tested(config, keys, manifest)
         assert its is not None  # else nothing could be tested
         _, trained = its

@@ -63,6 +63,8 @@ def status_text(status: dict[str, Any]) -> str:
     trials = status["trials"]
     parts = [f"{trials[state]} {state}" for state in ("completed", "pruned", "failed", "running") if trials[state]]
     parts += [f"{trials['cached']} of them from the record"] if trials["cached"] else []
+    pairs = status["analyses"]
+    parts += [f"{pairs['completed']} of {pairs['planned']} pairs of trainings compared"] if pairs["planned"] else []
     line = f"{status['name']}: {status['state']}, {trials['planned']} planned"
     return ", ".join([line, *parts])
 

@@ -27,6 +27,8 @@ from orchestrator.errors import SpecError
 from orchestrator.grid import expand
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
+from orchestrator.report.between_trainings import between_trainings
+from orchestrator.report.part import Table
 from orchestrator.results import load_study
 from orchestrator.rows import status
 from orchestrator.seal import open_json, seal_json
@@ -196,6 +198,23 @@ def test_a_study_has_the_pairs_with_the_mean_over_the_body(tmp_path: Path, glyph
     assert estimate.seeds == 3
     assert both.is_between({"algorithm.name": "anil"}, {"algorithm.name": "maml"})
     assert not both.is_between({"algorithm.name": "anil"}, {"algorithm.name": "anil"})
+
+
+def test_what_is_not_finite_is_recorded_and_left_out_of_the_means(tmp_path: Path, glyphs: ImageTable) -> None:
+    spec = spec_of(seeds=3)
+    store = trained(tmp_path / "home", glyphs, spec)
+    (pair,) = cell_pairs(spec, {"glyphs": glyphs.fingerprint})
+    columns = [f"cka.{layer}" for layer in pair.analyses[0].configs[0].layers]
+    for analysis, score in zip(pair.analyses, (0.2, np.nan, 0.4), strict=True):
+        put_scores(store, analysis, dict.fromkeys(columns, np.full(4, score)))
+    study = load_study("alike", str(tmp_path / "home"))
+    assert study.state == "done", "it would not be finite again"
+    (found,) = study.pairs
+    assert (found.seeds, found.diverged) == (((0, 1), (1, 2)), 1)
+    np.testing.assert_allclose(found.scores["cka.body"], [[0.2] * 4, [0.4] * 4])
+    table = between_trainings(study)[0]
+    assert isinstance(table, Table)
+    assert any("not finite: all – all (1)" in note for note in table.notes)
 
 
 PAIRS = list(itertools.permutations(range(4), 2))

@@ -331,6 +331,33 @@ def test_a_failure_that_no_worker_could_record_ends_the_attempt_that_it_left(
     assert (second["state"], second["failure"], second["environment"]) == ("failed", "lost", None)
 
 
+def test_an_attempt_at_a_snapshot_that_a_worker_left_is_ended_too(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    asked = config(tiny_trial, training={"snapshots": [4]})
+    keys = keys_of(asked, glyphs.fingerprint)
+    events = attempt_trial(store, [asked], glyphs, ASKED_BY)
+    next(events)  # on its way to the snapshot
+    events.close()
+    shorter = keys.shortened(4)
+    assert [one["state"] for one in store.attempts(shorter)] == ["running"]
+    record_lost(store, keys.training, [shorter], ASKED_BY, Failure("lost", "gone"))
+    assert [one["state"] for one in store.attempts(shorter)] == ["failed"]
+    assert [one["state"] for one in store.attempts(keys.training)] == ["failed"]
+
+
+def test_the_first_evaluation_stays(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
+    """A late worker would put the same accuracies, but times of its own."""
+    asked = config(tiny_trial)
+    run(store, glyphs, asked)
+    keys = keys_of(asked, glyphs.fingerprint)
+    manifest = store.manifest(keys.training)
+    assert manifest is not None
+    first = store.accuracies(asked, keys, manifest)
+    store.put_accuracies(asked, keys, manifest, np.zeros(6))
+    np.testing.assert_array_equal(store.accuracies(asked, keys, manifest), first)
+
+
 def test_damaged_records_are_not_believed(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
     asked = config(tiny_trial)
     run(store, glyphs, asked)

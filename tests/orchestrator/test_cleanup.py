@@ -116,6 +116,24 @@ def test_a_forgotten_sweep_does_not_come_back_by_a_spec_that_was_set_aside(
     assert sweep_names(home) == record.files() == []
 
 
+def test_nothing_goes_while_a_spec_is_set_aside_and_rm_forgets_the_sweep(
+    tmp_path: Path, tiny_trial: dict[str, Any]
+) -> None:
+    home = local_home(tmp_path)
+    put_sweep(home, tmp_path, "one", tiny_trial, grid={"seeds": 1})
+    home.put("sweeps/one/spec.yaml", b"")
+    assert SweepRecord(home.mending(lambda line: None), "one").spec is None
+    age(tmp_path, 2 * GRACE_S)
+    before = listing(tmp_path)
+    with pytest.raises(InputError, match="orchestrate rm one"):
+        clean(home)
+    assert listing(tmp_path) == before
+    check_forgettable(home, "one")
+    forget_sweep(home, "one")
+    assert clean(home) == []
+    assert not [path for path in listing(tmp_path) if "one" in path]
+
+
 def test_comparisons_that_no_sweep_asks_for_go(tmp_path: Path, tiny_trial: dict[str, Any]) -> None:
     home = local_home(tmp_path)
     grid: dict[str, Any] = {"seeds": 3, "between": {"measure": "cka"}}
