@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from orchestrator.seal import open_json
 
 ORCHESTRATE = (str(Path(sys.executable).parent / "orchestrate"),)
 
@@ -60,12 +61,12 @@ def link_data(file: Path, home: Path) -> Path:
 
 def attempts(home: Path) -> list[dict[str, Any]]:
     """The records of all attempts."""
-    return [json.loads(path.read_text()) for path in home.glob("trainings/*/attempts/*/attempt.json")]
+    return [open_json(path.read_bytes()) for path in home.glob("trainings/*/attempts/*/attempt.json")]
 
 
 def bits(home: Path, name: str) -> dict[str, Any]:
     """All that a sweep leaves but times and attempts: weights by sha256, accuracies and proposals as bytes."""
-    manifests = {path.parent.name: json.loads(path.read_text()) for path in home.glob("trainings/*/manifest.json")}
+    manifests = {path.parent.name: open_json(path.read_bytes()) for path in home.glob("trainings/*/manifest.json")}
     found: dict[str, Any] = {key: sorted(manifest["files"].values()) for key, manifest in manifests.items()}
     for pattern in ("trainings/*/evaluations/*.arrow", f"sweeps/{name}/proposals/*.json"):
         found |= {str(path.relative_to(home)): path.read_bytes() for path in home.glob(pattern)}
