@@ -114,7 +114,7 @@ def run_sweep(
             )
             if uri is not None and not synced:
                 reason = reachable(uri, timeout_s=2) or (tracker.problem if tracker else None) or "it is slow"
-                # A database that a full disk cut short stays broken; it is a view, and can be made again.
+                # A database that is damaged stays so; it is a view, and can be made again.
                 first = "once that file is removed, " if uri.startswith("sqlite:") else ""
                 on_warning(
                     f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and "

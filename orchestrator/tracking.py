@@ -19,6 +19,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from orchestrator.errors import OutOfReach
+from orchestrator.tracking_database import ensure_database
 from orchestrator.tracking_uri import (
     check_uri,
     default_uri,
@@ -190,7 +191,7 @@ def write_all(uri: str, experiment: str, sweep: SweepView, trials: Iterable[Tria
 
 
 def _client(uri: str) -> Any:
-    """An ``MlflowClient`` that neither chatters nor retries for minutes; a new database gets its tables here."""
+    """An ``MlflowClient`` that neither chatters nor retries for minutes; a new SQLite file is made here, whole."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -198,6 +199,7 @@ def _client(uri: str) -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=name)
+    ensure_database(uri, lambda unfinished: MlflowClient(tracking_uri=unfinished).search_experiments(max_results=1))
     return MlflowClient(tracking_uri=uri)
 
 

@@ -1,0 +1,58 @@
+"""A new SQLite tracking store appears whole or not at all.
+
+MLflow makes some sixty tables one after the other and keeps no note of where it was: a process that dies among them, or
+a disk that is full there, leaves a file that no later run can use.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from orchestrator.tracking_uri import sqlite_path
+
+_LEFT_BEHIND_S = 600.0
+
+
+def ensure_database(uri: str, fill: Callable[[str], Any]) -> None:
+    """Makes the file of a SQLite store where there is none; does nothing for any other store.
+
+    ``fill`` gets the URI of a file beside it and makes the tables there; then it takes its place. Where several
+    processes make one, the first is kept.
+    """
+    if not uri.startswith("sqlite:"):
+        return
+    path = sqlite_path(uri)
+    _remove_left_behind(path)
+    if path.exists():
+        return
+    address, *query = uri.split("?", 1)
+    suffix = f".{secrets.token_hex(4)}.new"
+    unfinished = path.with_name(path.name + suffix)
+    try:
+        fill("?".join([address + suffix, *query]))
+        with suppress(FileExistsError):
+            _put(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _put(unfinished: Path, path: Path) -> None:
+    try:
+        os.link(unfinished, path)  # never over one that is there
+    except FileExistsError:
+        raise
+    except OSError:  # a filesystem without links
+        os.replace(unfinished, path)
+
+
+def _remove_left_behind(path: Path) -> None:
+    for old in path.parent.glob(f"{path.name}.*.new*"):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > _LEFT_BEHIND_S:
+                old.unlink()
