@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.search import (
-    SAMPLERS,
+from orchestrator.search.proposals import (
     Outcome,
     Proposal,
     default_window,
@@ -22,6 +21,7 @@ from orchestrator.search import (
     propose,
     told_digest,
 )
+from orchestrator.search.samplers import SAMPLERS
 from orchestrator.spec import SearchSpec
 from orchestrator.spec_file import load_spec
 from trainers.config import TrialConfig
