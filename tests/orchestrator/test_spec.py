@@ -127,7 +127,10 @@ BAD = {
     "trials": (SEARCH.replace("40", "0"), "s.yaml:7: search.trials: must be at least 1, got 0"),
     "trials is a bool": (SEARCH.replace("40", "true"), "s.yaml:7: search.trials: must be a whole number, got true"),
     "window": (SEARCH + "  window: 0\n", "s.yaml:16: search.window: must be at least 1, got 0"),
-    "sampler": (SEARCH + "  sampler: tep\n", "s.yaml:16: search.sampler: must be 'tpe' or 'random', got 'tep'"),
+    "sampler": (
+        SEARCH + "  sampler: nsga\n",
+        "s.yaml:16: search.sampler: must be 'tpe', 'random', 'gp', 'nsga2' or 'qmc', got 'nsga'; did you mean 'nsga2'?",
+    ),
     "objective": (
         SEARCH + "  objective: {maximize: loss}\n",
         "s.yaml:16: search.objective.maximize: must be 'validation_accuracy', got 'loss'",
