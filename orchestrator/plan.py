@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from orchestrator.grid import GridPoint
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
-from orchestrator.search import Outcome, Proposal, known_before, propose, told_digest
+from orchestrator.search.proposals import Outcome, Proposal, known_before, propose, told_digest
 from orchestrator.spec import SweepSpec
 from trainers.config import TrialConfig
 

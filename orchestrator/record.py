@@ -26,7 +26,7 @@ from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import DAMAGED, Home, StoredFile
 from orchestrator.record_shapes import FingerprintsShape, RunShape
 from orchestrator.seal import open_json, open_text, seal_json, seal_text
-from orchestrator.search import Proposal
+from orchestrator.search.proposals import Proposal
 from orchestrator.spec import NAME, SweepSpec
 from orchestrator.spec_file import load_spec, spec_to_yaml
 

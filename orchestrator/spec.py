@@ -69,8 +69,8 @@ class SearchSpec(Frozen):
     seed: Seed = 0
     window: PositiveInt | None = None
     """Proposal n knows the results of 0 … n - window; where left out, chosen at the first run."""
-    sampler: Literal["tpe", "random"] = "tpe"
-    """Name in ``orchestrator.search.SAMPLERS``."""
+    sampler: Literal["tpe", "random", "gp", "nsga2", "qmc"] = "tpe"
+    """Name in ``orchestrator.search.samplers.SAMPLERS``."""
     trials: PositiveInt
     objective: Objective = Objective()
     space: dict[ConfigPath, Parameter] = Field(min_length=1)

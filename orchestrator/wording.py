@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import types
 import typing
@@ -126,7 +127,14 @@ def _words(model: type[BaseModel], place: Place, one: Mapping[str, Any]) -> str:
     else:
         rule = f"is not valid ({kind.replace('_', ' ')})"
     named = "got " in rule or (isinstance(got, str) and shown(got) in rule)
-    return rule if named else f"{rule}, got {shown(got)}"
+    meant = _meant(got, one["ctx"]["expected"]) if kind == "literal_error" else ""
+    return rule if named else f"{rule}, got {shown(got)}{meant}"
+
+
+def _meant(got: Any, expected: str) -> str:
+    """A question for the nearest of the names that are expected, if one is near."""
+    close = difflib.get_close_matches(got, re.findall("'([^']*)'", expected), n=1) if isinstance(got, str) else []
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _narrowed(

@@ -13,7 +13,7 @@ from orchestrator.failure import Failure
 from orchestrator.grid import expand
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
-from orchestrator.search import Proposal
+from orchestrator.search.proposals import Proposal
 from orchestrator.single import run_single
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of

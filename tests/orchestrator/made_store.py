@@ -15,7 +15,7 @@ from orchestrator.grid import expand
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
 from orchestrator.results import Study, load_study
-from orchestrator.search import Proposal
+from orchestrator.search.proposals import Proposal
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Keys, Manifest, Store, keys_of

@@ -7,26 +7,33 @@ import logging
 import random
 import statistics
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+import torch
 
-from orchestrator.search import (
-    SAMPLERS,
+from orchestrator.search.domains import value_at
+from orchestrator.search.proposals import (
     Outcome,
     Proposal,
+    _trials,
     default_window,
     known_before,
     propose,
     told_digest,
 )
+from orchestrator.search.samplers import GENERATION, SAMPLERS, STARTUP, generations
+from orchestrator.space import Parameter
 from orchestrator.spec import SearchSpec
 from orchestrator.spec_file import load_spec
 from trainers.config import TrialConfig
 
 WINDOW = 4
+COUNT = 18
+"""Proposals of a search here: the last three know ten results that are not failures, and rest on them."""
 BASE = TrialConfig()
 SPEC = """\
 search:
@@ -47,16 +54,32 @@ search:
 """
 
 
-@pytest.fixture(params=sorted(SAMPLERS))
-def search(request: pytest.FixtureRequest, tmp_path: Path) -> SearchSpec:
-    (tmp_path / "s.yaml").write_text(SPEC)
-    found = load_spec(tmp_path / "s.yaml", [f"search.sampler={request.param}"]).search
+@pytest.fixture(scope="module", params=sorted(SAMPLERS))
+def search(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SearchSpec:
+    path = tmp_path_factory.mktemp("search") / "s.yaml"
+    path.write_text(SPEC)
+    found = load_spec(path, [f"search.sampler={request.param}"]).search
     assert found is not None
     return found
 
 
+@pytest.fixture(scope="module")
+def once(search: SearchSpec) -> list[Proposal]:
+    """Made once: each of gp's last three takes half a second of a core."""
+    return run(search, COUNT)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Optuna switches torch to one thread and back at each of many small steps; that takes longer than the steps."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def quality(values: dict[str, float]) -> float:
-    return 0.9 - (values["algorithm.inner_lr"] - 0.3) ** 2 - 0.1 * abs(values["algorithm.inner_steps"] - 3)
+    return 0.9 - (values["algorithm.inner_lr"] - 0.3) ** 2 - 0.1 * abs(values.get("algorithm.inner_steps", 3) - 3)
 
 
 def ended(proposal: Proposal) -> Outcome:
@@ -73,9 +96,9 @@ def run(search: SearchSpec, count: int, window: int = WINDOW, base: TrialConfig 
     return proposals
 
 
-def test_values_lie_in_their_domains_and_conditions_hold(search: SearchSpec) -> None:
+def test_values_lie_in_their_domains_and_conditions_hold(search: SearchSpec, once: list[Proposal]) -> None:
     names = set()
-    for proposal in run(search, 30):
+    for proposal in once:
         values = proposal.values
         config = proposal.config(BASE)
         names.add(config.algorithm.name)
@@ -96,44 +119,50 @@ def test_conditions_look_at_the_base_config(search: SearchSpec) -> None:
         assert "training.clip" not in proposal.values
 
 
-def test_the_same_seed_gives_the_same_proposals_and_another_gives_others(search: SearchSpec) -> None:
-    once = run(search, 20)
-    assert run(search, 20) == once
-    other = run(search.model_copy(update={"seed": 6}), 20)
-    assert all(a.values != b.values for a, b in zip(once[1:], other[1:], strict=True))
+def test_the_same_seed_gives_the_same_proposals_and_another_gives_others(
+    search: SearchSpec, once: list[Proposal]
+) -> None:
+    assert run(search, 16) == once[:16]
+    other = run(search.model_copy(update={"seed": 6}), 16)
+    assert all(a.values != b.values for a, b in zip(once[1:], other[1:], strict=False))
 
 
-def test_numbers_give_different_points(search: SearchSpec) -> None:
-    points = [json.dumps(proposal.to_json()["values"]) for proposal in run(search, 30)]
-    assert len(set(points)) == 30
+def test_numbers_give_different_points(search: SearchSpec, once: list[Proposal]) -> None:
+    new = once[:STARTUP] if search.sampler == "nsga2" else once  # a child may be its parent again
+    points = [json.dumps(proposal.to_json()["values"]) for proposal in new]
+    assert len(set(points)) == len(new)
 
 
-def test_records_are_all_that_a_search_needs(search: SearchSpec) -> None:
-    once = run(search, 24)
+def test_records_are_all_that_a_search_needs(search: SearchSpec, once: list[Proposal]) -> None:
     records = json.loads(json.dumps([proposal.to_json() for proposal in once], sort_keys=True))
     again = [Proposal.from_json(record) for record in records]
     assert again == once
-    for number in range(24):
+    for number in range(COUNT):
         outcomes = [ended(one) for one in again[: max(0, number - WINDOW + 1)]]
         assert propose(search, BASE, number, again[:number], outcomes, WINDOW) == once[number]
         assert told_digest(search, number, again, outcomes, WINDOW) == once[number].told
 
 
-def test_nothing_depends_on_the_order_or_earliness_of_results(search: SearchSpec) -> None:
-    proposals = run(search, 24)
-    number = 23
-    every = [ended(proposal) for proposal in proposals[:number]]
-    shuffled_outcomes, shuffled_proposals = every.copy(), proposals[:number]
-    random.Random(0).shuffle(shuffled_outcomes)
-    random.Random(1).shuffle(shuffled_proposals)
+def test_nothing_depends_on_the_order_or_earliness_of_results(search: SearchSpec, once: list[Proposal]) -> None:
+    number = COUNT - 1
+    earlier = once[:number]
+    outcomes = [ended(proposal) for proposal in earlier]
+    random.Random(0).shuffle(outcomes)
+    random.Random(1).shuffle(earlier)
     # outcomes within the window are known early here, and must not be looked at
-    assert propose(search, BASE, number, shuffled_proposals, shuffled_outcomes, WINDOW) == proposals[number]
-    late = [Outcome(one.number, "complete", 0.99) if one.number > number - WINDOW else one for one in shuffled_outcomes]
-    assert propose(search, BASE, number, shuffled_proposals, late, WINDOW) == proposals[number]
+    late = [Outcome(one.number, "complete", 0.99) if one.number > number - WINDOW else one for one in outcomes]
+    for known in (outcomes, late):
+        assert propose(search, BASE, number, earlier, known, WINDOW) == once[number]
 
 
-def test_start_points_come_first(search: SearchSpec) -> None:
-    first, second, third = run(search, 3)
+def test_more_trials_continue_the_same_search(search: SearchSpec, once: list[Proposal]) -> None:
+    grown = search.model_copy(update={"trials": 99})
+    outcomes = [ended(one) for one in once]
+    assert propose(grown, BASE, COUNT - 1, once[:-1], outcomes, WINDOW) == once[-1]
+
+
+def test_start_points_come_first(search: SearchSpec, once: list[Proposal]) -> None:
+    first, second, third = once[:3]
     assert first.values["algorithm.inner_lr"] == 1.0
     assert (first.values["algorithm.name"], first.values["algorithm.frozen_layers"]) == ("maml", ("conv1", "head"))
     assert second.values["algorithm.inner_steps"] == 4
@@ -141,16 +170,30 @@ def test_start_points_come_first(search: SearchSpec) -> None:
     assert third.values == run(search.model_copy(update={"start": search.start[:2]}), 3)[2].values
 
 
-def test_failed_proposals_are_told_as_failed(search: SearchSpec) -> None:
-    proposals = run(search, 12)
+def test_failed_proposals_are_told_as_failed(search: SearchSpec, once: list[Proposal]) -> None:
     failed = [Outcome(number, "failed") for number in range(12)]
-    propose(search, BASE, 12, proposals, failed, 1)
-    digests = {told_digest(search, 12, proposals, failed[:n], 13 - n) for n in range(1, 13)}
+    digests = {told_digest(search, 12, once, failed[:n], 13 - n) for n in range(1, 13)}
     assert len(digests) == 12
 
 
-def test_the_digest_covers_all_that_a_proposal_rests_on(search: SearchSpec) -> None:
-    proposals = run(search, 10)
+def test_failures_teach_nothing_and_results_teach_those_who_learn(search: SearchSpec, once: list[Proposal]) -> None:
+    """After twelve failures a proposal is what it is while nothing has ended; after twelve results only where the
+    sampler learns nothing."""
+
+    def values(state: str, window: int) -> dict[str, Any]:
+        results = [Outcome(one.number, "complete", quality(one.values)) for one in once[:12]]
+        outcomes = results if state == "complete" else [Outcome(number, "failed") for number in range(12)]
+        return propose(search, BASE, 12, once, outcomes, window).values
+
+    ends = [(once[0], Outcome(0, "complete", 0.5)), (once[1], Outcome(1, "failed")), (once[2], None)]
+    assert [trial.state.name for trial in _trials(search, ends, 1)] == ["COMPLETE", "FAIL", "RUNNING"]
+    nothing = values("failed", 13)
+    assert values("failed", 1) == nothing
+    assert (values("complete", 1) == nothing) == (search.sampler in ("random", "qmc"))
+
+
+def test_the_digest_covers_all_that_a_proposal_rests_on(search: SearchSpec, once: list[Proposal]) -> None:
+    proposals = once[:10]
     outcomes = [ended(proposal) for proposal in proposals]
     told = told_digest(search, 10, proposals, outcomes, WINDOW)
     changed = [Outcome(0, "complete", 0.123), *outcomes[1:]]
@@ -169,16 +212,19 @@ def test_the_digest_covers_all_that_a_proposal_rests_on(search: SearchSpec) -> N
 
 
 @pytest.mark.parametrize(("proposals", "outcomes"), [(9, 10), (10, 6)])
-def test_what_must_be_known_is_asked_for(search: SearchSpec, proposals: int, outcomes: int) -> None:
-    known = run(search, 10)
+def test_what_must_be_known_is_asked_for(
+    search: SearchSpec, once: list[Proposal], proposals: int, outcomes: int
+) -> None:
+    known = once[:10]
     with pytest.raises(ValueError, match="first"):
         propose(search, BASE, 10, known[:proposals], [ended(one) for one in known[:outcomes]], WINDOW)
 
 
-def test_optuna_is_silent(search: SearchSpec, capfd: pytest.CaptureFixture[str]) -> None:
+def test_optuna_is_silent(search: SearchSpec, once: list[Proposal], capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        run(search, 16)
+        for number in (0, 1, 2, COUNT - 1):
+            propose(search, BASE, number, once, [ended(one) for one in once], WINDOW)
     assert [str(one.message) for one in caught] == []
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("optuna").level >= logging.ERROR
@@ -208,25 +254,98 @@ def in_ranges(tmp_path: Path, sampler: str, seed: int, *paths: str) -> SearchSpe
     return found
 
 
-def best_of(search: SearchSpec, value: Callable[[dict[str, float]], float], count: int) -> float:
+def best_of(search: SearchSpec, value: Callable[[dict[str, float]], float], count: int, window: int) -> float:
     proposals: list[Proposal] = []
     outcomes: list[Outcome] = []
     for number in range(count):
-        proposals.append(propose(search, BASE, number, proposals, outcomes, WINDOW))
+        proposals.append(propose(search, BASE, number, proposals, outcomes, window))
         outcomes.append(Outcome(number, "complete", value(proposals[-1].values)))
     return max(outcome.value for outcome in outcomes if outcome.value is not None)
 
 
-def test_tpe_beats_random_on_a_quadratic(tmp_path: Path) -> None:
-    def bowl(values: dict[str, float]) -> float:
-        return -((values["algorithm.inner_lr"] - 0.7) ** 2) - (values["training.meta_lr"] - 0.3) ** 2
+PATHS = ("algorithm.inner_lr", "training.meta_lr")
 
-    paths = ("algorithm.inner_lr", "training.meta_lr")
-    means = {
-        sampler: statistics.mean(best_of(in_ranges(tmp_path, sampler, seed, *paths), bowl, 40) for seed in range(10))
-        for sampler in ("tpe", "random")
-    }
-    assert means["tpe"] > means["random"] / 2  # both negative: less than half the distance
+
+def bowl(values: dict[str, float]) -> float:
+    return -((values["algorithm.inner_lr"] - 0.7) ** 2) - (values["training.meta_lr"] - 0.3) ** 2
+
+
+@pytest.mark.parametrize(
+    ("sampler", "count", "window", "times"), [("tpe", 40, WINDOW, 2), ("gp", 16, 1, 5)], ids=["tpe", "gp"]
+)
+def test_samplers_that_learn_beat_random_on_a_quadratic(
+    tmp_path: Path, sampler: str, count: int, window: int, times: int
+) -> None:
+    """Random has 40 trials; distances from the best are means over the seeds, ``times`` as long with random."""
+    seeds = range(10 if sampler == "tpe" else 2)
+    learnt, drawn = (
+        statistics.mean(best_of(in_ranges(tmp_path, name, seed, *PATHS), bowl, trials, window) for seed in seeds)
+        for name, trials in ((sampler, count), ("random", 40))
+    )
+    assert learnt > drawn / times  # both negative
+
+
+@pytest.mark.parametrize("window", [1, WINDOW])
+def test_nsga2_has_the_generations_of_a_study_that_lives_on(tmp_path: Path, window: int) -> None:
+    """And its proposals, where a generation's parents are chosen: later the study that lives on has them in another
+    order, and with a window it leaves out those whose results came late."""
+    search = in_ranges(tmp_path, "nsga2", 0, *PATHS)
+    study = optuna.create_study(direction="maximize")
+    proposals: list[Proposal] = []
+    for number in range(45):
+        outcomes = [ended(proposals[one]) for one in known_before(number, window)]
+        for outcome in outcomes[-1:]:
+            failed = optuna.trial.TrialState.FAIL if outcome.state == "failed" else None
+            study.tell(outcome.number, outcome.value, state=failed)
+        study.sampler = SAMPLERS["nsga2"](search, number)
+        trial = study.ask()
+        drawn = {path: trial.suggest_float(path, 0.01, 1) for path in PATHS}
+        made = propose(search, BASE, number, proposals, outcomes, window)
+        counted = [trial.system_attrs[GENERATION] for trial in study.trials]
+        if window == 1 and (counted[-1] == 0 or counted[-1] not in counted[:-1]):
+            assert made.values == drawn
+        proposals.append(Proposal(number, drawn, made.told))
+    states = [ended(proposals[number]).state for number in known_before(45, window)] + [None] * (window - 1)
+    assert counted == generations(states, window)
+    assert counted[-1] >= 3
+
+
+def test_qmc_is_a_sequence_of_the_seed_that_fills_every_dimension_evenly(tmp_path: Path) -> None:
+    """Of 32 points of a Sobol' sequence one lies in each 32nd of each dimension."""
+    search = in_ranges(tmp_path, "qmc", 3, *PATHS)
+    points = run_of_bowl(search, 32, WINDOW)
+    for path in PATHS:
+        assert sorted(int((values[path] - 0.01) / 0.99 * 32) for values in points) == list(range(32))
+    assert run_of_bowl(search, 8, 1) == points[:8]
+
+
+def run_of_bowl(search: SearchSpec, count: int, window: int) -> list[dict[str, Any]]:
+    proposals: list[Proposal] = []
+    for number in range(count):
+        outcomes = [Outcome(one, "complete", bowl(proposals[one].values)) for one in known_before(number, window)]
+        proposals.append(propose(search, BASE, number, proposals, outcomes, window))
+    return [proposal.values for proposal in proposals]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "values"),
+    [
+        ({"choice": ["a", "b", ["c", "d"]]}, ["a", "a", "b", '["c", "d"]', '["c", "d"]']),
+        ({"int": [3, 5]}, [3, 3, 4, 5, 5]),
+        ({"int": [7, 7]}, [7, 7, 7, 7, 7]),
+        ({"uniform": [-1, 3]}, [-1.0, 0.0, 1.0, 2.0, 3.0]),
+        ({"loguniform": [0.01, 100]}, [0.01, 0.1, 1.0, 10.0, 100.0]),
+    ],
+)
+def test_shares_of_a_domain(parameter: dict[str, Any], values: list[Any]) -> None:
+    found = [value_at(Parameter.model_validate(parameter), share) for share in (0, 0.25, 0.5, 0.75, 1 - 2**-53)]
+    assert found == (pytest.approx(values) if isinstance(values[0], float) else values)
+
+
+@pytest.mark.parametrize("low", [0.003, 0.006, 0.008, 0.012])  # exp(log(low)) < low
+def test_the_ends_of_a_logarithmic_range_are_not_left(low: float) -> None:
+    parameter = Parameter.model_validate({"loguniform": [low, 3 * low]})
+    assert all(parameter.contains(value_at(parameter, share)) for share in (0, 1 - 2**-53))
 
 
 @pytest.mark.parametrize("record", [None, [], {"number": 1}, {"number": "1", "values": {}, "told": ""}])

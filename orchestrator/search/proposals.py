@@ -1,4 +1,4 @@
-"""What a search proposes. The only importer of optuna, and only when something is proposed.
+"""What a search proposes. Optuna is imported only when something is proposed.
 
 A proposal is a function of (search, its number, the earlier proposals, the outcomes that it is told): no study or
 sampler outlives it. So neither timing, nor concurrency, nor a kill changes a search.
@@ -6,16 +6,16 @@ sampler outlives it. So neither timing, nor concurrency, nor a kill changes a se
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.config_paths import frozen_value, leaves, plain_value, with_values
-from orchestrator.space import Parameter
+from orchestrator.search.domains import distribution, encoded
+from orchestrator.search.samplers import GENERATION, SAMPLERS, generations
 from orchestrator.spec import SearchSpec
 from trainers.canonical import digest
 from trainers.config import TrialConfig
@@ -119,16 +119,15 @@ def propose(
     import optuna
 
     told = _told(number, earlier, outcomes, window)
-    with warnings.catch_warnings():  # group=True is marked experimental; what it does is tested here
+    with warnings.catch_warnings():  # parts of Optuna are marked experimental; what they do is tested here
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = SAMPLERS[search.sampler](_seed(search.seed, number))
+        sampler = SAMPLERS[search.sampler](search, number)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=sampler, direction="maximize")
-    distributions = {path: _distribution(parameter) for path, parameter in search.space.items()}
-    study.add_trials([_trial(search, distributions, proposal, outcome) for proposal, outcome in told])
+    study.add_trials(_trials(search, told, window))
     if number < len(search.start):
         start = search.start[number]
-        study.enqueue_trial({path: _encoded(search.space[path], value) for path, value in start.items()})
+        study.enqueue_trial({path: encoded(search.space[path], value) for path, value in start.items()})
     values = _chosen(study.ask(), search, leaves(base))
     return Proposal(number, values, _digest(search, number, told, window))
 
@@ -176,46 +175,26 @@ def _digest(search: SearchSpec, number: int, told: Told, window: int) -> str:
     )
 
 
-def _seed(seed: int, number: int) -> int:
-    """A seed for one proposal: neighbours share nothing, as ``seed + number`` of two searches would."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
+def _trials(search: SearchSpec, told: Told, window: int) -> list[optuna.trial.FrozenTrial]:
+    """Earlier proposals as Optuna's trials."""
+    from optuna.trial import TrialState, create_trial
 
-
-def _encoded(parameter: Parameter, value: Any) -> Any:
-    """The value as Optuna holds it: choices that are lists as JSON text, a number of a float range as float."""
-    if parameter.kind in ("uniform", "loguniform"):
-        return float(value)
-    return json.dumps(plain_value(value)) if isinstance(value, tuple) else value
-
-
-def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
-    from optuna import distributions
-
-    if parameter.kind == "choice":
-        return distributions.CategoricalDistribution([_encoded(parameter, value) for value in parameter.domain])
-    low, high = parameter.domain
-    if parameter.kind == "int":
-        return distributions.IntDistribution(low, high)
-    return distributions.FloatDistribution(low, high, log=parameter.kind == "loguniform")
-
-
-def _trial(
-    search: SearchSpec,
-    distributions: Mapping[str, optuna.distributions.BaseDistribution],
-    proposal: Proposal,
-    outcome: Outcome | None,
-) -> optuna.trial.FrozenTrial:
-    """An earlier proposal as Optuna's trial."""
-    import optuna
-
-    states = {"complete": optuna.trial.TrialState.COMPLETE, "failed": optuna.trial.TrialState.FAIL}
-    active = {path: distribution for path, distribution in distributions.items() if path in proposal.values}
-    return optuna.trial.create_trial(
-        state=states[outcome.state] if outcome else optuna.trial.TrialState.RUNNING,
-        value=outcome.value if outcome else None,
-        params={path: _encoded(search.space[path], proposal.values[path]) for path in active},
-        distributions=active,
-    )
+    states = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, None: TrialState.RUNNING}
+    distributions = {path: distribution(parameter) for path, parameter in search.space.items()}
+    ends = [outcome.state if outcome else None for _, outcome in told]
+    trials = []
+    for (proposal, outcome), end, generation in zip(told, ends, generations(ends, window), strict=True):
+        active = {path: one for path, one in distributions.items() if path in proposal.values}
+        trials.append(
+            create_trial(
+                state=states[end],
+                value=outcome.value if outcome else None,
+                params={path: encoded(search.space[path], proposal.values[path]) for path in active},
+                distributions=active,
+                system_attrs={GENERATION: generation},
+            )
+        )
+    return trials
 
 
 def _chosen(trial: optuna.trial.Trial, search: SearchSpec, fixed: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,35 +204,10 @@ def _chosen(trial: optuna.trial.Trial, search: SearchSpec, fixed: Mapping[str, A
         if not parameter.active(values, fixed):
             continue
         if parameter.kind == "choice":
-            decoded = {_encoded(parameter, value): value for value in parameter.domain}
+            decoded = {encoded(parameter, value): value for value in parameter.domain}
             values[path] = decoded[trial.suggest_categorical(path, list(decoded))]
         elif parameter.kind == "int":
             values[path] = trial.suggest_int(path, *parameter.domain)
         else:
             values[path] = trial.suggest_float(path, *parameter.domain, log=parameter.kind == "loguniform")
     return values
-
-
-def _tpe(seed: int) -> optuna.samplers.BaseSampler:
-    """Tree-structured Parzen estimators (Bergstra et al. 2011; multivariate: Falkner et al. 2018).
-
-    multivariate: learning rates and steps of an inner loop act together, so their densities are joint. group: with
-    conditions, parameters that act under the same ones are modelled jointly, each group on the trials that have it;
-    without it they would be drawn one by one. constant_liar: the window always leaves proposals without outcome, and
-    they count as bad, or the same point would be proposed again beside them. n_startup_trials counts *told* trials,
-    so with a window W the first 9 + W proposals are random (failed ones don't count).
-    """
-    import optuna
-
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, multivariate=True, group=True, constant_liar=True)
-
-
-def _random(seed: int) -> optuna.samplers.BaseSampler:
-    """Independent draws: the baseline."""
-    import optuna
-
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {"tpe": _tpe, "random": _random}
-"""Name in ``search.sampler`` -> a new sampler with a seed of its own; ``SearchSpec.sampler`` lists the names too."""
