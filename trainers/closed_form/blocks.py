@@ -1,4 +1,4 @@
-"""What a body must be for the closed form to know it, and what its calculation rests on. No torch: it is counted too."""
+"""What a body must be for the closed form to know it, and constants of that. No torch: reading commands count by it."""
 
 from __future__ import annotations
 
