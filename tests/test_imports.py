@@ -46,8 +46,8 @@ LAYERS = (
         "wording",
     },
     {"tracking"},
-    {"attempt_record", "config_paths", "growth"},
-    {"saving", "space"},
+    {"attempt_record", "config_paths", "growth", "objectives"},
+    {"pareto", "saving", "space"},
     {"attempt", "factors", "published"},
     {"grid_spec"},
     # what a sweep is, what it tries, what came of it
