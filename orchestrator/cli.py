@@ -173,17 +173,25 @@ def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> 
 @home_option
 @json_option
 def status(name: str | None, home: str, as_json: bool) -> None:
-    """Show the sweep NAME, with the disk that it uses, or all sweeps of the home."""
+    """Show the sweep NAME, with the disk that it uses, or all sweeps of the home.
+
+    Of a search with several objectives also its Pareto front: the trials that no other beats in all of them.
+    """
     from orchestrator.home import open_home
     from orchestrator.record import sweep_names
     from orchestrator.references import disk_use
     from orchestrator.rows import status as status_of
-    from orchestrator.summary import disk_text, status_text
+    from orchestrator.summary import disk_text, front_text, status_text
 
     opened = open_home(home, create=False)
     if name is not None:
         found, disk = status_of(opened, name), disk_use(opened, name)
-        click.echo(json.dumps(found | disk._asdict()) if as_json else f"{status_text(found)}\n  {disk_text(disk)}")
+        if as_json:
+            click.echo(json.dumps(found | disk._asdict()))
+            return
+        click.echo(f"{status_text(found)}\n  {disk_text(disk)}")
+        if found["front"]:
+            click.echo(front_text(opened, name))
         return
     sweeps = [status_of(opened, known) for known in sweep_names(opened)]
     if as_json:
