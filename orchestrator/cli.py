@@ -203,10 +203,29 @@ def status(name: str | None, home: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("name")
 @home_option
-@click.option("--format", "as_format", type=click.Choice(["csv", "json", "parquet"]), default="csv", show_default=True)
+@click.option(
+    "--format",
+    "as_format",
+    type=click.Choice(["csv", "json", "parquet", "optuna"]),
+    default="csv",
+    show_default=True,
+    help="optuna: a search as a study, for optuna-dashboard.",
+)
 @click.option("--output", type=click.Path(dir_okay=False), help="A file; stdout where left out.")
 def export(name: str, home: str, as_format: str, output: str | None) -> None:
-    """Write the rows of the sweep NAME: one a trial, for a grid one a cell and seed."""
+    """Write the rows of the sweep NAME: one a trial, for a grid one a cell and seed.
+
+    With several objectives a column says which trials are on the Pareto front.
+
+    With --format optuna, a search becomes an Optuna study of the same name: SQLite where --output ends in .db, .sqlite
+    or .sqlite3, else a journal. An earlier export of the same sweep is replaced, any other file refused.
+    """
+    if as_format == "optuna":
+        from orchestrator.study_file import export_study
+
+        export_study(name, home, output)
+        return
+
     from orchestrator.errors import InputError
     from orchestrator.export import encode
     from orchestrator.rows import results

@@ -62,7 +62,7 @@ LAYERS = (
     {"continuing", "sweep_run"},
     {"analysis_run", "trial_run"},
     {"sweep"},
-    {"preview", "single", "summary", "track"},
+    {"preview", "single", "study_file", "summary", "track"},
     {"cli_options", "spec_names"},
     {"cli_clean", "cli_data", "cli_grid", "cli_report", "cli_track"},
     {"cli", "__init__"},
