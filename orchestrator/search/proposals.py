@@ -160,7 +160,7 @@ def _told(number: int, earlier: Sequence[Proposal], outcomes: Sequence[Outcome],
 
 
 def _digest(search: SearchSpec, number: int, told: Told, window: int) -> str:
-    """Of one objective its name and values stand by themselves, as in records from before there were several."""
+    """Of one objective, name and values stand by themselves: recorded digests are of that."""
     one = len(search.objective) == 1
     return digest(
         {
