@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from orchestrator.early_stopping import Cutoffs
 from orchestrator.grid import GridPoint
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
@@ -17,8 +18,8 @@ from orchestrator.search.proposals import Outcome, Proposal, known_before, propo
 from orchestrator.spec import SweepSpec
 from trainers.config import TrialConfig
 
-Look = Callable[[int, TrialConfig], Row]
-"""(number, config) -> the row as the store has it now."""
+Look = Callable[[int, TrialConfig, Cutoffs | None], Row]
+"""(number, config, cut-offs) -> the row as the store has it now; no cut-offs: the sweep stops no trial early."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Plan(ABC):
 
     @abstractmethod
     def ended(self, rows: tuple[Row, ...]) -> None:
-        """Takes the rows of a unit that ended, as completed or failed."""
+        """Takes the rows of a unit that ended, as completed, pruned or failed."""
 
 
 class GridPlan(Plan):
@@ -62,7 +63,7 @@ class GridPlan(Plan):
         self._in_flight = 0
         self._left: list[Unit] = []
         for number, (_, points) in enumerate(groups):
-            unit = Unit(number, tuple(look(point.number, point.config) for point in points))
+            unit = Unit(number, tuple(look(point.number, point.config, None) for point in points))
             if all(row.final for row in unit.rows):
                 on_known(unit)
             else:
@@ -140,11 +141,15 @@ class SearchPlan(Plan):
         self._note(row)
 
     def _unit(self, proposal: Proposal) -> Unit:
-        return Unit(proposal.number, (self._look(proposal.number, proposal.config(self._base)),))
+        cutoffs = proposal.cutoffs if self._search.early_stopping else None
+        return Unit(proposal.number, (self._look(proposal.number, proposal.config(self._base), cutoffs),))
 
     def _note(self, row: Row) -> None:
+        value = row.metrics.get("validation_accuracy")
         if row.state == "completed":
-            self._outcomes[row.number] = Outcome(row.number, "complete", row.metrics["validation_accuracy"])
+            self._outcomes[row.number] = Outcome(row.number, "complete", value, row.curve)
+        elif row.state == "pruned":
+            self._outcomes[row.number] = Outcome(row.number, "pruned", value, row.curve)
         else:
             self._outcomes[row.number] = Outcome(row.number, "failed", None)
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from orchestrator.analyses import cell_pairs, count_analyses, lacking
+from orchestrator.curves import stored_curve
+from orchestrator.early_stopping import Curve, Cutoffs, best_until, decide
 from orchestrator.errors import HomeError, InputError
 from orchestrator.failure import can_pass
 from orchestrator.grid import expand
@@ -21,7 +23,7 @@ from orchestrator.store import Keys, Store, keys_of
 from trainers.config import TrialConfig, flatten
 from trainers.registry import nearest
 
-State = Literal["planned", "running", "completed", "failed"]
+State = Literal["planned", "running", "completed", "pruned", "failed"]
 SweepState = Literal["running", "interrupted", "done"]
 
 METRICS = (
@@ -48,9 +50,13 @@ class Row:
     """Of ``METRICS``, those that are known. Accuracies are fractions."""
     error: str | None = None
     final: bool = False
-    """Completed, or failed in a way that may well come again: not to be run."""
+    """Completed, pruned, or failed in a way that may well come again: not to be run."""
     cached: bool = False
     """Completed by a training that another trial or an earlier run made."""
+    cutoffs: Cutoffs | None = None
+    """That its search has given it; None where that stops no trial early."""
+    curve: Curve = ()
+    """Of a completed trial that had cut-offs, or of a pruned one, up to its end in this sweep."""
 
 
 def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
@@ -70,10 +76,16 @@ def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
 
 def asked_configs(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig]]:
     """(number, config as asked) of all rows of a sweep; trials that a search has not proposed yet have none."""
+    return [(number, config) for number, config, _ in _asked(record, spec)]
+
+
+def _asked(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig, Cutoffs | None]]:
+    """As ``asked_configs``, each with its cut-offs."""
     if spec.search is None:
-        return [(cell.number, cell.config) for cell in expand(spec)]
+        return [(cell.number, cell.config, None) for cell in expand(spec)]
     proposals = [proposal for proposal in record.proposals() if proposal.number < spec.search.trials]
-    return [(proposal.number, proposal.config(spec.trial)) for proposal in proposals]
+    stops = spec.search.early_stopping is not None
+    return [(one.number, one.config(spec.trial), one.cutoffs if stops else None) for one in proposals]
 
 
 def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
@@ -86,14 +98,14 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     run, live = record.run, record.locked
     rows: list[Row] = []
     trained_by: set[str] = set()
-    for number, config in asked_configs(record, spec):
+    for number, config, cutoffs in _asked(record, spec):
         if config.dataset.name not in fingerprints:
             raise HomeError(
                 f"{store.home.url}/sweeps/{record.name}/datasets.json: absent or damaged; the command that ran the "
                 "sweep makes it again"
             )
         keys = keys_of(config, fingerprints[config.dataset.name])
-        row = read_row(store, number, config, keys, record.name, run.get("run"), live)
+        row = read_row(store, number, config, keys, record.name, run.get("run"), live, cutoffs)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
             row = replace(row, cached=True)
         trained_by.add(keys.training)
@@ -102,7 +114,14 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
 
 
 def read_row(
-    store: Store, number: int, config: TrialConfig, keys: Keys, sweep: str | None, run: str | None, live: bool
+    store: Store,
+    number: int,
+    config: TrialConfig,
+    keys: Keys,
+    sweep: str | None,
+    run: str | None,
+    live: bool,
+    cutoffs: Cutoffs | None = None,
 ) -> Row:
     """What the store knows of one trial.
 
@@ -114,8 +133,22 @@ def read_row(
         sweep: its name: of failures in other sweeps only those that are the training's are its own.
         run: id of the sweep's last run: a training of an earlier one is cached.
         live: whether that run goes on now; otherwise an attempt that never ended is not running.
+        cutoffs: of the trial; None where its sweep stops none early. By them it may be pruned, however far the store
+            has its training: that is a fact of the sweep.
     """
+    base = Row(number, config, keys, "planned", cutoffs=cutoffs)
     manifest = store.trained(config, keys)
+    curve: Curve = ()
+    lost = False
+    if cutoffs is not None:
+        trained = stored_curve(store, keys.training)
+        curve = trained.by(config.algorithm_entry.head)
+        decision = decide(curve, cutoffs, config.training.iterations)
+        if decision.state == "pruned":
+            return _pruned(base, decision.iteration, curve, trained.flops)
+        if decision.state != "complete":  # what later cut-offs follow from is gone
+            manifest = None
+        lost = any(int(at) > trained.reached for one in store.attempts(keys.training) for at in one["validated_ms"])
     if manifest is not None:
         accuracies = store.accuracies(config, keys, manifest)
         if accuracies is not None:
@@ -131,17 +164,24 @@ def read_row(
             if "train_seconds" in its:  # an attempt whose record is gone leaves its results
                 metrics["train_seconds"] = its["train_seconds"]
             cached = its.get("asked_by", {}).get("run") != run
-            return Row(number, config, keys, "completed", metrics, final=True, cached=cached)
+            return replace(base, state="completed", metrics=metrics, final=True, cached=cached, curve=curve)
     attempts = [one for one in store.attempts(keys.training) if _is_about(one, sweep, keys.evaluation)]
     last = attempts[-1] if attempts else None
     if live and last is not None and last["state"] == "running" and last["asked_by"].get("run") == run:
-        return Row(number, config, keys, "running")
+        return replace(base, state="running")
     for_good = store.failure(keys.training)
-    if for_good is not None:
-        return Row(number, config, keys, "failed", error=for_good, final=True)
+    if for_good is not None and not lost:  # with its curve it may have been pruned before it failed
+        return replace(base, state="failed", error=for_good, final=True)
     if last is not None and last["state"] == "failed":
-        return Row(number, config, keys, "failed", error=last["cause"], final=not can_pass(last.get("failure")))
-    return Row(number, config, keys, "planned")
+        return replace(base, state="failed", error=last["cause"], final=not can_pass(last.get("failure")))
+    return base
+
+
+def _pruned(base: Row, rung: int, curve: Curve, flops: int) -> Row:
+    """The row of a trial that its sweep has pruned at a rung. ``flops``: of one iteration."""
+    metrics = {"validation_accuracy": best_until(curve, rung), "iterations": rung, "train_flops": flops * rung}
+    until = tuple(point for point in curve if point[0] <= rung)
+    return replace(base, state="pruned", metrics=metrics, final=True, curve=until)
 
 
 def _is_about(attempt: Mapping[str, Any], sweep: str | None, evaluation: str) -> bool:

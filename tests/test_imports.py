@@ -47,7 +47,7 @@ LAYERS = (
         "wording",
     },
     {"tracking"},
-    {"attempt_record", "config_paths", "growth"},
+    {"attempt_record", "config_paths", "curves", "growth"},
     {"saving", "space"},
     {"attempt", "factors", "published"},
     {"grid_spec"},

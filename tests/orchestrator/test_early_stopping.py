@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import random
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import pytest
+from in_process import STOPPED, opened, outcome, run_here, sweep_file, validations
 
 from orchestrator.early_stopping import EARLY_STOPPERS, Curve, Cutoffs, Decision, EarlyStopping, cutoffs, decide, rungs
 from trainers.config import TrainingConfig
@@ -36,7 +39,7 @@ def reached(curve: Curve, rung: int) -> list[float]:
     """All numbers up to a rung, if the curve has come to it."""
     if not any(at >= rung for at, _ in curve):
         return []
-    return [value for at, value in curve if at <= rung and value == value]  # noqa: PLR0124
+    return [value for at, value in curve if at <= rung and value == value]
 
 
 def slow_cutoffs(grace: int, reduction: int, iterations: int, every: int, curves: Sequence[Curve]) -> Cutoffs:
@@ -82,8 +85,8 @@ def test_cutoffs_and_decisions_are_those_of_their_definitions(seed: int) -> None
         assert decide(curve, its, length) == slow_decision(curve, its, length)
 
 
-def test_a_decision_does_not_change_as_a_curve_grows(seeds: int = 200) -> None:
-    for seed in range(seeds):
+def test_a_decision_does_not_change_as_a_curve_grows() -> None:
+    for seed in range(200):
         order = random.Random(seed)
         its = ((2, 0.5), (6, 0.7))
         curve = random_curve(order, 1, 30)
@@ -128,3 +131,22 @@ def test_trainings_of_any_length_are_compared_after_equally_many_iterations() ->
 
 def test_each_early_stopper_is_named_in_the_spec() -> None:
     assert set(typing.get_args(EarlyStopping.model_fields["name"].annotation)) == EARLY_STOPPERS.keys()
+
+
+# --- searches -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(fresh: Callable[[Any], Path], tmp_path: Path) -> tuple[Path, dict[str, Any], int]:
+    """A search that nothing happened to: its file, what it left, and how many validations that took."""
+    file, events = sweep_file(tmp_path, "stopped", STOPPED), []
+    home = fresh("undisturbed")
+    assert run_here(file, str(home), events) == []
+    left = outcome(opened(home), "stopped")
+    print(left["rows"])
+    assert {state for _, state, *_ in left["rows"]} == {"completed", "pruned"}
+    return file, left, validations(events)
+
+
+def test_x(stopped):
+    pass
