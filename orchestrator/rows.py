@@ -139,7 +139,7 @@ def read_row(
     base = Row(number, config, keys, "planned", cutoffs=cutoffs)
     manifest = store.trained(config, keys)
     curve: Curve = ()
-    lost = False
+    lost = False  # a part of the curve, with which the trial may have been pruned before it failed
     if cutoffs is not None:
         trained = stored_curve(store, keys.training)
         curve = trained.by(config.algorithm_entry.head)
@@ -170,10 +170,11 @@ def read_row(
     if live and last is not None and last["state"] == "running" and last["asked_by"].get("run") == run:
         return replace(base, state="running")
     for_good = store.failure(keys.training)
-    if for_good is not None and not lost:  # with its curve it may have been pruned before it failed
-        return replace(base, state="failed", error=for_good, final=True)
+    if for_good is not None:
+        return replace(base, state="failed", error=for_good, final=not lost)
     if last is not None and last["state"] == "failed":
-        return replace(base, state="failed", error=last["cause"], final=not can_pass(last.get("failure")))
+        final = not can_pass(last.get("failure")) and not lost
+        return replace(base, state="failed", error=last["cause"], final=final)
     return base
 
 

@@ -74,6 +74,8 @@ STOPPED = {
 }
 """A search that stops trials early, at each of two rungs."""
 
+TIMELESS = [name for name in METRICS if name != "train_seconds"]
+
 NO_TRACKING = "http://127.0.0.1:9"
 """Nothing listens there."""
 
@@ -183,8 +185,7 @@ def outcome(home: Home, name: str, whole: bool = True) -> dict[str, Any]:
     assert {row.state for row in rows} <= {"completed", "pruned"}
     pruned = {row.keys.training for row in rows if row.state == "pruned"}
     assert {path.removesuffix("/curve") for path in found if path.endswith("/curve")} <= pruned
-    timeless = [name for name in METRICS if name != "train_seconds"]
-    found["rows"] = [(row.number, row.state, row.keys, [row.metrics.get(name) for name in timeless]) for row in rows]
+    found["rows"] = [(row.number, row.state, row.keys, [row.metrics.get(name) for name in TIMELESS]) for row in rows]
     state = status(home, name)
     assert state["state"] == "done"
     assert state["trials"]["completed"] + state["trials"]["pruned"] == state["trials"]["planned"]

@@ -6,15 +6,25 @@ import math
 import random
 import typing
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import STOPPED, opened, outcome, run_here, sweep_file, validations
+from crash_points import Killed, crash_points
+from in_process import STOPPED, TIMELESS, opened, outcome, run_here, sweep_file, validations
 
+from orchestrator.attempt import attempt_trial
+from orchestrator.cleanup import Limits, plan_cleanup, remove_parts
 from orchestrator.early_stopping import EARLY_STOPPERS, Curve, Cutoffs, Decision, EarlyStopping, cutoffs, decide, rungs
-from trainers.config import TrainingConfig
+from orchestrator.home import open_home
+from orchestrator.rows import Row, find_sweep, load_rows, read_row, results, status
+from orchestrator.store import Store, keys_of
+from trainers import trial
+from trainers.captured_step import MetaStep
+from trainers.config import TrainingConfig, TrialConfig
+from trainers.datasets.image_file import ImageTable
 
 NAN = math.nan
 
@@ -133,20 +143,197 @@ def test_each_early_stopper_is_named_in_the_spec() -> None:
     assert set(typing.get_args(EarlyStopping.model_fields["name"].annotation)) == EARLY_STOPPERS.keys()
 
 
-# --- searches -----------------------------------------------------------------------------------------------------------
+# --- searches ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A search that nothing happened to, trial after trial."""
+
+    file: Path
+    home: Path
+    left: dict[str, Any]
+    validations: int
 
 
 @pytest.fixture
-def stopped(fresh: Callable[[Any], Path], tmp_path: Path) -> tuple[Path, dict[str, Any], int]:
-    """A search that nothing happened to: its file, what it left, and how many validations that took."""
-    file, events = sweep_file(tmp_path, "stopped", STOPPED), []
-    home = fresh("undisturbed")
+def undisturbed(fresh: Callable[[Any], Path], tmp_path: Path) -> Undisturbed:
+    file, home, events = sweep_file(tmp_path, "stopped", STOPPED), fresh("undisturbed"), []
     assert run_here(file, str(home), events) == []
     left = outcome(opened(home), "stopped")
-    print(left["rows"])
-    assert {state for _, state, *_ in left["rows"]} == {"completed", "pruned"}
-    return file, left, validations(events)
+    ends = {(state, dict(zip(TIMELESS, values, strict=True))["iterations"]) for _, state, _, values in left["rows"]}
+    assert ends == {("completed", 4), ("pruned", 1), ("pruned", 2)}
+    return Undisturbed(file, home, left, validations(events))
 
 
-def test_x(stopped):
-    pass
+def test_the_same_at_any_concurrency_and_when_interrupted(
+    undisturbed: Undisturbed, fresh: Callable[[Any], Path]
+) -> None:
+    order = random.Random(0)
+    for at_once in (2, 4):
+        home, events = fresh(at_once), []
+        assert run_here(undisturbed.file, str(home), events, at_once, order) == []
+        assert outcome(opened(home), "stopped") == undisturbed.left
+        assert validations(events) == undisturbed.validations
+    home, kills = fresh("killed"), 0
+    while True:
+        try:
+            with crash_points(20 + 15 * kills):
+                assert run_here(undisturbed.file, str(home), None, 3, order) == []
+            break
+        except Killed:
+            kills += 1
+    assert kills > 3
+    assert outcome(opened(home), "stopped") == undisturbed.left
+
+
+def test_status_and_rows(undisturbed: Undisturbed) -> None:
+    home = opened(undisturbed.home)
+    rows = load_rows(Store(home), *find_sweep(home, "stopped"))
+    pruned = [row for row in rows if row.state == "pruned"]
+    completed = [row for row in rows if row.state == "completed"]
+    for row in pruned:
+        assert row.cutoffs is not None
+        assert dict(row.cutoffs)[int(row.metrics["iterations"])] > row.metrics["validation_accuracy"]
+        assert row.metrics.keys() == {"validation_accuracy", "iterations", "train_flops"}
+        assert row.metrics["train_flops"] == row.metrics["iterations"]  # of one operation each, see in_process
+        assert Store(home).manifest(row.keys.training) is None
+        assert [one["state"] for one in Store(home).attempts(row.keys.training)] == ["pruned"]
+    found = status(home, "stopped")
+    assert found["trials"] == {
+        **{"planned": 9, "completed": len(completed), "pruned": len(pruned), "failed": 0, "running": 0, "cached": 0}
+    }
+    assert found["best"]["training_key"] in {row.keys.training for row in completed}
+    exported = results("stopped", str(undisturbed.home)).to_pylist()
+    for row in pruned:
+        its = exported[row.number]
+        assert (its["state"], its["iterations"], its["test_accuracy"]) == ("pruned", row.metrics["iterations"], None)
+
+
+def test_another_sweep_goes_on_from_a_pruned_training_and_this_one_keeps_its_word(
+    undisturbed: Undisturbed, fresh: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    """To the same bits as if it had never been pruned; also with a larger budget."""
+    whole = {key: value for key, value in STOPPED["search"].items() if key != "early_stopping"}
+    done = undisturbed.validations
+    for name, iterations in (("whole", 4), ("longer", 6)):
+        trial = STOPPED["trial"] | {"training": STOPPED["trial"]["training"] | {"iterations": iterations}}
+        file, events = sweep_file(tmp_path, name, {"trial": trial, "search": whole}), []
+        assert run_here(file, str(undisturbed.home), events) == []
+        assert validations(events) == 9 * iterations - done
+        done = 9 * iterations
+        alone = fresh(name)
+        assert run_here(file, str(alone)) == []
+        its, together = outcome(opened(alone), name), outcome(opened(undisturbed.home), name)
+        assert {path: together[path] for path in its} == its
+    # the store has all of them whole now, and in this sweep they are as they were
+    events = []
+    assert run_here(undisturbed.file, str(undisturbed.home), events) == []
+    assert events == []
+    assert outcome(opened(undisturbed.home), "stopped")["rows"] == undisturbed.left["rows"]
+
+
+def test_what_a_pruned_trial_rests_on_is_kept_by_clean_and_made_again_where_it_is_gone(
+    undisturbed: Undisturbed,
+) -> None:
+    home, events = open_home(str(undisturbed.home)), []
+    parts = plan_cleanup(home, Limits(now_s=2**40, alone=True))
+    remove_parts(home, parts, alone=True)
+    assert run_here(undisturbed.file, str(undisturbed.home), events) == []
+    assert events == []
+    for number, state, keys, values in undisturbed.left["rows"]:
+        (progress,) = undisturbed.home.glob(f"trainings/{keys.training}/attempts/*/progress.safetensors")
+        progress.unlink()
+        found = load_rows(Store(home), *find_sweep(home, "stopped"))[number]
+        assert found.state == "planned"
+        warned = run_here(undisturbed.file, str(undisturbed.home), events)
+        assert [f"{keys.training}/manifest.json: damaged" in line for line in warned] == [True] * (state == "completed")
+        reached = dict(zip(TIMELESS, values, strict=True))["iterations"]
+        assert (validations(events), outcome(opened(undisturbed.home), "stopped")) == (reached, undisturbed.left)
+        events.clear()
+
+
+# --- one trial --------------------------------------------------------------------------------------------------------
+
+ASKED_BY = {"sweep": "s", "number": 0, "run": "r"}
+IMPOSSIBLE = 2.0
+"""No accuracy."""
+
+
+def config(trial: dict[str, Any], **training: Any) -> TrialConfig:
+    return TrialConfig.model_validate(trial | {"training": trial["training"] | {"validate_every": 2} | training})
+
+
+def row_of(store: Store, asked: TrialConfig, data: ImageTable, its: Cutoffs | None) -> Row:
+    return read_row(store, 0, asked, keys_of(asked, data.fingerprint), "s", "r", live=False, cutoffs=its)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(trial, "count_flops", lambda *_: 3)  # takes seconds
+    return Store(open_home(str(tmp_path / "home")))
+
+
+def kinds(store: Store, asked: TrialConfig, data: ImageTable, its: Cutoffs | None) -> list[str]:
+    return [event["kind"] for event in attempt_trial(store, [asked], data, ASKED_BY, cutoffs=its)]
+
+
+def test_two_trials_of_a_training_each_have_their_own_end(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    asked = config(tiny_trial)
+    early, late, never = ((2, IMPOSSIBLE),), ((2, 0.0), (6, IMPOSSIBLE)), ((2, 0.0), (6, 0.0))
+    assert kinds(store, asked, glyphs, early) == ["validated", "pruned"]
+    assert (row_of(store, asked, glyphs, early).metrics["iterations"], row_of(store, asked, glyphs, late).state) == (
+        *(2, "planned"),
+    )
+    assert kinds(store, asked, glyphs, late) == ["validated", "validated", "pruned"]
+    assert kinds(store, asked, glyphs, never) == ["validated", "tested"]
+    rows = [row_of(store, asked, glyphs, its) for its in (early, late, never, (), None)]
+    assert [(row.state, row.metrics["iterations"]) for row in rows] == [
+        *(("pruned", 2), ("pruned", 6), ("completed", 8), ("completed", 8), ("completed", 8)),
+    ]
+    assert [[at for at, _ in row.curve] for row in rows] == [[2], [2, 4, 6], [2, 4, 6, 8], [2, 4, 6, 8], []]
+    assert [row.metrics["train_flops"] for row in rows] == [6, 18, 24, 24, 24]
+    # asked to run by who did not know: the store has it
+    assert kinds(store, asked, glyphs, early) == ["pruned"]
+    assert [one["state"] for one in store.attempts(rows[0].keys.training)] == ["pruned", "pruned", "complete"]
+
+
+def test_pruned_on_the_way_to_a_snapshot(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
+    asked = config(tiny_trial, snapshots=[2, 6])
+    its = ((4, IMPOSSIBLE),)
+    assert kinds(store, asked, glyphs, its) == ["validated", "validated", "pruned"]
+    assert (row_of(store, asked, glyphs, its).state, row_of(store, asked, glyphs, its).metrics["iterations"]) == (
+        *("pruned", 4),
+    )
+    keys = keys_of(asked, glyphs.fingerprint)
+    assert [store.manifest(keys.shortened(step)) is not None for step in (2, 6)] == [True, False]
+    assert [one["state"] for one in store.attempts(keys.shortened(6))] == ["pruned"]
+    assert kinds(store, asked, glyphs, None) == ["validated", "validated", "tested"]
+
+
+def test_what_a_training_comes_to_behind_the_rung_plays_no_part(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(tiny_trial)
+    learned = MetaStep.__call__
+
+    def diverging(step: MetaStep, tasks: Any) -> Any:
+        result = learned(step, tasks)
+        steps.append(1)
+        return replace(result, loss=math.nan) if len(steps) == 5 else result
+
+    steps: list[int] = []
+    monkeypatch.setattr(MetaStep, "__call__", diverging)
+    assert kinds(store, asked, glyphs, None) == ["validated", "validated", "failed"]
+    keys = keys_of(asked, glyphs.fingerprint)
+    assert store.failure(keys.training) is not None
+    assert row_of(store, asked, glyphs, ((2, IMPOSSIBLE),)).state == "pruned"
+    assert row_of(store, asked, glyphs, ((6, IMPOSSIBLE),)).state == "failed"
+    assert row_of(store, asked, glyphs, ((6, IMPOSSIBLE),)).final
+    (progress,) = Path(store.home.url).glob(f"trainings/{keys.training}/attempts/*/progress.safetensors")
+    progress.unlink()  # now nobody knows, so it is run
+    assert not row_of(store, asked, glyphs, ((2, IMPOSSIBLE),)).final
+    assert kinds(store, asked, glyphs, ((2, IMPOSSIBLE),)) == ["validated", "pruned"]
+    assert row_of(store, asked, glyphs, ((2, IMPOSSIBLE),)).state == "pruned"
