@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from crash_points import Killed, crash_points
 from in_process import STOPPED, TIMELESS, opened, outcome, run_here, sweep_file, validations
 
@@ -269,9 +270,12 @@ def row_of(store: Store, asked: TrialConfig, data: ImageTable, its: Cutoffs | No
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(trial, "count_flops", lambda *_: 3)  # takes seconds
-    return Store(open_home(str(tmp_path / "home")))
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr(trial, "count_flops", lambda *_: 3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a sweep
+    yield Store(open_home(str(tmp_path / "home")))
+    torch.set_num_threads(threads)
 
 
 def kinds(store: Store, asked: TrialConfig, data: ImageTable, its: Cutoffs | None) -> list[str]:
