@@ -1,26 +1,23 @@
-"""Early stopping: cut-offs and decisions against their definitions, and searches that rest on them."""
+"""Early stopping: cut-offs and decisions against their definitions, and trials that end by them."""
 
 from __future__ import annotations
 
 import math
 import random
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from crash_points import Killed, crash_points
-from in_process import STOPPED, TIMELESS, opened, outcome, run_here, sweep_file, validations
 
 from orchestrator.attempt import attempt_trial
-from orchestrator.cleanup import Limits, plan_cleanup, remove_parts
 from orchestrator.early_stopping import EARLY_STOPPERS, Curve, Cutoffs, Decision, EarlyStopping, cutoffs, decide, rungs
 from orchestrator.home import open_home
-from orchestrator.rows import Row, find_sweep, load_rows, read_row, results, status
+from orchestrator.rows import Row, read_row
 from orchestrator.store import Store, keys_of
 from trainers import trial
 from trainers.captured_step import MetaStep
@@ -143,118 +140,6 @@ def test_trainings_of_any_length_are_compared_after_equally_many_iterations() ->
 def test_each_early_stopper_is_named_in_the_spec() -> None:
     assert set(typing.get_args(EarlyStopping.model_fields["name"].annotation)) == EARLY_STOPPERS.keys()
 
-
-# --- searches ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """A search that nothing happened to, trial after trial."""
-
-    file: Path
-    home: Path
-    left: dict[str, Any]
-    validations: int
-
-
-@pytest.fixture
-def undisturbed(fresh: Callable[[Any], Path], tmp_path: Path) -> Undisturbed:
-    file, home, events = sweep_file(tmp_path, "stopped", STOPPED), fresh("undisturbed"), []
-    assert run_here(file, str(home), events) == []
-    left = outcome(opened(home), "stopped")
-    ends = {(state, dict(zip(TIMELESS, values, strict=True))["iterations"]) for _, state, _, values in left["rows"]}
-    assert ends == {("completed", 4), ("pruned", 1), ("pruned", 2)}
-    return Undisturbed(file, home, left, validations(events))
-
-
-def test_the_same_at_any_concurrency_and_when_interrupted(
-    undisturbed: Undisturbed, fresh: Callable[[Any], Path]
-) -> None:
-    order = random.Random(0)
-    for at_once in (2, 4):
-        home, events = fresh(at_once), []
-        assert run_here(undisturbed.file, str(home), events, at_once, order) == []
-        assert outcome(opened(home), "stopped") == undisturbed.left
-        assert validations(events) == undisturbed.validations
-    home, kills = fresh("killed"), 0
-    while True:
-        try:
-            with crash_points(20 + 15 * kills):
-                assert run_here(undisturbed.file, str(home), None, 3, order) == []
-            break
-        except Killed:
-            kills += 1
-    assert kills > 3
-    assert outcome(opened(home), "stopped") == undisturbed.left
-
-
-def test_status_and_rows(undisturbed: Undisturbed) -> None:
-    home = opened(undisturbed.home)
-    rows = load_rows(Store(home), *find_sweep(home, "stopped"))
-    pruned = [row for row in rows if row.state == "pruned"]
-    completed = [row for row in rows if row.state == "completed"]
-    for row in pruned:
-        assert row.cutoffs is not None
-        assert dict(row.cutoffs)[int(row.metrics["iterations"])] > row.metrics["validation_accuracy"]
-        assert row.metrics.keys() == {"validation_accuracy", "iterations", "train_flops"}
-        assert row.metrics["train_flops"] == row.metrics["iterations"]  # of one operation each, see in_process
-        assert Store(home).manifest(row.keys.training) is None
-        assert [one["state"] for one in Store(home).attempts(row.keys.training)] == ["pruned"]
-    found = status(home, "stopped")
-    assert found["trials"] == {
-        **{"planned": 9, "completed": len(completed), "pruned": len(pruned), "failed": 0, "running": 0, "cached": 0}
-    }
-    assert found["best"]["training_key"] in {row.keys.training for row in completed}
-    exported = results("stopped", str(undisturbed.home)).to_pylist()
-    for row in pruned:
-        its = exported[row.number]
-        assert (its["state"], its["iterations"], its["test_accuracy"]) == ("pruned", row.metrics["iterations"], None)
-
-
-def test_another_sweep_goes_on_from_a_pruned_training_and_this_one_keeps_its_word(
-    undisturbed: Undisturbed, fresh: Callable[[Any], Path], tmp_path: Path
-) -> None:
-    """To the same bits as if it had never been pruned; also with a larger budget."""
-    whole = {key: value for key, value in STOPPED["search"].items() if key != "early_stopping"}
-    done = undisturbed.validations
-    for name, iterations in (("whole", 4), ("longer", 6)):
-        trial = STOPPED["trial"] | {"training": STOPPED["trial"]["training"] | {"iterations": iterations}}
-        file, events = sweep_file(tmp_path, name, {"trial": trial, "search": whole}), []
-        assert run_here(file, str(undisturbed.home), events) == []
-        assert validations(events) == 9 * iterations - done
-        done = 9 * iterations
-        alone = fresh(name)
-        assert run_here(file, str(alone)) == []
-        its, together = outcome(opened(alone), name), outcome(opened(undisturbed.home), name)
-        assert {path: together[path] for path in its} == its
-    # the store has all of them whole now, and in this sweep they are as they were
-    events = []
-    assert run_here(undisturbed.file, str(undisturbed.home), events) == []
-    assert events == []
-    assert outcome(opened(undisturbed.home), "stopped")["rows"] == undisturbed.left["rows"]
-
-
-def test_what_a_pruned_trial_rests_on_is_kept_by_clean_and_made_again_where_it_is_gone(
-    undisturbed: Undisturbed,
-) -> None:
-    home, events = open_home(str(undisturbed.home)), []
-    parts = plan_cleanup(home, Limits(now_s=2**40, alone=True))
-    remove_parts(home, parts, alone=True)
-    assert run_here(undisturbed.file, str(undisturbed.home), events) == []
-    assert events == []
-    for number, state, keys, values in undisturbed.left["rows"]:
-        (progress,) = undisturbed.home.glob(f"trainings/{keys.training}/attempts/*/progress.safetensors")
-        progress.unlink()
-        found = load_rows(Store(home), *find_sweep(home, "stopped"))[number]
-        assert found.state == "planned"
-        warned = run_here(undisturbed.file, str(undisturbed.home), events)
-        assert [f"{keys.training}/manifest.json: damaged" in line for line in warned] == [True] * (state == "completed")
-        reached = dict(zip(TIMELESS, values, strict=True))["iterations"]
-        assert (validations(events), outcome(opened(undisturbed.home), "stopped")) == (reached, undisturbed.left)
-        events.clear()
-
-
-# --- one trial --------------------------------------------------------------------------------------------------------
 
 ASKED_BY = {"sweep": "s", "number": 0, "run": "r"}
 IMPOSSIBLE = 2.0
