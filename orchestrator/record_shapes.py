@@ -116,6 +116,14 @@ class CurveShape(Record):
     """The header of ``progress.safetensors``."""
 
     curve: list[ValidationShape]
+    flops: int = 0
+
+
+class CutoffsShape(Record):
+    """The cut-offs in ``sweeps/<name>/proposals/<n>.json``."""
+
+    cutoffs: list[Annotated[tuple[int, float], Field(strict=False)]] = []
+    """(rung, value)"""
 
 
 class FingerprintsShape(RootModel[dict[str, Annotated[str, Field(pattern="^[0-9a-f]{20}$")]]]):

@@ -22,6 +22,7 @@ LAYERS = (
     # parts that know nothing of sweeps
     {
         "data",
+        "early_stopping",
         "environment",
         "estimate",
         "export",
@@ -46,7 +47,7 @@ LAYERS = (
         "wording",
     },
     {"tracking"},
-    {"attempt_record", "config_paths", "growth", "objectives"},
+    {"attempt_record", "config_paths", "curves", "growth", "objectives"},
     {"pareto", "saving", "space"},
     {"attempt", "factors", "published"},
     {"grid_spec"},

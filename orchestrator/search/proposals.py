@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.config_paths import frozen_value, leaves, plain_value, with_values
+from orchestrator.early_stopping import Curve, Cutoffs, cutoffs
 from orchestrator.objectives import plain_objectives
+from orchestrator.record_shapes import CutoffsShape, shaped
 from orchestrator.search.domains import distribution, encoded
 from orchestrator.search.samplers import GENERATION, SAMPLERS, generations
 from orchestrator.spec import SearchSpec
@@ -34,6 +36,8 @@ class Proposal:
     """Config path -> value, of the active parameters only."""
     told: str
     """Digest of all that the choice rests on (``told_digest``)."""
+    cutoffs: Cutoffs = ()
+    """Of its trial, where the search stops trials early. They rest on the same."""
 
     def config(self, base: TrialConfig) -> TrialConfig:
         """The trial: the base config with these values.
@@ -46,7 +50,8 @@ class Proposal:
     def to_json(self) -> dict[str, Any]:
         """JSON values that ``from_json`` reads back."""
         values = {path: plain_value(value) for path, value in self.values.items()}
-        return {"number": self.number, "values": values, "told": self.told}
+        cutoffs = {"cutoffs": [list(cutoff) for cutoff in self.cutoffs]} if self.cutoffs else {}
+        return {"number": self.number, "values": values, "told": self.told, **cutoffs}
 
     @classmethod
     def from_json(cls, record: Any) -> Proposal:
@@ -57,7 +62,8 @@ class Proposal:
         """
         match record:
             case {"number": int(number), "values": dict(values), "told": str(told)}:
-                return cls(number, {path: frozen_value(value) for path, value in values.items()}, told)
+                cutoffs = tuple((rung, float(value)) for rung, value in shaped(record, CutoffsShape).get("cutoffs", []))
+                return cls(number, {path: frozen_value(value) for path, value in values.items()}, told, cutoffs)
         raise ValueError(f"a proposal has number, values and told, got {json.dumps(record)[:80]}")
 
 
@@ -66,14 +72,16 @@ class Outcome:
     """How an earlier proposal ended: with a value of every objective, or failed without any."""
 
     number: int
-    state: Literal["complete", "failed"]
+    state: Literal["complete", "pruned", "failed"]
     values: tuple[float, ...] = ()
     """In the order of ``SearchSpec.objective``. An accuracy is that of the best validation so far."""
+    curve: Curve = ()
+    """Up to its end in this search, where that stops trials early; of one that failed nobody looks at it."""
 
     def __post_init__(self) -> None:
-        complete = self.state == "complete"
-        if complete != bool(self.values) or not all(map(math.isfinite, self.values)):
-            raise ValueError(f"complete has finite values and failed has none, got {self}")
+        valued = self.state != "failed"
+        if valued != bool(self.values) or not all(map(math.isfinite, self.values)):
+            raise ValueError(f"complete and pruned have finite values and failed has none, got {self}")
 
 
 WIDEST_WINDOW = 4_000
@@ -131,7 +139,15 @@ def propose(
         start = search.start[number]
         study.enqueue_trial({path: encoded(search.space[path], value) for path, value in start.items()})
     values = _chosen(study.ask(), search, leaves(base))
-    return Proposal(number, values, _digest(search, number, told, window))
+    return Proposal(number, values, _digest(search, number, told, window), _cutoffs(search, base, values, told))
+
+
+def _cutoffs(search: SearchSpec, base: TrialConfig, values: Mapping[str, Any], told: Told) -> Cutoffs:
+    """Of the trial that these values make."""
+    if search.early_stopping is None:
+        return ()
+    curves = [outcome.curve for _, outcome in told if outcome is not None and outcome.state != "failed"]
+    return cutoffs(search.early_stopping, with_values(base, values).training, curves)
 
 
 def told_digest(
@@ -162,6 +178,7 @@ def _told(number: int, earlier: Sequence[Proposal], outcomes: Sequence[Outcome],
 def _digest(search: SearchSpec, number: int, told: Told, window: int) -> str:
     """Of one objective, name and values stand by themselves: recorded digests are of that."""
     one = len(search.objective) == 1
+    stopping = search.early_stopping
     return digest(
         {
             "sampler": search.sampler,
@@ -176,6 +193,7 @@ def _digest(search: SearchSpec, number: int, told: Told, window: int) -> str:
                 for proposal, outcome in told
             ],
         }
+        | ({"early_stopping": stopping.model_dump(), "curves": _plain_curves(told)} if stopping else {})
     )
 
 
@@ -185,13 +203,20 @@ def _plain_values(outcome: Outcome | None, one: bool) -> Any:
     return outcome.values[0] if one else list(outcome.values)
 
 
+def _plain_curves(told: Told) -> list[list[tuple[int, float | None]]]:
+    """What cut-offs follow from, as JSON values."""
+    curves = [outcome.curve if outcome and outcome.state != "failed" else () for _, outcome in told]
+    return [[(at, value if math.isfinite(value) else None) for at, value in curve] for curve in curves]
+
+
 def _trials(search: SearchSpec, told: Told, window: int) -> list[optuna.trial.FrozenTrial]:
     """Earlier proposals as Optuna's trials."""
     from optuna.trial import TrialState, create_trial
 
+    # One that was pruned has the best value that it came to; Optuna's own PRUNED would rank it below any other.
     states = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, None: TrialState.RUNNING}
     distributions = {path: distribution(parameter) for path, parameter in search.space.items()}
-    ends = [outcome.state if outcome else None for _, outcome in told]
+    ends = [("complete" if outcome.state == "pruned" else outcome.state) if outcome else None for _, outcome in told]
     trials = []
     for (proposal, outcome), end, generation in zip(told, ends, generations(ends, window), strict=True):
         active = {path: one for path, one in distributions.items() if path in proposal.values}
