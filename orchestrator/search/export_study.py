@@ -159,7 +159,7 @@ def _frozen(trial: StudyTrial, search: SearchSpec, distributions: Mapping[str, A
         params=params,
         distributions={path: distributions[path] for path in params},
         user_attrs=dict(trial.attributes),
-        system_attrs={"fixed_params": params} if waiting else {},
+        system_attrs={},
         intermediate_values=dict(trial.curve),
     )
 
