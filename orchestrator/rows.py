@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from orchestrator.analyses import cell_pairs, count_analyses, lacking
+from orchestrator.budget import Begun, budget_json, spent
+from orchestrator.confirm import Confirmation, confirmations, most_confirmations
 from orchestrator.errors import HomeError, InputError
 from orchestrator.failure import can_pass
 from orchestrator.grid import expand
@@ -18,6 +20,7 @@ from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.record_shapes import TrackingShape
 from orchestrator.spec import NAME, SweepSpec
 from orchestrator.store import Keys, Store, keys_of
+from orchestrator.trial_numbers import trial_name
 from trainers.config import TrialConfig, flatten
 from trainers.registry import nearest
 
@@ -51,6 +54,18 @@ class Row:
     """Completed, or failed in a way that may well come again: not to be run."""
     cached: bool = False
     """Completed by a training that another trial or an earlier run made."""
+    confirms: int | None = None
+    """Number of the proposal that it repeats under a fresh seed; None where it is no confirmation."""
+
+    @property
+    def name(self) -> str:
+        """Its number for people."""
+        return trial_name(self.number, self.confirms)
+
+    @property
+    def ended(self) -> bool:
+        """Whether something has come of it."""
+        return self.state not in ("planned", "running")
 
 
 def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
@@ -69,7 +84,7 @@ def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
 
 
 def asked_configs(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig]]:
-    """(number, config as asked) of all rows of a sweep; trials that a search has not proposed yet have none."""
+    """(number, config as asked) of all cells or proposals of a sweep, as far as a search has made them."""
     if spec.search is None:
         return [(cell.number, cell.config) for cell in expand(spec)]
     proposals = [proposal for proposal in record.proposals() if proposal.number < spec.search.trials]
@@ -79,6 +94,8 @@ def asked_configs(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, Trial
 def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     """All rows of a sweep by number; trials that a search has not proposed yet have none.
 
+    What confirms a search comes last, once all of its trials have ended.
+
     Raises:
         HomeError: which data the sweep runs on is recorded no more.
     """
@@ -86,7 +103,8 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     run, live = record.run, record.locked
     rows: list[Row] = []
     trained_by: set[str] = set()
-    for number, config in asked_configs(record, spec):
+
+    def add(number: int, config: TrialConfig, confirms: int | None = None) -> None:
         if config.dataset.name not in fingerprints:
             raise HomeError(
                 f"{store.home.url}/sweeps/{record.name}/datasets.json: absent or damaged; the command that ran the "
@@ -97,8 +115,24 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
             row = replace(row, cached=True)
         trained_by.add(keys.training)
-        rows.append(row)
+        rows.append(replace(row, confirms=confirms))
+
+    for number, config in asked_configs(record, spec):
+        add(number, config)
+    for one in to_confirm(spec, rows) if all_tried(spec, rows) else []:
+        add(one.number, one.config, one.confirms)
     return rows
+
+
+def all_tried(spec: SweepSpec, rows: Sequence[Row]) -> bool:
+    """Whether all trials that a search asks for have ended; ``rows`` of its proposals."""
+    return spec.search is not None and len(rows) == spec.search.trials and all(row.ended for row in rows)
+
+
+def to_confirm(spec: SweepSpec, rows: Iterable[Row]) -> list[Confirmation]:
+    """What confirms a search, by the rows of its proposals as they are now."""
+    completed = (row for row in rows if row.state == "completed")
+    return confirmations(spec, ((row.number, row.config, row.metrics["validation_accuracy"]) for row in completed))
 
 
 def read_row(
@@ -156,8 +190,11 @@ def confidence_95(accuracies: Any) -> float:
 
 
 def best_row(rows: list[Row]) -> Row | None:
-    """The completed row of the best validation accuracy; the first of equals. None where none is completed."""
-    completed = [row for row in rows if row.state == "completed"]
+    """The completed row of the best validation accuracy; the first of equals. None where none is completed.
+
+    Confirmations don't count: they are about trials that were the best before them.
+    """
+    completed = [row for row in rows if row.state == "completed" and row.confirms is None]
     return max(completed, key=lambda row: (row.metrics["validation_accuracy"], -row.number), default=None)
 
 
@@ -170,13 +207,15 @@ def status(home: Home, name: str) -> dict[str, Any]:
     record, spec = find_sweep(home, name)
     store = Store(home)
     rows = load_rows(store, record, spec)
-    counts = count_trials(spec, rows)
+    counts = count_asked(record, spec, rows)
+    not_begun = count_trials(spec, rows)["planned"] - counts["planned"]
     pairs = cell_pairs(spec, record.fingerprints)
     best = best_row(rows)
     return {
         "name": name,
         "state": sweep_state(record, counts, bool(lacking(store, pairs))),
         "trials": counts,
+        "budget": budget_json(spec.budget, record.used, not_begun) if spec.budget else None,
         "analyses": count_analyses(store, pairs),
         "best": None
         if best is None
@@ -198,8 +237,18 @@ def sweep_state(record: SweepRecord, counts: Mapping[str, int], analyses_left: b
     return "done" if finished == counts["planned"] and not analyses_left else "interrupted"
 
 
-def count_trials(spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
-    """Trials by state; for a grid, trainings. Completed + pruned + failed = planned at the end."""
+def count_asked(record: SweepRecord, spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
+    """``count_trials``, held against the budget."""
+    used = record.used
+    return count_trials(spec, rows, used.begun if spent(spec.budget, used) else None)
+
+
+def count_trials(spec: SweepSpec, rows: list[Row], begun: Begun | None = None) -> dict[str, int]:
+    """Trials by state, confirmations among them; for a grid, trainings. Completed + pruned + failed = planned at the
+    end.
+
+    ``begun``: given where the budget is spent. Then only trials that have ended or begun are planned.
+    """
     if spec.grid is not None:  # a training is as far as the least of its evaluations
         order = {"failed": 0, "running": 1, "planned": 2, "completed": 3}
         least: dict[str, Row] = {}
@@ -209,7 +258,14 @@ def count_trials(spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
                 least[row.keys.training] = row
         rows = list(least.values())
     counted = {state: sum(row.state == state for row in rows) for state in ("completed", "pruned", "failed", "running")}
-    planned = spec.search.trials if spec.search is not None else len(rows)
+    if begun is not None:
+        planned = sum(row.state != "planned" or (row.keys.training, row.keys.evaluation) in begun for row in rows)
+    elif spec.search is not None:
+        tried = [row for row in rows if row.confirms is None]
+        again = len(rows) - len(tried) if all_tried(spec, tried) else most_confirmations(spec.search)
+        planned = spec.search.trials + again
+    else:
+        planned = len(rows)
     return {"planned": planned, **counted, "cached": sum(row.cached for row in rows)}
 
 
@@ -221,6 +277,7 @@ def table(name: str, rows: list[Row]) -> pa.Table:
             {
                 "sweep": name,
                 "number": row.number,
+                "confirms": row.confirms,
                 "training_key": row.keys.training,
                 "evaluation_key": row.keys.evaluation,
                 "state": row.state,

@@ -194,9 +194,7 @@ def test_wrong_file(tmp_path: Path, text: str, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("place", "text"),
     [
-        ("budget", GOOD + "budget: {hours: 2}\n"),
         ("search.early_stopping", GOOD + "  early_stopping: {name: asha}\n"),
-        ("search.confirm", GOOD + "  confirm: {top: 3, seeds: 5}\n"),
     ],
 )
 def test_keys_of_later_versions_are_unknown(tmp_path: Path, place: str, text: str) -> None:
