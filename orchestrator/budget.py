@@ -85,5 +85,10 @@ def budget_text(status: Mapping[str, Any]) -> str:
     return ", ".join(f"{_shown(used[name])} of {_shown(limits[name])} {_UNITS[name]}" for name in limits)
 
 
+def left_out_text(not_begun: int) -> str:
+    """``7 trials did not begin``."""
+    return f"{not_begun} trial{'s' if not_begun > 1 else ''} did not begin"
+
+
 def _shown(amount: float) -> str:
     return str(amount) if isinstance(amount, int) else f"{amount:.3g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from orchestrator.budget import budget_text
+from orchestrator.budget import budget_text, left_out_text
 from orchestrator.data import DatasetRow, data_folder
 from orchestrator.home import open_home
 from orchestrator.labels import label, levels_text
@@ -71,11 +71,7 @@ def status_text(status: dict[str, Any]) -> str:
     parts += [f"{pairs['completed']} of {pairs['planned']} pairs of trainings compared"] if pairs["planned"] else []
     budget = status["budget"]
     parts += [f"{budget_text(budget)} used"] if budget else []
-    parts += (
-        [f"the budget is spent and {budget['not_begun']} trials did not begin"]
-        if budget and budget["not_begun"]
-        else []
-    )
+    parts += [f"the budget is spent and {left_out_text(budget['not_begun'])}"] if budget and budget["not_begun"] else []
     line = f"{status['name']}: {status['state']}, {trials['planned']} planned"
     return ", ".join([line, *parts])
 

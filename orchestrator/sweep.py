@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.analysis_run import compare_trainings
 from orchestrator.attempt_record import set_failures_aside
 from orchestrator.board import Board
-from orchestrator.budget import budget_text
+from orchestrator.budget import budget_text, left_out_text
 from orchestrator.cluster.connect import cluster
 from orchestrator.continuing import take_up
 from orchestrator.environment import cpu_count, git_commit, versions
@@ -137,8 +137,8 @@ def run_sweep(
 def _budget_spent(name: str, budget: Mapping[str, Any]) -> str:
     more = " ".join(f"--set budget.{limit}=MORE" for limit, left in budget["left"].items() if not left)
     return (
-        f"sweep {name!r}: its budget is spent ({budget_text(budget)}), {budget['not_begun']} trials did not begin; the "
-        f"same command with {more} goes on with them"
+        f"sweep {name!r}: its budget is spent ({budget_text(budget)}), {left_out_text(budget['not_begun'])}; the same "
+        f"command with {more} goes on with them"
     )
 
 

@@ -138,11 +138,10 @@ BAD = {
         "known: between, compare, exclude, published, seeds, settings, test, train, zip",
     ),
     "no room for fresh seeds": (
-        f"trial: {{training: {{seed: {2**63 - 1}}}}}\n"
-        + SEARCH.partition("search:")[1]
-        + SEARCH.partition("search:")[2]
-        + "  confirm: {top: 3, seeds: 2}\n",
-        "s.yaml:11: search.confirm.seeds: leaves no room below 2^63 for seeds that the search does not use; lower them there",
+        f"trial: {{training: {{seed: {2**63 - 2}}}}}\nsearch: {{trials: 3, confirm: {{top: 1, seeds: 2}}, space: "
+        "{algorithm.inner_lr: {uniform: [0.1, 1.0]}}}\n",
+        "s.yaml:2: search.confirm.seeds: leaves no room below 2^63 for seeds that the search does not use; lower them "
+        "there",
     ),
     "not built yet in search": (
         SEARCH + "  early_stopping: {name: asha}\n",
