@@ -16,7 +16,7 @@ from crash_points import Killed, crash_points
 from in_process import GRID, SEARCH, TINY, opened, outcome, run_here, sweep_file, validations
 
 from orchestrator import sweep as sweep_module
-from orchestrator.budget import Budget, Used, budget_json, budget_text, spent
+from orchestrator.budget import Budget, Used, budget_json, budget_text, left_out_text, spent
 from orchestrator.home import open_home
 from orchestrator.layout import lay_out, layout_text
 from orchestrator.record import SweepRecord
@@ -51,6 +51,7 @@ def test_the_first_limit_that_is_reached_spends_a_budget() -> None:
     found = budget_json(budget, used + Used(begun=begun("c1", "d1")), not_begun=5)
     assert (found["spent"], found["not_begun"], found["limits"]["trials"], found["used"]["trials"]) == (True, 5, 3, 4)
     assert found["left"] == {"hours": pytest.approx(1 / HOUR), "gpu_hours": pytest.approx(1 / HOUR), "trials": 0}
+    assert [left_out_text(many) for many in (1, 2)] == ["1 trial did not begin", "2 trials did not begin"]
     assert budget_text(found) == "2 of 2 h, 1.5 of 1.5 GPU-h, 4 of 3 trials"
 
 
@@ -161,10 +162,11 @@ def test_a_search_whose_budget_grows_is_one_that_never_stopped(fresh: Callable[[
         file, events = sweep_file(tmp_path, "s", with_budget(LONGER, trials=trials)), list[Any]()
         (line,) = run_here(file, str(home))
         assert line == (
-            f"sweep 's': its budget is spent ({trials} of {trials} trials), {left_out} trial{'s' if left_out > 1 else ''} did not begin; the same "
+            f"sweep 's': its budget is spent ({trials} of {trials} trials), {left_out_text(left_out)}; the same "
             "command with --set budget.trials=MORE goes on with them"
         )
         assert counts(home) == (trials, trials, "done", left_out)
+        assert len(SweepRecord(opened(home), "s").proposals()) == min(trials, 5)
         assert run_here(file, str(home), events) == [line]  # the same again starts nothing
         assert events == []
     assert "6 of 6 trials used, the budget is spent and 1 trial did not begin" in status_text(status(opened(home), "s"))

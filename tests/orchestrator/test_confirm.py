@@ -25,6 +25,7 @@ from orchestrator.rows import Row, best_row, count_trials, load_rows, status
 from orchestrator.spec import SweepSpec
 from orchestrator.status import SweepStatus
 from orchestrator.store import Store, keys_of
+from orchestrator.summary import summary
 from orchestrator.tracking_rows import live_view
 from trainers.config import TrialConfig
 
@@ -171,6 +172,7 @@ def test_a_search_that_grows_is_confirmed_anew(fresh: Callable[[Any], Path], tmp
         cell.number: 2 for cell in study.confirmed
     }
     assert [cell.number for cell in study.cells] == list(range(8))
+    assert "\nconfirmed: trial 4 under 2 fresh seeds: " in summary(str(home), "s", status(opened(home), "s"))
     # one more seed is two more trainings, and nothing else
     grown_file["search"]["confirm"]["seeds"] = 3
     run_here(sweep_file(tmp_path, "s", grown_file), str(home), events)
