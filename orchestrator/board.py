@@ -62,6 +62,7 @@ class Board:
             iteration=max((point.step for point in points), default=0),
             iterations=first.config.training.iterations,
             validation_accuracy=max((p.value for p in points if p.key == "validation_accuracy"), default=None),
+            confirms=first.confirms,
         )
         self.show()
 
@@ -92,7 +93,7 @@ class Board:
         """All of it, now."""
         rows = list(self._rows.values())
         counts = count_trials(self._spec, rows)
-        done = [line for line in self._lines.values() if line.state == "completed"]
+        done = [line for line in self._lines.values() if line.state == "completed" and line.confirms is None]
         best = max(done, key=lambda line: (line.validation_accuracy or 0.0, -line.number), default=None)
         return SweepStatus(
             name=self._spec.name,
@@ -142,6 +143,7 @@ class Board:
             test_accuracy=first.metrics.get("test_accuracy") if len(rows) == 1 else None,
             error=worst.error,
             seconds=0.0 if began is None else time.monotonic() - began,
+            confirms=first.confirms,
         )
         for row in rows:
             self._rows[row.number] = row

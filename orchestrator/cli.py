@@ -80,6 +80,8 @@ def sweep(
     A trial whose worker was lost, ran out of memory or took longer than --trial-timeout is attempted up to three times
     in a run, each time from where it was, and again by the next; one that raised an error or diverged counts as failed
     until --retry-failed.
+    Where the file has a budget: that is spent, trials that run are finished and no other begins; a larger one
+    (--set budget.hours=4) goes on with them.
     SPEC may be the name of a sweep that comes with the package, such as quickstart.
     """
     from orchestrator.errors import InterruptedSweep, SpecError, TooManyFailures

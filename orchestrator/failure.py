@@ -103,18 +103,18 @@ class FailureCount:
 
     policy: FailurePolicy
     _failed: int = 0
-    _attempts: Counter[int] = field(default_factory=Counter)
+    _attempts: Counter[str] = field(default_factory=Counter)
 
-    def try_again(self, number: int, failure: Failure | None) -> str | None:
-        """Whether trial ``number``, of which an attempt has ended so, is to be attempted again: a line that says it."""
-        self._attempts[number] += 1
-        attempt = self._attempts[number] + 1
+    def try_again(self, trial: str, failure: Failure | None) -> str | None:
+        """Whether a trial, of which an attempt has ended so, is to be attempted again: a line that says it."""
+        self._attempts[trial] += 1
+        attempt = self._attempts[trial] + 1
         if failure is None or not failure.can_pass or attempt > ATTEMPTS_IN_A_RUN:
             return None
-        return f"trial {number}: {failure.cause}; attempt {attempt} of {ATTEMPTS_IN_A_RUN} follows"
+        return f"trial {trial}: {failure.cause}; attempt {attempt} of {ATTEMPTS_IN_A_RUN} follows"
 
-    def failed(self, number: int, cause: str) -> None:
-        """Trial ``number`` has failed, as far as this run goes.
+    def failed(self, trial: str, cause: str) -> None:
+        """A trial has failed, as far as this run goes.
 
         Raises:
             TooManyFailures: as many have as the policy allows.
@@ -122,4 +122,4 @@ class FailureCount:
         self._failed += 1
         if self._failed == self.policy.max_failures:
             many = "a trial" if self._failed == 1 else f"{self._failed} trials"
-            raise TooManyFailures(f"{many} failed, the last is trial {number}: {cause}")
+            raise TooManyFailures(f"{many} failed, the last is trial {trial}: {cause}")

@@ -10,7 +10,7 @@ from orchestrator.errors import InputError
 from orchestrator.home import Home, StoredFile
 from orchestrator.home_lock import alone
 from orchestrator.record import SweepRecord, lost_specs, sweep_names
-from orchestrator.rows import count_trials, find_sweep, load_rows, sweep_state
+from orchestrator.rows import count_asked, find_sweep, load_rows, sweep_state
 from orchestrator.store import Store
 from trainers.registry import nearest
 
@@ -58,7 +58,7 @@ def forget_sweep(home: Home, name: str) -> None:
     with alone(home) as nobody_begins:
         if nobody_begins and name not in sweep_names(home):  # else a driver may be waiting for this very lock
             home.remove(f"sweeps/{name}/.lock")
-            for folder in ("proposals", "report/tables", "report/figures"):
+            for folder in ("proposals", "runs", "report/tables", "report/figures"):
                 home.prune(f"sweeps/{name}/{folder}")
             home.prune(f"sweeps/{name}")
 
@@ -69,7 +69,7 @@ def _check_quiet(home: Home, name: str, record_files: list[StoredFile], quiet_s:
         record, spec = find_sweep(home, name)
         rows = load_rows(Store(home), record, spec)
         analyses_left = bool(lacking(Store(home), cell_pairs(spec, record.fingerprints)))
-        if sweep_state(record, count_trials(spec, rows), analyses_left) == "done":
+        if sweep_state(record, count_asked(record, spec, rows), analyses_left) == "done":
             return
         for key in {row.keys.training for row in rows}:
             files += home.files(f"trainings/{key}")

@@ -31,6 +31,8 @@ def label(config: TrialConfig, spec: SweepSpec, with_test: bool = True) -> str:
     """``anil inner_lr=0.31 seed=2``: the algorithm, and what else varies and can act; the test too, or not."""
     values = flatten(config)
     paths = [path for path in acting_paths(config, spec) if path != "algorithm.name"]
+    if spec.search is not None and config.training.seed >= spec.fresh_seed and "training.seed" not in paths:
+        paths.append("training.seed")  # of a confirmation
     varying = {path: values[path] for path in paths if with_test or not path.startswith("evaluation.")}
     return " ".join(filter(None, [config.algorithm.name, setting_of(config, spec), levels_text(varying)]))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.data import data_folder, find_dataset, known_data
+from orchestrator.environment import cpu_count
 from orchestrator.estimate import estimate_core_s
 from orchestrator.grid import GridPoint, distinct, expand, group_by_training
 from orchestrator.home import existing_home
@@ -185,9 +186,21 @@ def layout_text(layout: Layout) -> str:
             f"work:   {_count(layout.trainings, 'training')}, {_count(layout.evaluations, 'evaluation')}",
             f"stored: {stored}",
             f"left:   about {_duration(layout.estimate_core_s)} on one core of this machine",
+            *_beyond_budget(layout),
             *(f"never acts: {path}, whose condition holds in no cell" for path in _idle(layout)),
         ]
     )
+
+
+def _beyond_budget(layout: Layout) -> list[str]:
+    """A line where the budget can't do for what is left, all cores at work."""
+    budget, cores = layout.spec.budget, cpu_count()
+    over = []
+    if budget and budget.hours is not None and layout.estimate_core_s > 3600 * budget.hours * cores:
+        over.append(f"{budget.hours:g} h of {_count(cores, 'core')}")
+    if budget and budget.trials is not None and layout.trainings - (layout.stored or 0) > budget.trials:
+        over.append(_count(budget.trials, "training"))
+    return [f"budget: {' and '.join(over)}, less than is left"] if over else []
 
 
 def _idle(layout: Layout) -> list[str]:

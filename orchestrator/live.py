@@ -161,7 +161,7 @@ def _table(rows: list[TrialLine]) -> Table:
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
     for trial in rows:
-        cells = (str(trial.number), trial.state, f"{trial.iteration}/{trial.iterations}")
+        cells = (trial.name, trial.state, f"{trial.iteration}/{trial.iterations}")
         figures = (_accuracy(trial.validation_accuracy), _accuracy(trial.test_accuracy), _clock(trial.seconds))
         note = _short(trial.error or trial.label)
         # Text, not str: a "[0, 1]" in a parameter or an error is not markup.
@@ -212,17 +212,15 @@ class PlainLines:
                 if self._clock() < self._quiet_until:
                     continue  # not remembered, so that it is shown when its time has come
                 self._quiet_until = self._clock() + self._every_s
-                self._line(f"trial {trial.number}: {_progress(trial)}  [{_counts(status)}{_left(status)}]")
+                self._line(f"trial {trial.name}: {_progress(trial)}  [{_counts(status)}{_left(status)}]")
             self._before[trial.number] = trial
 
     def _changed(self, trial: TrialLine, before: TrialLine | None, status: SweepStatus) -> None:
         if trial.state == "running":
             again = "started" if before is None else "started again"
-            self._line(f"trial {trial.number} {again}: {_short(trial.label)}")
+            self._line(f"trial {trial.name} {again}: {_short(trial.label)}")
         elif trial.state == "failed":
-            self._line(
-                f"trial {trial.number} failed after {_clock(trial.seconds)}: {_short(trial.error or 'no reason')}"
-            )
+            self._line(f"trial {trial.name} failed after {_clock(trial.seconds)}: {_short(trial.error or 'no reason')}")
         else:
             counts = f"{_ended(status)}/{status.planned}{_left(status)}"
             self._line(f"{_result(trial, trial.state)}, {_clock(trial.seconds)}  [{counts}]")
@@ -248,7 +246,7 @@ def _result(trial: TrialLine, state: str = "") -> str:
     label = f" ({_short(trial.label)})" if trial.label else ""
     place = f" at {trial.iteration}/{trial.iterations}" if state == "pruned" else ""
     validation = _accuracy(trial.validation_accuracy)
-    return f"trial {trial.number}{state and ' '}{state}{place}: validation {validation} %{test}{label}"
+    return f"trial {trial.name}{state and ' '}{state}{place}: validation {validation} %{test}{label}"
 
 
 def _progress(trial: TrialLine) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +17,19 @@ from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
 from orchestrator.search.proposals import Outcome, Proposal, known_before, propose, told_digest
 from orchestrator.spec import SweepSpec
+from orchestrator.trial_numbers import trial_name
 from trainers.config import TrialConfig
 
 Look = Callable[[int, TrialConfig, Cutoffs | None], Row]
 """(number, config, cut-offs) -> the row as the store has it now; no cut-offs: the sweep stops no trial early."""
+
+MayBegin = Callable[[Sequence[Row]], bool]
+"""Whether a unit of these rows may be run; of none, whether anything new may. Once that is no, it stays so."""
+
+
+def always(rows: Sequence[Row]) -> bool:
+    """Where there is no budget."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,11 @@ class Unit:
     """One for each evaluation asked of the training; never empty."""
 
     @property
+    def name(self) -> str:
+        """Its number for people."""
+        return trial_name(self.number, self.rows[0].confirms)
+
+    @property
     def training_key(self) -> str:
         """The key that all rows share."""
         return self.rows[0].keys.training
@@ -41,14 +55,14 @@ class Plan(ABC):
     """Hands out units of work, each at most once a run."""
 
     planned: int
-    """Units in all, done ones included."""
+    """Units in all, done ones included; at most so many, where that is not known yet."""
 
     @abstractmethod
     def next(self) -> Unit | None:
         """The next unit to run; None where it depends on a unit in flight.
 
         Raises:
-            StopIteration: there is none left, and none in flight.
+            StopIteration: there is none left that may begin, and none in flight.
         """
 
     @abstractmethod
@@ -59,8 +73,15 @@ class Plan(ABC):
 class GridPlan(Plan):
     """Units in grid order, but for those that the store has."""
 
-    def __init__(self, groups: list[tuple[str, list[GridPoint]]], look: Look, on_known: Callable[[Unit], None]) -> None:
+    def __init__(
+        self,
+        groups: list[tuple[str, list[GridPoint]]],
+        look: Look,
+        on_known: Callable[[Unit], None],
+        may_begin: MayBegin = always,
+    ) -> None:
         self.planned = len(groups)
+        self._may_begin = may_begin
         self._in_flight = 0
         self._left: list[Unit] = []
         for number, (_, points) in enumerate(groups):
@@ -72,12 +93,14 @@ class GridPlan(Plan):
 
     def next(self) -> Unit | None:
         """The next unit; trainings of a grid do not depend on each other."""
-        if not self._left:
-            if self._in_flight:
-                return None
-            raise StopIteration
-        self._in_flight += 1
-        return self._left.pop(0)
+        while self._left:
+            unit = self._left.pop(0)
+            if self._may_begin(unit.rows):
+                self._in_flight += 1
+                return unit
+        if self._in_flight:
+            return None
+        raise StopIteration
 
     def ended(self, rows: tuple[Row, ...]) -> None:
         """One less in flight."""
@@ -99,13 +122,16 @@ class SearchPlan(Plan):
         look: Look,
         on_known: Callable[[Unit], None],
         on_warning: Callable[[str], None],
+        may_begin: MayBegin = always,
     ) -> None:
         assert spec.search is not None
         assert spec.search.window is not None
         self.planned = spec.search.trials
         self._search, self._base, self._window = spec.search, spec.trial, spec.search.window
         self._record, self._look, self._on_known, self._on_warning = record, look, on_known, on_warning
+        self._may_begin = may_begin
         self._proposals = {one.number: one for one in record.proposals() if one.number < self.planned}
+        self._stored = max(self._proposals, default=-1)
         self._unchecked = sorted(self._proposals)
         """Numbers of stored proposals, until what they were told is compared with what is known now."""
         self._started: set[int] = set()
@@ -116,7 +142,7 @@ class SearchPlan(Plan):
         """The lowest proposal that is neither done nor in flight, nor shares a training with one that is."""
         number = 0
         while number < self.planned:
-            if number not in self._proposals and not self._propose(number):
+            if number not in self._proposals and not (self._may_propose(number) and self._propose(number)):
                 break
             if number not in self._started:
                 unit = self._unit(self._proposals[number])
@@ -124,14 +150,20 @@ class SearchPlan(Plan):
                     self._started.add(number)
                     self._note(unit.rows[0])
                     self._on_known(unit)
-                elif len(self._in_flight) < self._window and unit.training_key not in self._in_flight.values():
+                elif (
+                    len(self._in_flight) < self._window
+                    and unit.training_key not in self._in_flight.values()
+                    and self._may_begin(unit.rows)
+                ):
                     self._started.add(number)
                     self._in_flight[number] = unit.training_key
                     return unit
             number += 1
         if not self._in_flight:
-            assert len(self._outcomes) == self.planned  # else nothing could ever go on
-            self._check_told()
+            if len(self._outcomes) == self.planned:
+                self._check_told()
+            else:
+                assert not self._may_begin(())  # else nothing could ever go on
             raise StopIteration
         return None
 
@@ -158,6 +190,10 @@ class SearchPlan(Plan):
         if row.state == "pruned":
             metrics["train_flops"] = metrics["train_flops"] / metrics["iterations"] * row.config.training.iterations
         return tuple(metrics[one.metric] for one in self._search.objective)
+
+    def _may_propose(self, number: int) -> bool:
+        """A proposal that is new counts as work; one that was lost does not."""
+        return number < self._stored or self._may_begin(())
 
     def _propose(self, number: int) -> bool:
         """Makes proposal ``number`` and stores it, if all that it is told is known."""

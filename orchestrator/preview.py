@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from orchestrator.confirm import most_confirmations
 from orchestrator.data import check_present, data_folder
 from orchestrator.errors import DatasetError
 from orchestrator.grid import distinct, expand, group_by_training
@@ -27,8 +28,11 @@ def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None], fr
         except DatasetError as error:
             on_warning(f"before it can run: {error}")
     found: dict[str, Any] = {"name": spec.name, "home": where.home, "datasets": names}
+    if spec.budget is not None:
+        found["budget"] = ", ".join(f"{limit:g} {name}" for name, limit in spec.budget.limits.items())
     if spec.search is not None:
-        return found | {"kind": "search", "trials": spec.search.trials, "parameters": list(spec.search.space)}
+        found |= {"kind": "search", "trials": spec.search.trials, "parameters": list(spec.search.space)}
+        return found | ({"confirmations": most_confirmations(spec.search)} if spec.search.confirm else {})
     asked = expand(spec)
     # Without data there is no fingerprint; within one preview the dataset's name tells the same apart.
     trainings = group_by_training(asked, lambda config: training_key(config, config.dataset.name))

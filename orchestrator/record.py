@@ -4,6 +4,7 @@ sweeps/<name>/spec.yaml           the spec, with the window filled in
 sweeps/<name>/datasets.json       name -> fingerprint of the data it runs on, for good
 sweeps/<name>/proposals/<n>.json  what a search proposed; never made again
 sweeps/<name>/run.json            the last run: id, start, host, pid
+sweeps/<name>/runs/<id>.json      what a run has used so far, and which trials it began
 
 All are sealed, and a damaged one counts as absent (``Home``): the spec is stored again as it is asked, a proposal made
 again as it was.
@@ -22,9 +23,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from orchestrator.budget import Used
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import DAMAGED, Home, StoredFile
-from orchestrator.record_shapes import FingerprintsShape, RunShape
+from orchestrator.record_shapes import FingerprintsShape, RunShape, UsedShape
 from orchestrator.seal import open_json, open_text, seal_json, seal_text
 from orchestrator.search.proposals import Proposal
 from orchestrator.spec import NAME, SweepSpec
@@ -99,6 +101,23 @@ class SweepRecord:
         }
         self.home.put_json(f"{self._folder}/run.json", run)
         return str(run["run"])
+
+    @property
+    def used(self) -> Used:
+        """What all runs have used, as far as they have said."""
+        found = Used()
+        for name in self.home.names(f"{self._folder}/runs"):
+            its = self.home.read_json(f"{self._folder}/runs/{name}", UsedShape)
+            if its is not None:
+                begun = (one.split("/") for one in its["begun"])
+                found += Used(its["seconds"], its["gpu_seconds"], frozenset((key, test) for key, test in begun))
+        return found
+
+    def put_used(self, run: str, used: Used) -> None:
+        """Stores what a run has used so far."""
+        begun = sorted("/".join(keys) for keys in used.begun)
+        its = {"seconds": used.seconds, "gpu_seconds": used.gpu_seconds, "begun": begun}
+        self.home.put_json(f"{self._folder}/runs/{run}.json", its)
 
     def files(self) -> list[StoredFile]:
         """All that the home holds of the sweep but its lock, in the order in which it can be removed.

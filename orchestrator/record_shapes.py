@@ -136,6 +136,14 @@ class RunShape(Record):
     run: str
 
 
+class UsedShape(Record):
+    """``sweeps/<name>/runs/<id>.json``"""
+
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    gpu_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    begun: list[Annotated[str, Field(pattern="^[^/]+/[^/]+$")]]
+
+
 class TrackingShape(Record):
     """``sweeps/<name>/tracking.json``"""
 

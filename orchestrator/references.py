@@ -10,9 +10,11 @@ from typing import NamedTuple
 from orchestrator.analyses import cell_pairs
 from orchestrator.errors import HomeError, InputError
 from orchestrator.home import Home
-from orchestrator.record import sweep_names
-from orchestrator.rows import asked_configs, find_sweep
-from orchestrator.store import Keys, keys_of
+from orchestrator.record import SweepRecord, sweep_names
+from orchestrator.rows import asked_configs, find_sweep, load_rows, to_confirm
+from orchestrator.spec import SweepSpec
+from orchestrator.store import Keys, Store, keys_of
+from trainers.config import TrialConfig
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def references_of(home: Home, names: Iterable[str], with_analyses: bool = True) 
         fingerprints = record.fingerprints
         trainings: set[str] = set()
         evaluations: set[Keys] = set()
-        for _, config in asked_configs(record, spec):
+        for config in _configs(record, spec):
             if config.dataset.name not in fingerprints:
                 raise HomeError(f"{home.url}/sweeps/{name}/datasets.json: does not name {config.dataset.name}")
             keys = keys_of(config, fingerprints[config.dataset.name])
@@ -62,6 +64,16 @@ def references_of(home: Home, names: Iterable[str], with_analyses: bool = True) 
         asked |= References(
             frozenset(trainings), frozenset(evaluations), frozenset(analyses), frozenset(fingerprints.values())
         )
+    return asked
+
+
+def _configs(record: SweepRecord, spec: SweepSpec) -> list[TrialConfig]:
+    """All that a sweep asks for; what confirms a search that has not ended, by what has ended so far: it may be there
+    from before the search grew."""
+    asked = [config for _, config in asked_configs(record, spec)]
+    if spec.search is not None and spec.search.confirm is not None:
+        tried = [row for row in load_rows(Store(record.home), record, spec) if row.confirms is None]
+        asked += [one.config for one in to_confirm(spec, tried)]
     return asked
 
 

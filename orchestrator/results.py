@@ -17,7 +17,7 @@ from orchestrator.grid import baseline_cells, expand
 from orchestrator.home import open_home
 from orchestrator.labels import acting_paths, varying_paths
 from orchestrator.published import matches
-from orchestrator.rows import Row, SweepState, arrow_column, count_trials, find_sweep, load_rows, sweep_state
+from orchestrator.rows import Row, SweepState, arrow_column, count_asked, find_sweep, load_rows, sweep_state
 from orchestrator.spec import SweepSpec
 from orchestrator.stats import Estimate, Matrix, estimate_cell, seed_pseudo_values
 from orchestrator.store import Store
@@ -131,11 +131,13 @@ class Study:
     state: SweepState
     pairs: tuple[PairResult, ...] = ()
     """Every two cells that the grid compares, each first with itself."""
+    confirmed: tuple[CellResult, ...] = ()
+    """The best trials of a search again, best first: each over its fresh seeds, under the number of the trial."""
 
     @property
     def rows(self) -> list[Row]:
         """All rows, by number."""
-        return [row for cell in self.cells for row in cell.rows]
+        return [row for cell in (*self.cells, *self.confirmed) for row in cell.rows]
 
     @property
     def paths(self) -> list[str]:
@@ -160,24 +162,30 @@ def load_study(name: str, home: str = "./runs") -> Study:
     store = Store(opened)
     rows = load_rows(store, record, spec)
     if spec.grid is None:
-        grouped = {row.number: (_acting_levels(row.config, spec), [row]) for row in rows}
+        grouped = {row.number: (_acting_levels(row.config, spec), [row]) for row in rows if row.confirms is None}
     else:
         grouped = {}
         for point, row in zip(expand(spec), rows, strict=True):
             grouped.setdefault(point.cell, (point.levels, []))[1].append(row)
     baselines = baseline_cells(spec, {number: levels for number, (levels, _) in grouped.items()})
-    cells = []
-    for number, (levels, its) in grouped.items():
-        scores = _matrices(store, its)
-        accuracies = scores.get("accuracy", np.zeros((0, 0)))
-        config, baseline = its[0].config, baselines.get(number)
-        timed_on = _environments(store, its) if config.evaluation.measure == "speed" else ()
-        cells.append(CellResult(number, levels, config, tuple(its), accuracies, baseline, scores, timed_on))
+    cells = [_cell(store, number, levels, its, baselines.get(number)) for number, (levels, its) in grouped.items()]
+    again: dict[int, list[Row]] = {}
+    for row in rows:
+        if row.confirms is not None:
+            again.setdefault(row.confirms, []).append(row)
+    confirmed = [_cell(store, number, grouped[number][0], its, None) for number, its in again.items()]
     trainings = {key: _training(store, key) for key in dict.fromkeys(row.keys.training for row in rows)}
     asked = cell_pairs(spec, record.fingerprints)
-    state = sweep_state(record, count_trials(spec, rows), bool(lacking(store, asked)))
+    state = sweep_state(record, count_asked(record, spec, rows), bool(lacking(store, asked)))
     pairs = tuple(_pair(store, pair, cells) for pair in asked)
-    return Study(spec, tuple(cells), trainings, record.fingerprints, state, pairs)
+    return Study(spec, tuple(cells), trainings, record.fingerprints, state, pairs, tuple(confirmed))
+
+
+def _cell(store: Store, number: int, levels: Mapping[str, Any], rows: list[Row], baseline: int | None) -> CellResult:
+    scores, config = _matrices(store, rows), rows[0].config
+    accuracies = scores.get("accuracy", np.zeros((0, 0)))
+    timed_on = _environments(store, rows) if config.evaluation.measure == "speed" else ()
+    return CellResult(number, levels, config, tuple(rows), accuracies, baseline, scores, timed_on)
 
 
 def cells_table(study: Study) -> pa.Table:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from orchestrator.analyses import cell_pairs, count_analyses, lacking
+from orchestrator.budget import Begun, budget_json, spent
+from orchestrator.confirm import Confirmation, confirmations, most_confirmations
 from orchestrator.curves import stored_curve
 from orchestrator.data import data_folder, image_shape_of
 from orchestrator.early_stopping import Curve, Cutoffs, best_until, decide
@@ -23,6 +25,7 @@ from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.record_shapes import TrackingShape
 from orchestrator.spec import NAME, SweepSpec
 from orchestrator.store import Keys, Store, keys_of
+from orchestrator.trial_numbers import trial_name
 from trainers.adapt_cost import ImageShape, adapt_flops
 from trainers.config import TrialConfig, flatten
 from trainers.registry import nearest
@@ -62,6 +65,18 @@ class Row:
     """That its search has given it; None where that stops no trial early."""
     curve: Curve = ()
     """Of a completed trial that had cut-offs, or of a pruned one, up to its end in this sweep."""
+    confirms: int | None = None
+    """Number of the proposal that it repeats under a fresh seed; None where it is no confirmation."""
+
+    @property
+    def name(self) -> str:
+        """Its number for people."""
+        return trial_name(self.number, self.confirms)
+
+    @property
+    def ended(self) -> bool:
+        """Whether something has come of it."""
+        return self.state not in ("planned", "running")
 
 
 def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
@@ -80,12 +95,12 @@ def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
 
 
 def asked_configs(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig]]:
-    """(number, config as asked) of all rows of a sweep; trials that a search has not proposed yet have none."""
-    return [(number, config) for number, config, _ in _asked(record, spec)]
+    """(number, config as asked) of all cells or proposals of a sweep, as far as a search has made them."""
+    return [(number, config) for number, config, _ in asked_trials(record, spec)]
 
 
-def _asked(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig, Cutoffs | None]]:
-    """As ``asked_configs``, each with its cut-offs."""
+def asked_trials(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig, Cutoffs | None]]:
+    """As ``asked_configs``, each with its cut-offs, None where its sweep stops no trial early."""
     if spec.search is None:
         return [(cell.number, cell.config, None) for cell in expand(spec)]
     proposals = [proposal for proposal in record.proposals() if proposal.number < spec.search.trials]
@@ -96,6 +111,8 @@ def _asked(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig,
 def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     """All rows of a sweep by number; trials that a search has not proposed yet have none.
 
+    What confirms a search comes last, once all of its trials have ended.
+
     Raises:
         HomeError: which data the sweep runs on is recorded no more.
     """
@@ -104,7 +121,8 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     shapes: dict[str, ImageShape | None] = {}
     rows: list[Row] = []
     trained_by: set[str] = set()
-    for number, config, cutoffs in _asked(record, spec):
+
+    def add(number: int, config: TrialConfig, cutoffs: Cutoffs | None = None, confirms: int | None = None) -> None:
         name = config.dataset.name
         if name not in fingerprints:
             raise HomeError(
@@ -118,8 +136,24 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
             row = replace(row, cached=True)
         trained_by.add(keys.training)
-        rows.append(row)
+        rows.append(replace(row, confirms=confirms))
+
+    for number, config, cutoffs in asked_trials(record, spec):
+        add(number, config, cutoffs)
+    for one in to_confirm(spec, rows) if all_tried(spec, rows) else []:
+        add(one.number, one.config, confirms=one.confirms)
     return rows
+
+
+def all_tried(spec: SweepSpec, rows: Sequence[Row]) -> bool:
+    """Whether all trials that a search asks for have ended; ``rows`` of its proposals."""
+    return spec.search is not None and len(rows) == spec.search.trials and all(row.ended for row in rows)
+
+
+def to_confirm(spec: SweepSpec, rows: Iterable[Row]) -> list[Confirmation]:
+    """What confirms a search, by the rows of its proposals as they are now."""
+    completed = (row for row in rows if row.state == "completed")
+    return confirmations(spec, ((row.number, row.config, row.metrics["validation_accuracy"]) for row in completed))
 
 
 def read_row(
@@ -211,9 +245,17 @@ def confidence_95(accuracies: Any) -> float:
     return 1.96 * float(accuracies.std(ddof=1)) / math.sqrt(len(accuracies))
 
 
+def tried(rows: Iterable[Row]) -> list[Row]:
+    """Those that a grid or a search asks for: without what only confirms a search, which takes no part in choosing."""
+    return [row for row in rows if row.confirms is None]
+
+
 def best_row(rows: list[Row]) -> Row | None:
-    """The completed row of the best validation accuracy; the first of equals. None where none is completed."""
-    completed = [row for row in rows if row.state == "completed"]
+    """The completed row of the best validation accuracy; the first of equals. None where none is completed.
+
+    Confirmations don't count: they are about trials that were the best before them.
+    """
+    completed = [row for row in tried(rows) if row.state == "completed"]
     return max(completed, key=lambda row: (row.metrics["validation_accuracy"], -row.number), default=None)
 
 
@@ -224,7 +266,8 @@ def front_rows(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row
     """
     if len(objectives) < 2:
         return []
-    known = [row for row in rows if row.state == "completed" and all(one.metric in row.metrics for one in objectives)]
+    completed = [row for row in tried(rows) if row.state == "completed"]
+    known = [row for row in completed if all(one.metric in row.metrics for one in objectives)]
     values = [[row.metrics[one.metric] for one in objectives] for row in known]
     front = [known[index] for index in pareto_front(values, [one.direction for one in objectives])]
     return sorted(front, key=lambda row: (-row.metrics["validation_accuracy"], row.number))
@@ -239,7 +282,8 @@ def status(home: Home, name: str) -> dict[str, Any]:
     record, spec = find_sweep(home, name)
     store = Store(home)
     rows = load_rows(store, record, spec)
-    counts = count_trials(spec, rows)
+    counts = count_asked(record, spec, rows)
+    not_begun = count_trials(spec, rows)["planned"] - counts["planned"]
     pairs = cell_pairs(spec, record.fingerprints)
     best = best_row(rows)
     objectives = spec.search.objective if spec.search else ()
@@ -247,6 +291,7 @@ def status(home: Home, name: str) -> dict[str, Any]:
         "name": name,
         "state": sweep_state(record, counts, bool(lacking(store, pairs))),
         "trials": counts,
+        "budget": budget_json(spec.budget, record.used, not_begun) if spec.budget else None,
         "analyses": count_analyses(store, pairs),
         "best": None if best is None else _plain(best),
         "front": None
@@ -270,8 +315,18 @@ def sweep_state(record: SweepRecord, counts: Mapping[str, int], analyses_left: b
     return "done" if finished == counts["planned"] and not analyses_left else "interrupted"
 
 
-def count_trials(spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
-    """Trials by state; for a grid, trainings. Completed + pruned + failed = planned at the end."""
+def count_asked(record: SweepRecord, spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
+    """``count_trials``, held against the budget."""
+    used = record.used
+    return count_trials(spec, rows, used.begun if spent(spec.budget, used) else None)
+
+
+def count_trials(spec: SweepSpec, rows: list[Row], begun: Begun | None = None) -> dict[str, int]:
+    """Trials by state, confirmations among them; for a grid, trainings. Completed + pruned + failed = planned at the
+    end.
+
+    ``begun``: given where the budget is spent. Then only trials that have ended or begun are planned.
+    """
     if spec.grid is not None:  # a training is as far as the least of its evaluations
         order = {"failed": 0, "running": 1, "planned": 2, "completed": 3}
         least: dict[str, Row] = {}
@@ -281,7 +336,14 @@ def count_trials(spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
                 least[row.keys.training] = row
         rows = list(least.values())
     counted = {state: sum(row.state == state for row in rows) for state in ("completed", "pruned", "failed", "running")}
-    planned = spec.search.trials if spec.search is not None else len(rows)
+    if begun is not None:
+        planned = sum(row.state != "planned" or (row.keys.training, row.keys.evaluation) in begun for row in rows)
+    elif spec.search is not None:
+        tried = [row for row in rows if row.confirms is None]
+        again = len(rows) - len(tried) if all_tried(spec, tried) else most_confirmations(spec.search)
+        planned = spec.search.trials + again
+    else:
+        planned = len(rows)
     return {"planned": planned, **counted, "cached": sum(row.cached for row in rows)}
 
 
@@ -297,6 +359,7 @@ def table(name: str, rows: list[Row], objectives: Sequence[Objective] = ()) -> p
             {
                 "sweep": name,
                 "number": row.number,
+                "confirms": row.confirms,
                 "training_key": row.keys.training,
                 "evaluation_key": row.keys.evaluation,
                 "state": row.state,

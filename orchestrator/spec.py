@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from orchestrator.budget import Budget
 from orchestrator.config_paths import known_path, leaves, plain_value, with_values
 from orchestrator.early_stopping import EarlyStopping
 from orchestrator.grid_spec import GridSpec
@@ -26,12 +27,15 @@ from orchestrator.space import (
     scalar_or_list,
     space_problems,
 )
+from orchestrator.trial_numbers import REPEAT
 from orchestrator.wording import shown
 from orchestrator.yaml_file import Place
 from trainers.config import Frozen, PositiveInt, TrialConfig
 from trainers.errors import ConfigError
 
 __all__ = [
+    "Budget",
+    "ConfirmSpec",
     "EarlyStopping",
     "GridSpec",
     "Objective",
@@ -60,6 +64,15 @@ ConfigPath = Annotated[str, AfterValidator(known_path)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
+class ConfirmSpec(Frozen):
+    """The best trials again, under fresh seeds: ``orchestrator.confirm``."""
+
+    top: PositiveInt
+    """How many configs."""
+    seeds: Annotated[int, Field(ge=1, le=1000)]
+    """How many trainings of each."""
+
+
 class SearchSpec(Frozen):
     """A search: what it may change, how it chooses, and how often."""
 
@@ -76,6 +89,16 @@ class SearchSpec(Frozen):
     start: Annotated[tuple[dict[str, Annotated[Any, BeforeValidator(scalar_or_list)]], ...], Field(strict=False)] = ()
     """Points to try first; the parameters that one leaves out are chosen by the sampler."""
     early_stopping: EarlyStopping | None = None
+    confirm: ConfirmSpec | None = None
+
+    @model_validator(mode="after")
+    def _confirmable(self) -> SearchSpec:
+        if self.confirm and self.confirm.top > self.trials:
+            words = f"must be at most search.trials ({self.trials}), got {self.confirm.top}; confirm fewer, or try more"
+            raise_at([(("confirm", "top"), words)])
+        if self.confirm and self.trials > REPEAT:
+            raise_at([(("trials",), f"must be at most {REPEAT} beside confirm, got {self.trials}; leave one out")])
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> SearchSpec:
@@ -117,6 +140,7 @@ class SweepSpec(Frozen):
     search: SearchSpec | None = None
     grid: GridSpec | None = None
     resources: Resources = Resources()
+    budget: Budget | None = None
 
     @model_validator(mode="after")
     def _proposes_valid_configs(self) -> SweepSpec:
@@ -156,6 +180,23 @@ class SweepSpec(Frozen):
             raise_at([(("resources", "max_concurrent"), words + "trials that are timed run alone; set it to 1")])
         return self
 
+    @model_validator(mode="after")
+    def _leaves_room(self) -> SweepSpec:
+        if self.search and self.search.confirm and self.fresh_seed + self.search.confirm.seeds > 2**63:
+            words = "leaves no room below 2^63 for seeds that the search does not use; lower them there"
+            raise_at([(("search", "confirm", "seeds"), words)])
+        if self.budget and self.budget.gpu_hours is not None and self.resources.gpu == 0:
+            words = "is never used where resources.gpu is 0; set that, or give hours"
+            raise_at([(("budget", "gpu_hours"), words)])
+        return self
+
+    @property
+    def fresh_seed(self) -> int:
+        """The first training seed above all that a search can use."""
+        path = "training.seed"
+        seeds = self.search.space[path].domain if self.search and path in self.search.space else ()
+        return 1 + max(self.trial.training.seed, *map(int, seeds), 0)
+
     @property
     def _measures(self) -> set[Any]:
         """What the file gives ``evaluation.measure``, anywhere."""
@@ -175,8 +216,11 @@ def plain_spec(spec: SweepSpec) -> dict[str, Any]:
     values: dict[str, Any] = {"name": spec.name, "question": spec.question}
     values["trial"] = spec.trial.model_dump(mode="json")
     if spec.search:
-        values["search"] = spec.search.model_dump(mode="json", exclude={"objective", "space", "start"})
+        exclude = {"objective", "space", "start", "confirm"}
+        values["search"] = spec.search.model_dump(mode="json", exclude=exclude)
         values["search"]["objective"] = plain_objectives(spec.search.objective)
+        if spec.search.confirm:
+            values["search"]["confirm"] = spec.search.confirm.model_dump()
         values["search"]["space"] = {path: parameter.plain() for path, parameter in spec.search.space.items()}
         values["search"]["start"] = [
             {path: plain_value(value) for path, value in point.items()} for point in spec.search.start
@@ -184,14 +228,17 @@ def plain_spec(spec: SweepSpec) -> dict[str, Any]:
     if spec.grid:
         values["grid"] = spec.grid.plain()
     values["resources"] = spec.resources.model_dump(mode="json")
+    if spec.budget:
+        values["budget"] = spec.budget.limits
     return values
 
 
 def differences(old: SweepSpec, new: SweepSpec) -> list[str]:
     """What a new spec changes in a stored one beyond growing it: one line ``place: old -> new`` each.
 
-    Growing is: more or fewer trials, more seeds, more levels of a factor, fewer cells excluded, other resources,
-    another question, baseline or published table; a window that the new spec leaves out stays the stored one.
+    Growing is: more or fewer trials or confirmations, more seeds, more levels of a factor, fewer cells excluded, other
+    resources, another budget, question, baseline or published table; a window that the new spec leaves out stays the
+    stored one.
     """
     seeds = tuple(spec.grid.seeds_of(spec.trial) if spec.grid else () for spec in (old, new))
     cells_stay = (old.grid and old.grid.exclude) == (new.grid and new.grid.exclude) or _cells(old) <= _cells(new)

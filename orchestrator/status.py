@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.trial_numbers import trial_name
+
 
 @dataclass(frozen=True)
 class TrialLine:
@@ -22,6 +24,13 @@ class TrialLine:
     error: str | None = None
     seconds: float = 0.0
     """Since it started in this run."""
+    confirms: int | None = None
+    """Number of the trial that it repeats."""
+
+    @property
+    def name(self) -> str:
+        """Its number for people."""
+        return trial_name(self.number, self.confirms)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from orchestrator.budget import budget_text, left_out_text
 from orchestrator.data import DatasetRow, data_folder
 from orchestrator.home import Home, open_home
 from orchestrator.labels import label, levels_text
 from orchestrator.record import SweepRecord
 from orchestrator.references import DiskUse
+from orchestrator.report.confirmed import best_again, confirmed_trials
 from orchestrator.report.words import flops, interval, percent
 from orchestrator.results import Study, load_study
-from orchestrator.rows import Row, best_row, find_sweep, front_rows, load_rows
+from orchestrator.rows import Row, best_row, find_sweep, front_rows, load_rows, tried
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Store
 from orchestrator.tracking_uri import default_uri
@@ -40,8 +42,10 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
     best = best_row(rows)
     if best is not None:
         lines += _best_and_floors(best, record, spec, home_url)
+    if any(row.confirms is not None for row in rows):
+        lines += _confirmed(load_study(name, home_url))
     failed = [row for row in rows if row.state == "failed"]
-    lines += [f"failed: trial {row.number}: {row.error}" for row in failed[:SHOWN]]
+    lines += [f"failed: trial {row.name}: {row.error}" for row in failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"failed: {len(failed) - SHOWN} more; `orchestrate export {name}` has them all")
     if any(row.final for row in failed):
@@ -67,6 +71,9 @@ def status_text(status: dict[str, Any]) -> str:
     parts += [f"{trials['cached']} of them from the record"] if trials["cached"] else []
     pairs = status["analyses"]
     parts += [f"{pairs['completed']} of {pairs['planned']} pairs of trainings compared"] if pairs["planned"] else []
+    budget = status["budget"]
+    parts += [f"{budget_text(budget)} used"] if budget else []
+    parts += [f"the budget is spent and {left_out_text(budget['not_begun'])}"] if budget and budget["not_begun"] else []
     line = f"{status['name']}: {status['state']}, {trials['planned']} planned"
     return ", ".join([line, *parts])
 
@@ -114,7 +121,7 @@ def dataset_json(row: DatasetRow) -> dict[str, Any]:
 
 def _best_trials(rows: list[Row], spec: SweepSpec) -> list[str]:
     ranked = sorted(
-        (row for row in rows if row.state == "completed"),
+        (row for row in tried(rows) if row.state == "completed"),
         key=lambda row: (-row.metrics["validation_accuracy"], row.number),
     )
     if not ranked:
@@ -166,6 +173,26 @@ def _best_and_floors(best: Row, record: SweepRecord, spec: SweepSpec, home_url: 
         f"1-nearest-neighbour on pixels of the same test episodes: {100 * floor:.1f} %",
         f"chance: {100 / best.config.episodes.ways:.1f} %",
     ]
+
+
+def _confirmed(study: Study) -> list[str]:
+    """What is left of the best trial under fresh seeds; and which one leads there, if it is another."""
+    trials = confirmed_trials(study)
+    leads = best_again(trials)
+    shown = [its for its in trials if its is trials[0] or its is leads]
+    lines = []
+    for its in shown:
+        seeds, validation, test = len(its.again.seeds), its.validation, its.again.estimate
+        words = "confirmed" if its is trials[0] else "best again"
+        if validation is None or test is None:
+            lines.append(f"{words}: trial {its.number}: no training under a fresh seed is completed")
+            continue
+        again = f"validation {percent(validation.value)} % (won with {percent(its.won_with)} %)"
+        lines.append(
+            f"{words}: trial {its.number} under {seeds} fresh seed{'s' if seeds > 1 else ''}: {again}, "
+            f"test {percent(test.value)} % (95 % interval {interval(test)})"
+        )
+    return lines
 
 
 def _result(row: Row) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.analysis_run import compare_trainings
 from orchestrator.attempt_record import set_failures_aside
 from orchestrator.board import Board
+from orchestrator.budget import budget_text, left_out_text
 from orchestrator.cluster.connect import cluster
 from orchestrator.continuing import take_up
 from orchestrator.environment import cpu_count, git_commit, versions
@@ -24,6 +25,7 @@ from orchestrator.interrupt import interruptible
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import load_rows, status
 from orchestrator.spec import SweepSpec
+from orchestrator.spending import Spending
 from orchestrator.status import SweepStatus
 from orchestrator.store import Store
 from orchestrator.sweep_run import SweepRun
@@ -101,9 +103,11 @@ def run_sweep(
         try:
             shared = list(data.values()) if where.address is not None else []  # here, every worker can map the files
             start = cache(lambda: None if started else stack.enter_context(cluster(None)))
-            run = SweepRun(spec, record, run_id, board, data, shared, slots, start, on_warning)
-            run_trials(run, count)
-            compare_trainings(run)
+            spending = Spending(record, run_id, spec.budget, spec.resources.gpu)
+            run = SweepRun(spec, record, run_id, board, data, shared, slots, start, spending, on_warning)
+            with spending.kept():
+                run_trials(run, count)
+                compare_trainings(run)
             end = "FINISHED"
         except TooManyFailures as error:
             stopped = error
@@ -123,9 +127,19 @@ def run_sweep(
             with suppress(OSError):  # a full disk is said by what met it first
                 home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
     found = status(home, spec.name)
+    if found["budget"] and found["budget"]["not_begun"]:
+        on_warning(_budget_spent(spec.name, found["budget"]))
     if stopped is not None:
         raise TooManyFailures(f"sweep {spec.name!r} stopped: {stopped}", found)
     return found
+
+
+def _budget_spent(name: str, budget: Mapping[str, Any]) -> str:
+    more = " ".join(f"--set budget.{limit}=MORE" for limit, left in budget["left"].items() if not left)
+    return (
+        f"sweep {name!r}: its budget is spent ({budget_text(budget)}), {left_out_text(budget['not_begun'])}; the same "
+        f"command with {more} goes on with them"
+    )
 
 
 def _set_failures_aside(record: SweepRecord, spec: SweepSpec) -> None:

@@ -11,6 +11,7 @@ from orchestrator.errors import InterruptedSweep
 from orchestrator.failure import Failure
 from orchestrator.record import SweepRecord
 from orchestrator.spec import SweepSpec
+from orchestrator.spending import Spending
 from orchestrator.store import Store
 from trainers.datasets.image_file import ImageTable
 
@@ -31,6 +32,7 @@ class SweepRun:
     """How many trials run at once."""
     start_cluster: Callable[[], object]
     """Starts Ray where it is not there yet; called when there is work."""
+    spending: Spending
     on_warning: Callable[[str], None]
 
     @property

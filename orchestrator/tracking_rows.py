@@ -104,6 +104,8 @@ def _view(
         "dataset_fingerprint": fingerprint,
         "state": row.state,
     }
+    if row.confirms is not None:
+        identity["confirms"] = str(row.confirms)
     if row.error:
         identity["error"] = row.error
     words, name = label(row.config, spec), row.config.dataset.name
@@ -111,7 +113,7 @@ def _view(
     renamed = {"validation_accuracy": "best_validation_accuracy"}
     return TrialView(
         number=row.number,
-        name=f"{row.number:03d} {words}" if spec.search is not None else words,
+        name=f"{_number(row)} {words}" if spec.search is not None else words,
         state=row.state if row.state in ("completed", "pruned", "failed") else "running",
         params=varying_first(row.config, spec),
         tags=tags | identity,
@@ -122,3 +124,9 @@ def _view(
         ended_ms=ended_ms,
         trial="" if spec.search is not None else digest(row.config.model_dump(mode="json")),
     )
+
+
+def _number(row: Row) -> str:
+    """Sorts as text: ``003``, ``003.1``."""
+    whole, *repeat = row.name.split(".")
+    return ".".join([whole.zfill(3), *repeat])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.attempt_record import record_lost
 from orchestrator.cluster.execute import Event, Request, request
+from orchestrator.confirm_plan import ConfirmedSearchPlan
 from orchestrator.early_stopping import Cutoffs
 from orchestrator.environment import git_commit
 from orchestrator.failure import Failure, FailureCount
@@ -46,13 +47,16 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
     except StopIteration:
         return
     finally:
+        board.planned = plan.planned
         board.show()
 
     def next_trial() -> Request | None:
         unit = ahead.pop() if ahead else plan.next()
+        board.planned = plan.planned
         if unit is None:
             return None
         running[unit.number] = unit
+        run.spending.begin(unit.rows)
         board.started(unit)
         data = run.data[unit.rows[0].config.dataset.name]
         configs = [row.config for row in unit.rows if not (row.final and row.error)]
@@ -77,19 +81,20 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
                 record_lost(store, unit.training_key, snapshots, {**asked_by, "number": number}, failure)
         elif event["kind"] == "ended":
             del running[number]
-            again = count.try_again(number, failures.pop(number, None))
+            run.spending.end(unit.training_key)
+            again = count.try_again(unit.name, failures.pop(number, None))
             if again is not None:
                 run.on_warning(again)
                 ahead.append(unit)
                 return
-            rows = tuple(look(row.number, row.config, row.cutoffs) for row in unit.rows)
+            rows = tuple(replace(look(row.number, row.config, row.cutoffs), confirms=row.confirms) for row in unit.rows)
             rows = tuple(row if row.state in ("completed", "pruned") else _failed(row) for row in rows)
             plan.ended(rows)
             board.ended(rows)
             before = {row.number for row in unit.rows if row.final and row.error}  # they failed in an earlier run
             cause = next((row.error for row in rows if row.error and row.number not in before), None)
             if cause is not None:
-                count.failed(number, cause)
+                count.failed(unit.name, cause)
 
     run.execute(next_trial, on_event)
 
@@ -99,13 +104,12 @@ def _failed(row: Row) -> Row:
 
 
 def _plan(run: SweepRun, look: Look) -> Plan:
-    spec, board = run.spec, run.board
+    spec, known, may_begin = run.spec, run.board.known, run.spending.may_begin
     if spec.search is not None:
-        board.planned = spec.search.trials
-        return SearchPlan(spec, run.record, look, board.known, run.on_warning)
+        search = SearchPlan(spec, run.record, look, known, run.on_warning, may_begin)
+        return ConfirmedSearchPlan(search, spec, run.record, look, known, may_begin) if spec.search.confirm else search
     groups = group_by_training(expand(spec), lambda config: _keys(run, config).training)
-    board.planned = len(groups)
-    return GridPlan(groups, look, board.known)
+    return GridPlan(groups, look, known, may_begin)
 
 
 def _keys(run: SweepRun, config: TrialConfig) -> Keys:

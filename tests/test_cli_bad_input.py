@@ -195,18 +195,6 @@ def test_wrong_file(tmp_path: Path, text: str, words: list[str]) -> None:
     check(tmp_path, ["sweep", "s.yaml"], "s.yaml", *words)
 
 
-@pytest.mark.parametrize(
-    ("place", "text"),
-    [
-        ("budget", GOOD + "budget: {hours: 2}\n"),
-        ("search.confirm", GOOD + "  confirm: {top: 3, seeds: 5}\n"),
-    ],
-)
-def test_keys_of_later_versions_are_unknown(tmp_path: Path, place: str, text: str) -> None:
-    (tmp_path / "s.yaml").write_text(text)
-    check(tmp_path, ["sweep", "s.yaml"], f"{place}: unknown key")
-
-
 def test_not_text(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_bytes(b"question: \xff\xfe\n")
     check(tmp_path, ["sweep", "s.yaml"], "s.yaml:1", "UTF-8")

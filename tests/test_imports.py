@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A module imports only from layers below its own, and from ``trainers``. A new module joins the lowest
 # layer that is above everything it imports. ``cluster`` is one unit.
 LAYERS = (
-    {"errors", "record_shapes", "seal", "url_secrets", "usage"},
+    {"budget", "errors", "record_shapes", "seal", "trial_numbers", "url_secrets", "usage"},
     # parts that know nothing of sweeps
     {
         "data",
@@ -53,12 +53,12 @@ LAYERS = (
     {"grid_spec"},
     # what a sweep is, what it tries, what came of it
     {"spec"},
-    {"grid", "labels", "search", "spec_file"},
+    {"confirm", "grid", "labels", "search", "spec_file"},
     {"analyses", "record"},
     {"analysis_attempt"},
     {"cluster", "layout", "rows"},
-    {"forget", "inputs", "plan", "references", "results", "tracking_rows"},
-    {"board", "cleanup", "report"},
+    {"forget", "inputs", "plan", "references", "results", "spending", "tracking_rows"},
+    {"board", "cleanup", "confirm_plan", "report"},
     # what a user can do
     {"continuing", "sweep_run"},
     {"analysis_run", "trial_run"},

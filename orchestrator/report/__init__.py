@@ -5,6 +5,7 @@ PARTS: dict[str, str] = {
     "speed": "orchestrator.report.speed:speed",
     "against_published": "orchestrator.report.against_published:against_published",
     "pareto": "orchestrator.report.pareto:pareto",
+    "confirmed": "orchestrator.report.confirmed:confirmed",
     "pivot": "orchestrator.report.cells:pivot",
     "cells": "orchestrator.report.cells:cells",
     "comparisons": "orchestrator.report.comparisons:comparisons",

@@ -58,7 +58,7 @@ def _texts(cell: CellResult, baseline: CellResult, its: Difference | None) -> tu
     if its is None:
         return levels_text(other), *means, ABSENT, ABSENT, ABSENT, "not complete"
     estimate = its.estimate
-    return levels_text(other), *means, points(estimate.value), interval(estimate), its.paired_by, _reads(estimate)
+    return levels_text(other), *means, points(estimate.value), interval(estimate), its.paired_by, reads(estimate)
 
 
 def _values(its: Difference | None) -> tuple[str | float | None, ...]:
@@ -66,10 +66,10 @@ def _values(its: Difference | None) -> tuple[str | float | None, ...]:
         return (None,) * 7 + ("not complete",)
     one = its.estimate
     numbers = one.value, one.low, one.high, one.comparisons, one.seeds, one.episodes
-    return *numbers, its.paired_by, _reads(one)
+    return *numbers, its.paired_by, reads(one)
 
 
-def _reads(estimate: Estimate) -> str:
+def reads(estimate: Estimate) -> str:
     """What the interval says of 0, in a word."""
     if estimate.no_verdict:
         return f"no verdict: {estimate.no_verdict}"

@@ -81,7 +81,7 @@ def _environment(one: Environment) -> str:
 
 
 def _failures(source: Provenance) -> list[str]:
-    lines = [f"number {row.number}, seed {row.config.training.seed}: {row.error}" for row in source.failed[:SHOWN]]
+    lines = [f"number {row.name}, seed {row.config.training.seed}: {row.error}" for row in source.failed[:SHOWN]]
     if len(source.failed) > SHOWN:
         lines.append(f"and {len(source.failed) - SHOWN} more")
     return ["## Failures", _list(map(markdown_text, lines))] if lines else []

@@ -57,7 +57,7 @@ def page(study: Study, parts: Sequence[Table | Figure], provenance: Provenance) 
         "scale": scale,
         "base": {path: plain_text(value) for path, value in leaves(study.spec.trial).items()},
         "spec_file": spec_to_yaml(study.spec),
-        "failures": [(row.number, label(row.config, study.spec), row.error or "") for row in provenance.failed],
+        "failures": [(row.name, label(row.config, study.spec), row.error or "") for row in provenance.failed],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["duration"] = duration

@@ -85,7 +85,7 @@ def provenance(study: Study) -> Provenance:
         key=lambda attempt: int(attempt["started_ms"]),
     )
     commits = dict.fromkeys(attempt["asked_by"].get("git_commit") for attempt in attempts)
-    planned = study.spec.search.trials if study.spec.search else len(rows)
+    to_propose = study.spec.search.trials - len(study.cells) if study.spec.search else 0
     return Provenance(
         name=study.spec.name,
         question=study.spec.question,
@@ -102,7 +102,7 @@ def provenance(study: Study) -> Provenance:
         environments=_environments(attempts),
         git_commits=tuple(filter(None, commits)),
         failed=failed,
-        missing=planned - len(completed) - len(pruned) - len(failed),
+        missing=to_propose + len(rows) - len(completed) - len(pruned) - len(failed),
         pruned=len(pruned),
         pruned_iterations=sum(int(row.metrics["iterations"]) for row in pruned),
     )

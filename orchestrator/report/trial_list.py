@@ -22,7 +22,8 @@ WIDTH, HEIGHT = 100, 24
 class Trial:
     """One row of the study."""
 
-    number: int
+    number: str
+    """As people read it."""
     label: str
     state: str
     outcome: str
@@ -50,7 +51,7 @@ def trial_list(study: Study) -> tuple[list[Trial], Scale]:
     base = leaves(study.spec.trial)
     trials = [
         Trial(
-            number=row.number,
+            number=row.name,
             label=label(row.config, study.spec),
             state=row.state,
             outcome=_outcome(row),

@@ -57,23 +57,23 @@ def test_what_can_pass_is_attempted_three_times_and_a_bug_once() -> None:
     count = FailureCount(FailurePolicy())
     lost = Failure("lost", "its worker was lost")
     assert ATTEMPTS_IN_A_RUN == 3
-    assert count.try_again(4, lost) == "trial 4: its worker was lost; attempt 2 of 3 follows"
-    assert count.try_again(5, lost) is not None  # each trial has its own
-    assert count.try_again(4, Failure("timeout", "too long")) == "trial 4: too long; attempt 3 of 3 follows"
-    assert count.try_again(4, lost) is None
+    assert count.try_again("4", lost) == "trial 4: its worker was lost; attempt 2 of 3 follows"
+    assert count.try_again("5", lost) is not None  # each trial has its own
+    assert count.try_again("4", Failure("timeout", "too long")) == "trial 4: too long; attempt 3 of 3 follows"
+    assert count.try_again("4", lost) is None
     for final in (Failure("error", "a bug"), Failure("diverged", "nan"), None):
-        assert count.try_again(6, final) is None
+        assert count.try_again("6", final) is None
 
 
 def test_a_run_ends_with_as_many_failures_as_it_may_have() -> None:
     for _ in range(9):
-        FailureCount(FailurePolicy()).failed(0, "why")
+        FailureCount(FailurePolicy()).failed("0", "why")
     with pytest.raises(TooManyFailures, match=r"^a trial failed, the last is trial 0: why$"):
-        FailureCount(FailurePolicy(max_failures=1)).failed(0, "why")
+        FailureCount(FailurePolicy(max_failures=1)).failed("0", "why")
     count = FailureCount(FailurePolicy(max_failures=2))
-    count.failed(0, "why")
+    count.failed("0", "why")
     with pytest.raises(TooManyFailures, match=r"^2 trials failed, the last is trial 3: else$"):
-        count.failed(3, "else")
+        count.failed("3", "else")
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

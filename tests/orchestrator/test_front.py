@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def test_rows_of_the_front() -> None:
         row(3, validation_accuracy=0.9, adapt_flops=10),
         row(4, validation_accuracy=0.99),  # of images that are not here
         Row(5, TrialConfig(), keys_of(TrialConfig(), "d" * 20), "failed", error="why"),
+        replace(row(1_000_002, validation_accuracy=1.0, adapt_flops=1), confirms=2),  # chooses nothing
     ]
     assert [one.number for one in front_rows(rows, BOTH)] == [2, 0, 1]
     assert [one.number for one in front_rows(rows, BOTH[::-1])] == [2, 0, 1]

@@ -73,7 +73,7 @@ def test_table_has_every_leaf_as_asked(tmp_path: Path) -> None:
         row(2, "failed", name="nil", frozen_layers=0),
     ]
     made = table("s", rows)
-    keys = ["sweep", "number", "training_key", "evaluation_key", "state", "seed"]
+    keys = ["sweep", "number", "confirms", "training_key", "evaluation_key", "state", "seed"]
     assert made.column_names == [*keys, *flatten(TrialConfig()), *METRICS, "error"]
     assert made["algorithm.frozen_layers"].to_pylist() == ["2", "conv1+head", "0"]
     assert made["algorithm.inner_lr"].to_pylist() == ["0.4", "0.1+0.1+0.1+0.1+0.4", "0.4"]
@@ -82,7 +82,7 @@ def test_table_has_every_leaf_as_asked(tmp_path: Path) -> None:
 
     assert json.loads(encode(made, "json")) == made.to_pylist()
     lines = encode(made, "csv").decode().splitlines()
-    assert lines[0].startswith('"sweep","number","training_key"')
+    assert lines[0].startswith('"sweep","number","confirms","training_key"')
     assert len(lines) == 4
     (tmp_path / "rows.parquet").write_bytes(encode(made, "parquet"))
     assert pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pylist() == made.to_pylist()

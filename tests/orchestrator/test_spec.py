@@ -96,14 +96,57 @@ def test_a_search_file_becomes_objects(tmp_path: Path) -> None:
 # (text, the exact line); overrides and files without a plan have tables of their own
 BAD = {
     "unknown key at the top": ("nmae: x\n" + SEARCH, "s.yaml:1: nmae: unknown key 'nmae'; did you mean 'name'?"),
-    "not built yet": (
-        GRID + "budget: {hours: 2}\n",
-        "s.yaml:6: budget: unknown key 'budget'; known: grid, name, question, resources, search, trial",
+    "a budget of nothing": (
+        GRID + "budget: {}\n",
+        "s.yaml:6: budget: must have hours, gpu_hours or trials; give one, or leave budget: out",
+    ),
+    "a budget of no hours": (
+        GRID + "budget: {hours: 0}\n",
+        "s.yaml:6: budget.hours: must be greater than 0.0, got 0",
+    ),
+    "a budget below nothing": (
+        GRID + "budget: {trials: 4, hours: -1.5}\n",
+        "s.yaml:6: budget.hours: must be greater than 0.0, got -1.5",
+    ),
+    "a budget of half a trial": (
+        GRID + "budget: {trials: 0.5}\n",
+        "s.yaml:6: budget.trials: must be a whole number, got 0.5",
+    ),
+    "a budget in another unit": (
+        GRID + "budget: {days: 2}\n",
+        "s.yaml:6: budget.days: unknown key 'days'; known: gpu_hours, hours, trials",
+    ),
+    "a budget that nothing uses": (
+        GRID + "budget: {gpu_hours: 2}\n",
+        "s.yaml:6: budget.gpu_hours: is never used where resources.gpu is 0; set that, or give hours",
+    ),
+    "more confirmed than tried": (
+        SEARCH + "  confirm: {top: 41, seeds: 5}\n",
+        "s.yaml:16: search.confirm.top: must be at most search.trials (40), got 41; confirm fewer, or try more",
+    ),
+    "confirmed under no seed": (
+        SEARCH + "  confirm: {top: 3, seeds: 0}\n",
+        "s.yaml:16: search.confirm.seeds: must be at least 1, got 0",
+    ),
+    "confirmed under how many": (
+        SEARCH + "  confirm: {top: 3}\n",
+        "s.yaml:16: search.confirm.seeds: is missing; add it below confirm:",
+    ),
+    "a grid confirmed": (
+        GRID + "  confirm: {top: 3, seeds: 2}\n",
+        "s.yaml:6: grid.confirm: unknown key 'confirm'; "
+        "known: between, compare, exclude, published, seeds, settings, test, train, zip",
+    ),
+    "no room for fresh seeds": (
+        f"trial: {{training: {{seed: {2**63 - 2}}}}}\nsearch: {{trials: 3, confirm: {{top: 1, seeds: 2}}, space: "
+        "{algorithm.inner_lr: {uniform: [0.1, 1.0]}}}\n",
+        "s.yaml:2: search.confirm.seeds: leaves no room below 2^63 for seeds that the search does not use; lower them "
+        "there",
     ),
     "unknown key of search": (
         SEARCH + "  prune: true\n",
         "s.yaml:16: search.prune: unknown key 'prune'; "
-        "known: early_stopping, objective, sampler, seed, space, start, trials, window",
+        "known: confirm, early_stopping, objective, sampler, seed, space, start, trials, window",
     ),
     "early stopper": (
         SEARCH + "  early_stopping: {name: ash, grace_iterations: 100}\n",

@@ -173,6 +173,16 @@ def test_a_trial_that_was_stopped_early_has_its_curve_and_no_value(home: Home, t
     assert (first.datetime_start, first.datetime_complete) == (second.datetime_start, second.datetime_start)
 
 
+def test_what_confirms_a_search_is_no_trial_of_its_study(tmp_path: Path) -> None:
+    home = made(tmp_path, TEXT.replace("search:\n", "search:\n  confirm: {top: 1, seeds: 2}\n"))
+    search, rows = rows_of(home)
+    put_trial(Store(home), rows[5].config, random_accuracies({}, 5), 0.8)
+    search, rows = rows_of(home)
+    assert search.confirm is not None
+    assert [row.confirms for row in rows[6:]] == [1, 1]
+    assert [trial.user_attrs["number"] for trial in exported(home, tmp_path).trials] == [0, 1, 2, 3, 4, 5]
+
+
 def test_what_waits_is_asked_for_next_with_its_parameters(home: Home, tmp_path: Path) -> None:
     study = exported(home, tmp_path)
     trial = study.ask()

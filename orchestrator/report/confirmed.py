@@ -1,0 +1,138 @@
+"""The best trials of a search again, under seeds that chose none of them: what is left of the accuracy that won."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.report.comparisons import reads
+from orchestrator.report.differences import Difference, difference
+from orchestrator.report.part import Table
+from orchestrator.report.words import ABSENT, interval, level_columns, level_texts, level_values, mean_and_std, points
+from orchestrator.results import CellResult, Study
+from orchestrator.stats import Estimate, estimate_scores
+
+NOTES = (
+    "Won with: the validation accuracy for which the trial was chosen, which luck has chosen, too. Again: the same "
+    "config under fresh seeds; ± is the standard deviation over them, and a 95 % interval of a validation accuracy is "
+    "over seeds. Drop: won with − again, its interval for the number that won as it is.",
+    "Difference: in test accuracy from the one that is best by validation under the fresh seeds, paired by episode; "
+    "the simultaneous intervals hold together in at least 95 of 100 experiments.",
+)
+
+
+@dataclass(frozen=True)
+class ConfirmedTrial:
+    """A trial and what came of it under fresh seeds."""
+
+    number: int
+    won_with: float
+    """Its validation accuracy in the search."""
+    again: CellResult
+    """The same under the fresh seeds."""
+
+    @property
+    def validations(self) -> list[float]:
+        """Under the fresh seeds that are completed."""
+        return [row.metrics["validation_accuracy"] for row in self.again.completed]
+
+    @property
+    def validation(self) -> Estimate | None:
+        """Mean over fresh seeds; None where none is completed."""
+        return estimate_scores(self.validations, "%") if self.validations else None
+
+    @property
+    def drop(self) -> Estimate | None:
+        """What luck had added: the accuracy that won minus the mean under fresh seeds."""
+        return (
+            estimate_scores([self.won_with - one for one in self.validations], "points") if self.validations else None
+        )
+
+
+def confirmed_trials(study: Study) -> list[ConfirmedTrial]:
+    """What confirms a search, best trial of the search first."""
+    won = {cell.number: cell.mean("validation_accuracy") for cell in study.cells}
+    return [ConfirmedTrial(cell.number, won[cell.number] or 0.0, cell) for cell in study.confirmed]
+
+
+def best_again(trials: Sequence[ConfirmedTrial]) -> ConfirmedTrial | None:
+    """The best by mean validation accuracy under fresh seeds, the first of equals; None where nothing is completed."""
+    found = [(its.value, trial) for trial in trials if (its := trial.validation)]
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def confirmed(study: Study) -> Sequence[Table]:
+    """One row a confirmed trial; none where ``search.confirm`` asks for nothing, or the search has not ended."""
+    trials = confirmed_trials(study)
+    if not trials:
+        return ()
+    best, paths = best_again(trials), study.paths
+    found = [difference(its.again, best.again, len(trials) - 1) if best and its is not best else None for its in trials]
+    return [
+        Table(
+            name="confirmed",
+            title=f"The best {len(trials)} again under fresh seeds" if len(trials) > 1 else "The best again",
+            columns=(
+                *("trial", *level_columns(paths), "won with, %", "validation again, %", "95 % interval"),
+                *("drop, points", "95 % interval", "test, %", "95 % interval", "seeds"),
+                *("difference, points", "simultaneous 95 % interval", "reads"),
+            ),
+            rows=tuple(
+                (str(its.number), *level_texts(its.again, paths), *_texts(its), *_compared(its is best, other))
+                for its, other in zip(trials, found, strict=True)
+            ),
+            values=tuple(
+                (its.number, *level_values(its.again, paths), *_values(its), *_compared_values(its is best, other))
+                for its, other in zip(trials, found, strict=True)
+            ),
+            value_columns=(
+                *("trial", *paths, "validation_won", "validation_again", "validation_low95", "validation_high95"),
+                *("drop", "drop_low95", "drop_high95", "test_accuracy", "test_low95", "test_high95"),
+                *("seeds", "seeds_asked", "difference", "low95", "high95", "comparisons", "reads"),
+            ),
+            notes=NOTES,
+        )
+    ]
+
+
+def _texts(its: ConfirmedTrial) -> tuple[str, ...]:
+    done, asked, drop = len(its.again.seeds), len(its.again.rows), its.drop
+    return (
+        f"{100 * its.won_with:.1f}",
+        mean_and_std(its.validation),
+        _interval(its.validation),
+        ABSENT if drop is None else points(drop.value),
+        _interval(drop),
+        mean_and_std(its.again.estimate),
+        interval(its.again.estimate),
+        str(done) if done == asked else f"{done} of {asked}",
+    )
+
+
+def _values(its: ConfirmedTrial) -> tuple[float | int | None, ...]:
+    numbers = (its.validation, its.drop, its.again.estimate)
+    flat = [part for one in numbers for part in ((one.value, *_bounds(one)) if one else (None, None, None))]
+    return (its.won_with, *flat, len(its.again.seeds), len(its.again.rows))
+
+
+def _compared(is_best: bool, its: Difference | None) -> tuple[str, str, str]:
+    if its is None:
+        return ABSENT, ABSENT, "best again" if is_best else "not complete"
+    return points(its.estimate.value), _interval(its.estimate), reads(its.estimate)
+
+
+def _compared_values(is_best: bool, its: Difference | None) -> tuple[float | int | str | None, ...]:
+    if its is None:
+        return (None,) * 4 + ("best again" if is_best else "not complete",)
+    one = its.estimate
+    return one.value, *_bounds(one), one.comparisons, reads(one)
+
+
+def _bounds(one: Estimate) -> tuple[float | None, float | None]:
+    return (None, None) if math.isinf(one.low) else (one.low, one.high)
+
+
+def _interval(one: Estimate | None) -> str:
+    """None of one seed, where there is no telling."""
+    return ABSENT if one is None or math.isinf(one.low) else interval(one)
