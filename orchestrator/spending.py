@@ -50,7 +50,7 @@ class Spending:
 
         Once the budget is spent, those that had begun and were interrupted still may, and no other.
         """
-        if not self._closed and spent(self._budget, self.used):
+        if self._budget is not None and not self._closed and spent(self._budget, self.used):
             self._closed = True
             self.put()  # so that it stays spent, whatever happens next
         return not self._closed or any(row.state == "planned" and _keys(row) in self._before.begun for row in rows)
