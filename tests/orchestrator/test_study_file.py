@@ -174,7 +174,7 @@ def test_a_trial_that_was_stopped_early_has_its_curve_and_no_value(home: Home, t
 
 
 def test_what_confirms_a_search_is_no_trial_of_its_study(tmp_path: Path) -> None:
-    home = made(tmp_path, TEXT.replace("search:\n", "search:\n  confirm: {top: 1, seeds: 2}\n"))
+    home = made(tmp_path, TEXT.replace("  trials: 20\n", "  trials: 6\n  confirm: {top: 1, seeds: 2}\n"))
     search, rows = rows_of(home)
     put_trial(Store(home), rows[5].config, random_accuracies({}, 5), 0.8)
     search, rows = rows_of(home)
