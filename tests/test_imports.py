@@ -48,7 +48,7 @@ LAYERS = (
     {"tracking"},
     {"attempt_record", "config_paths", "growth"},
     {"saving", "space"},
-    {"attempt", "factors", "published"},
+    {"attempt", "factors", "insight", "published"},
     {"grid_spec"},
     # what a sweep is, what it tries, what came of it
     {"spec"},
@@ -76,6 +76,7 @@ ONLY_IN = {
     "pooch": "orchestrator.download",
     "matplotlib": "orchestrator.report",
     "jinja2": "orchestrator.report",
+    "sklearn": "orchestrator.insight",
 }
 
 TRAINERS_NEED = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "PIL", "HersheyFonts"}
