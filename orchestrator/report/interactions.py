@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.insight.bins import CellMean, cell_means, has_levels, levels_of, part_count, part_ends
 from orchestrator.insight.importance import Importance
@@ -96,11 +97,12 @@ def draw_map(space: Space, trials: Sequence[Tried], pair: tuple[str, str]) -> Dr
         drawing, axes = new_figure(height_in=1.0 + 0.34 * max(rows, 4))
         axes.grid(visible=False)
         mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=COLOUR_MAP, edgecolors="white", linewidth=1.0)
-        drawing.colorbar(mesh, ax=axes, label="validation accuracy (%)", aspect=30)
+        bar = drawing.colorbar(mesh, ax=axes, label="validation accuracy (%)", aspect=30)
+        bar.solids.set(rasterized=False, edgecolor="face")  # a picture in the SVG would be shut out of the page
         if columns * rows <= MOST_NUMBERS:
-            for cell in cells:
-                shade = mesh.cmap(mesh.norm(100 * cell.mean))
-                _number(axes, cell, dark=_luminance(shade) < DARK, small=columns > 4)
+            shades = mesh.to_rgba(np.array([100 * cell.mean for cell in cells]))
+            for cell, luminance in zip(cells, _luminances(shades).tolist(), strict=True):
+                _number(axes, cell, dark=luminance < DARK, small=columns > 4)
         called = names(space)
         _ticks(axes, "x", pair[0], across, columns)
         _ticks(axes, "y", pair[1], up, rows)
@@ -109,10 +111,11 @@ def draw_map(space: Space, trials: Sequence[Tried], pair: tuple[str, str]) -> Dr
         return drawing
 
 
-def _luminance(colour: Sequence[float]) -> float:
-    """Relative luminance of an sRGB colour, as WCAG 2 defines it."""
-    red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in colour[:3])
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+def _luminances(colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Relative luminances of sRGB colours, [colours, 3 or 4], as WCAG 2 defines them."""
+    rgb = colours[:, :3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return linear @ np.array([0.2126, 0.7152, 0.0722])
 
 
 def _number(axes: Axes, cell: CellMean, dark: bool, small: bool) -> None:

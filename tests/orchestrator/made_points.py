@@ -41,10 +41,11 @@ def points(count: int) -> list[dict[str, Any]]:
 def accuracy(point: Mapping[str, Any]) -> float:
     """Highest at a rate near 0.3; that matters most for boil. Frozen layers cost a little."""
     far = abs(float(np.log10(point["algorithm.inner_lr"])) + 0.5)
+    frozen = point.get("algorithm.frozen_layers", 0)
     return (
         0.9
-        - (0.3 if point["algorithm.name"] == "boil" else 0.15) * far
-        - 0.01 * point.get("algorithm.frozen_layers", 0)
+        - (0.3 if point.get("algorithm.name") == "boil" else 0.15) * far
+        - 0.01 * (len(frozen) if isinstance(frozen, tuple) else frozen)
     )
 
 
