@@ -98,6 +98,7 @@ def draw_map(space: Space, trials: Sequence[Tried], pair: tuple[str, str]) -> Dr
         axes.grid(visible=False)
         mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=COLOUR_MAP, edgecolors="white", linewidth=1.0)
         bar = drawing.colorbar(mesh, ax=axes, label="validation accuracy (%)", aspect=30)
+        assert bar.solids is not None
         bar.solids.set(rasterized=False, edgecolor="face")  # a picture in the SVG would be shut out of the page
         if columns * rows <= MOST_NUMBERS:
             shades = mesh.to_rgba(np.array([100 * cell.mean for cell in cells]))
@@ -115,7 +116,8 @@ def _luminances(colours: NDArray[np.float64]) -> NDArray[np.float64]:
     """Relative luminances of sRGB colours, [colours, 3 or 4], as WCAG 2 defines them."""
     rgb = colours[:, :3]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return linear @ np.array([0.2126, 0.7152, 0.0722])
+    luminances: NDArray[np.float64] = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return luminances
 
 
 def _number(axes: Axes, cell: CellMean, dark: bool, small: bool) -> None:
