@@ -155,12 +155,12 @@ def test_what_a_sampler_prefers_has_no_more_weight() -> None:
 
 
 def test_the_same_trials_tell_the_same() -> None:
-    points = drawn(30)
+    points = drawn(60)
     values = [accuracy(point) for point in points]
-    told = importance(SPACE, points, values, resamples=2)
-    assert told == importance(SPACE, points, values, resamples=2)
-    assert isinstance(told, Importance)  # two resamples seldom lie on both sides of the value
-    assert all(one.low <= one.value <= one.high for one in told.pairs.values())
+    told = importance(SPACE, points, values, resamples=1)
+    assert told == importance(SPACE, points, values, resamples=1)
+    assert isinstance(told, Importance)  # of one resample the percentiles are one number, seldom the value
+    assert all(one.low <= one.value <= one.high for one in (*told.alone.values(), *told.pairs.values()))
 
 
 def test_nothing_is_told_of_too_few_equal_or_random_trials() -> None:
