@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.insight.axis import position
 from orchestrator.insight.bins import has_levels, levels_of
-from orchestrator.labels import level_text
 from orchestrator.report.part import Figure
 from orchestrator.report.style import COLOUR_MAP, WIDE_IN, figure_files, figure_style, new_figure
-from orchestrator.report.tried import Tried, accuracies, compared, names, space_of
+from orchestrator.report.tried import Tried, accuracies, compared, names, short_level, space_of
 from orchestrator.results import Study
 from orchestrator.space import Parameter, Space
 
@@ -28,7 +27,7 @@ MOST_LABELS = 8
 INACTIVE = -0.12
 """Height at which lines cross the axis of a parameter that does not act."""
 HEIGHT_IN = 2.9
-WIDEST = 11
+WIDEST = 12
 """Letters of a level."""
 FEW = 100
 """Trials up to which lines are strong."""
@@ -133,19 +132,14 @@ def _marks(path: str, parameter: Parameter) -> list[tuple[float, str]]:
     values = levels_of(parameter) if has_levels(parameter) else parameter.domain
     if len(values) > MOST_LABELS:
         values = (values[0], values[-1])
-    places = [position(parameter, value) for value in values]
-    labels = [level_text(path, value) for value in values]
-    return [
-        (place, label if len(label) <= WIDEST else label[: WIDEST - 1] + "…")
-        for place, label in zip(places, labels, strict=True)
-    ]
+    return [(position(parameter, value), short_level(path, value, WIDEST)) for value in values]
 
 
 def _axis(axes: Axes, index: int, marks: Sequence[tuple[float, str]], inactive: bool) -> None:
     axes.vlines(index, 0, 1, color="black", linewidth=0.8, zorder=3)
     for place, label in [*marks, *([(INACTIVE, "does not act")] if inactive else [])]:
         axes.plot([index], [place], marker="_", color="black", markersize=4, markeredgewidth=0.8, zorder=3)
-        text = axes.text(index + 0.04, place, label, fontsize=6, va="center", ha="left", zorder=4)
+        text = axes.text(index + 0.04, place, label, fontsize=6, linespacing=0.95, va="center", ha="left", zorder=4)
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6})
 
 

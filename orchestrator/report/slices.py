@@ -10,8 +10,8 @@ from orchestrator.insight.axis import position
 from orchestrator.insight.bins import Bin, bins, has_levels, levels_of
 from orchestrator.labels import level_text
 from orchestrator.report.part import Figure, Table
-from orchestrator.report.style import COLOURS, WIDE_IN, figure_files, figure_style
-from orchestrator.report.tried import Tried, accuracies, compared, names, space_of
+from orchestrator.report.style import COLOURS, WIDE_IN, WIDTH_IN, figure_files, figure_style
+from orchestrator.report.tried import Tried, accuracies, compared, names, short_level, space_of
 from orchestrator.report.words import ABSENT, percent
 from orchestrator.results import Study
 from orchestrator.space import Parameter
@@ -47,7 +47,8 @@ def slices(study: Study) -> list[Table | Figure]:
         part = f", part {number} of {len(groups)}" if len(groups) > 1 else ""
         svg, png = figure_files(draw_slices(study, group, trials))
         title = f"Validation accuracy against each parameter{part}"
-        made.append(Figure("slices" + (f"-{number}" if part else ""), title, _caption(trials), svg, png, wide=True))
+        name = "slices" + (f"-{number}" if part else "")
+        made.append(Figure(name, title, _caption(trials), svg, png, wide=len(group) > 1))
     return made
 
 
@@ -66,7 +67,8 @@ def draw_slices(study: Study, paths: Sequence[str], trials: Sequence[Tried]) -> 
     across = min(ACROSS, len(paths))
     down = -(-len(paths) // across)
     with figure_style():
-        drawing = Drawing(figsize=(WIDE_IN * (across / ACROSS) ** 0.5, PANEL_IN * down + 0.3), layout="constrained")
+        width = WIDE_IN if len(paths) > 1 else WIDTH_IN
+        drawing = Drawing(figsize=(width, PANEL_IN * down + 0.3), layout="constrained")
         panels = drawing.subplots(down, across, sharey=True, squeeze=False).ravel().tolist()
         for path, axes in zip(paths, panels, strict=False):
             _panel(axes, space[path], path, trials)
@@ -82,7 +84,7 @@ def _panel(axes: Axes, parameter: Parameter, path: str, trials: Sequence[Tried])
     values = [100 * value for value in accuracies(its)]
     levels = has_levels(parameter)
     places = [_place(parameter, trial.point[path]) + _aside(trial.number) * levels for trial in its]
-    size = 3.0 if len(its) <= FEW else 1.8
+    size = 3.0 if len(trials) <= FEW else 1.8
     style: dict[str, Any] = {"linestyle": "", "marker": "o"}
     axes.plot(places, values, markersize=size, markeredgewidth=0, color=COLOURS[0], alpha=0.45, **style)
     best = max(range(len(its)), key=values.__getitem__)
@@ -94,21 +96,22 @@ def _panel(axes: Axes, parameter: Parameter, path: str, trials: Sequence[Tried])
         _draw_range(axes, parameter)
     else:
         known = levels_of(parameter)
-        labels = [level_text(path, level) for level in known]
-        long = sum(map(len, labels)) > 2 * WIDEST
-        labels = [label if len(label) <= WIDEST else label[: WIDEST - 1] + "…" for label in labels]
+        labels = [short_level(path, level, WIDEST) for level in known]
+        long = sum(max(map(len, label.split("\n"))) for label in labels) > 2 * WIDEST
         axes.set_xticks(range(len(known)), labels, rotation=30 if long else 0, ha="right" if long else "center")
         axes.set_xlim(-0.6, len(known) - 0.4)
 
 
 def _draw_range(axes: Axes, parameter: Parameter) -> None:
     """The whole range, tried or not, with a little room; logarithmic where the space is."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     low, high = map(float, parameter.domain)
     if parameter.kind != "loguniform" or low == high:
         room = 0.03 * (high - low) or 0.5
         axes.set_xlim(low - room, high + room)
+        if parameter.kind == "int":
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         return
     room = (high / low) ** 0.03
     axes.set_xscale("log")
@@ -121,7 +124,7 @@ def _draw_range(axes: Axes, parameter: Parameter) -> None:
 
 def _draw_bin(axes: Axes, parameter: Parameter, one: Bin, levels: bool) -> None:
     first, last = (_place(parameter, value) for value in (one.first, one.last))
-    ends = (first - 0.38, last + 0.38) if levels else (first, last)
+    ends = (first - 0.38, last + 0.38) if levels or parameter.kind == "int" else (first, last)
     if one.interval is not None:
         low, high = (100 * end for end in one.interval)
         axes.fill_between(ends, low, high, color=COLOURS[4], alpha=0.25, linewidth=0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.labels import level_text
 from orchestrator.report.words import level_columns
 from orchestrator.results import Study
 from orchestrator.rows import Row
@@ -60,6 +61,12 @@ def space_of(study: Study) -> Space:
 def names(space: Space) -> dict[str, str]:
     """Config path -> what it is called in figures."""
     return dict(zip(space, (name.replace("_", " ") for name in level_columns(list(space))), strict=True))
+
+
+def short_level(path: str, value: Any, widest: int) -> str:
+    """A value in a figure: lists a line an element, none longer than ``widest`` letters."""
+    lines = level_text(path, value).split("+") if isinstance(value, tuple) else [level_text(path, value)]
+    return "\n".join(line if len(line) <= widest else line[: widest - 1] + "…" for line in lines)
 
 
 def _accuracy(study: Study, row: Row) -> float | None:
