@@ -84,6 +84,7 @@ def main() -> None:
     exact = exact_shares()
     headings = [path.rpartition(".")[2] if path != "algorithm.name" else "algorithm" for path in SHOWN]
     print("| trials | told | s | skill |", *(f"{name} |" for name in (*headings, "algorithm × inner_lr")))
+    print(f"|{'---|' * (5 + len(SHOWN))}")
     print("| exact | | | |", *(f"{100 * exact[path]:.1f} |" for path in (*SHOWN, PAIR)))
     for trials in asked.trials:
         found, begun = [], time.process_time()

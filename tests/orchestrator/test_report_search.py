@@ -221,7 +221,7 @@ def test_wide_figures_take_the_page_and_the_others_a_column(sixty: Study) -> Non
 
 def test_the_same_search_is_the_same_bytes() -> None:
     study = made_points(points(8))
-    for part in PARTS:
+    for part in (history, parallel_coordinates):
         assert part(study) == part(study)
 
 
