@@ -245,7 +245,7 @@ def confidence_95(accuracies: Any) -> float:
     return 1.96 * float(accuracies.std(ddof=1)) / math.sqrt(len(accuracies))
 
 
-def tried(rows: Iterable[Row]) -> list[Row]:
+def without_confirmations(rows: Iterable[Row]) -> list[Row]:
     """Those that a grid or a search asks for: without what only confirms a search, which takes no part in choosing."""
     return [row for row in rows if row.confirms is None]
 
@@ -255,7 +255,7 @@ def best_row(rows: list[Row]) -> Row | None:
 
     Confirmations don't count: they are about trials that were the best before them.
     """
-    completed = [row for row in tried(rows) if row.state == "completed"]
+    completed = [row for row in without_confirmations(rows) if row.state == "completed"]
     return max(completed, key=lambda row: (row.metrics["validation_accuracy"], -row.number), default=None)
 
 
@@ -266,7 +266,7 @@ def front_rows(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row
     """
     if len(objectives) < 2:
         return []
-    completed = [row for row in tried(rows) if row.state == "completed"]
+    completed = [row for row in without_confirmations(rows) if row.state == "completed"]
     known = [row for row in completed if all(one.metric in row.metrics for one in objectives)]
     values = [[row.metrics[one.metric] for one in objectives] for row in known]
     front = [known[index] for index in pareto_front(values, [one.direction for one in objectives])]

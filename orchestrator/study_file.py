@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.home import open_home
-from orchestrator.rows import Row, find_sweep, load_rows, tried
+from orchestrator.rows import Row, find_sweep, load_rows, without_confirmations
 from orchestrator.search.export_study import StudyTrial, write_study
 from orchestrator.search.proposals import Proposal
 from orchestrator.spec import SearchSpec
@@ -34,7 +34,7 @@ def export_study(name: str, home_url: str, output: str | None) -> None:
         raise InputError("--format optuna: needs --output FILE; FILE.db becomes SQLite, any other a journal")
     store = Store(home)
     proposals = {proposal.number: proposal for proposal in record.proposals()}
-    rows = tried(load_rows(store, record, spec))
+    rows = without_confirmations(load_rows(store, record, spec))
     _check_known(rows, spec.search)
     trials = [_trial(row, proposals[row.number], spec.search, store) for row in rows]
     try:

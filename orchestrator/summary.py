@@ -14,7 +14,7 @@ from orchestrator.references import DiskUse
 from orchestrator.report.confirmed import best_again, confirmed_trials
 from orchestrator.report.words import flops, interval, percent
 from orchestrator.results import Study, load_study
-from orchestrator.rows import Row, best_row, find_sweep, front_rows, load_rows, tried
+from orchestrator.rows import Row, best_row, find_sweep, front_rows, load_rows, without_confirmations
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Store
 from orchestrator.tracking_uri import default_uri
@@ -121,7 +121,7 @@ def dataset_json(row: DatasetRow) -> dict[str, Any]:
 
 def _best_trials(rows: list[Row], spec: SweepSpec) -> list[str]:
     ranked = sorted(
-        (row for row in tried(rows) if row.state == "completed"),
+        (row for row in without_confirmations(rows) if row.state == "completed"),
         key=lambda row: (-row.metrics["validation_accuracy"], row.number),
     )
     if not ranked:

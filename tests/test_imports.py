@@ -49,7 +49,7 @@ LAYERS = (
     {"tracking"},
     {"attempt_record", "config_paths", "curves", "growth", "objectives"},
     {"pareto", "saving", "space"},
-    {"attempt", "factors", "published"},
+    {"attempt", "factors", "insight", "published"},
     {"grid_spec"},
     # what a sweep is, what it tries, what came of it
     {"spec"},
@@ -77,6 +77,7 @@ ONLY_IN = {
     "pooch": "orchestrator.download",
     "matplotlib": "orchestrator.report",
     "jinja2": "orchestrator.report",
+    "sklearn": "orchestrator.insight",
 }
 
 TRAINERS_NEED = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "PIL", "HersheyFonts"}

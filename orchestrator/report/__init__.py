@@ -12,6 +12,10 @@ PARTS: dict[str, str] = {
     "between_trainings": "orchestrator.report.between_trainings:between_trainings",
     "layer_changes": "orchestrator.report.layer_changes:layer_changes",
     "accuracy_by_factor": "orchestrator.report.accuracy_by_factor:accuracy_by_factor",
+    "history": "orchestrator.report.history:history",
+    "importance": "orchestrator.report.importance:importance",
+    "slices": "orchestrator.report.slices:slices",
+    "parallel_coordinates": "orchestrator.report.parallel_coordinates:parallel_coordinates",
     "learning_curves": "orchestrator.report.learning_curves:learning_curves",
 }
 """Name -> ``module:function``; the function makes tables and figures of a study, none where it does not apply."""

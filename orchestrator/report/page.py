@@ -78,7 +78,8 @@ def inline_svg(figure: Figure) -> Markup:
     opening, rest = svg.split(">", 1)
     opening = re.sub(r'\s(?:width|height|version|xmlns(?::\w+)?)="[^"]*"', "", opening)
     named = Markup('<title id="{}title">{}</title>').format(prefix, figure.title)
-    return Markup(f'{opening} class="figure" role="img" aria-labelledby="{prefix}title">{named}{rest}')
+    kind = "figure wide" if figure.wide else "figure"
+    return Markup(f'{opening} class="{kind}" role="img" aria-labelledby="{prefix}title">{named}{rest}')
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from orchestrator.report.provenance import provenance
 from orchestrator.report.style import COLOURS, GREY, draw_legend, figure_files, figure_style, new_figure
 from orchestrator.report.words import flop_unit, flops, interval, level_columns, level_texts, level_values, percent
 from orchestrator.results import CellResult, Study
-from orchestrator.rows import Row, front_rows, tried
+from orchestrator.rows import Row, front_rows, without_confirmations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -67,7 +67,7 @@ def _table(study: Study, front: Sequence[Row], costs: Sequence[str]) -> Table:
         ),
         value_columns=("cell", *paths, ACCURACY, *ends, *costs),
         notes=(
-            f"Of {sum(row.state == 'completed' for row in tried(study.rows))} completed trials, by validation accuracy "
+            f"Of {sum(row.state == 'completed' for row in without_confirmations(study.rows))} completed trials, by validation accuracy "
             f"and counted floating-point operations of {' and of '.join(COSTS[cost] for cost in costs)}.",
             "Trials were chosen by validation; the test, on other classes, has no part in it. The 95 % interval is over"
             " episodes of one training.",
@@ -82,7 +82,7 @@ def _ends(cell: CellResult) -> tuple[float | None, ...]:
 
 
 def _figure(study: Study, front: Sequence[Row], cost: str, others: bool) -> Figure:
-    svg, png = figure_files(draw_front(tried(study.rows), front, cost, others))
+    svg, png = figure_files(draw_front(without_confirmations(study.rows), front, cost, others))
     caption = (
         f"Validation accuracy against counted operations of {COSTS[cost]}, a point a completed trial; up and to the "
         "left is better. The step line is the best accuracy that a trial of at most so many operations reached."

@@ -36,6 +36,8 @@ class Figure:
     """What it shows and what its bands are; also what a reader who can't see it gets."""
     svg: str
     png: bytes
+    wide: bool = False
+    """Of both columns of a paper, and of all of the page."""
 
 
 Part = Callable[[Study], Sequence[Table | Figure]]
