@@ -35,6 +35,7 @@ def pareto(study: Study) -> Sequence[Table | Figure]:
 def _table(study: Study, front: Sequence[Row], costs: Sequence[str]) -> Table:
     paths, by_number = study.paths, {cell.rows[0].number: cell for cell in study.cells}
     cells = [by_number[row.number] for row in front]
+    completed = sum(row.state == "completed" for row in without_confirmations(study.rows))
     ends = ("test_accuracy", "test_low95", "test_high95")
     return Table(
         name="pareto-front",
@@ -67,8 +68,8 @@ def _table(study: Study, front: Sequence[Row], costs: Sequence[str]) -> Table:
         ),
         value_columns=("cell", *paths, ACCURACY, *ends, *costs),
         notes=(
-            f"Of {sum(row.state == 'completed' for row in without_confirmations(study.rows))} completed trials, by validation accuracy "
-            f"and counted floating-point operations of {' and of '.join(COSTS[cost] for cost in costs)}.",
+            f"Of {completed} completed trials, by validation accuracy and counted floating-point operations of "
+            f"{' and of '.join(COSTS[cost] for cost in costs)}.",
             "Trials were chosen by validation; the test, on other classes, has no part in it. The 95 % interval is over"
             " episodes of one training.",
             *completeness(provenance(study)),
