@@ -91,7 +91,7 @@ def proposals() -> None:
         earlier: list[Proposal] = []
         for number in range(count):
             earlier.append(propose(search, spec.trial, number, earlier, [], number + 1))
-        outcomes = [Outcome(number, "complete", (7 * number % 100) / 100) for number in range(count - window + 1)]
+        outcomes = [Outcome(number, "complete", ((7 * number % 100) / 100,)) for number in range(count - window + 1)]
         samplers = [spec.search.model_copy(update={"sampler": sampler}) for sampler in ("tpe", "random")]
         timed = in_turns(
             {

@@ -144,9 +144,10 @@ class SearchPlan(Plan):
 
     def _note(self, row: Row) -> None:
         if row.state == "completed":
-            self._outcomes[row.number] = Outcome(row.number, "complete", row.metrics["validation_accuracy"])
+            values = tuple(row.metrics[one.metric] for one in self._search.objective)
+            self._outcomes[row.number] = Outcome(row.number, "complete", values)
         else:
-            self._outcomes[row.number] = Outcome(row.number, "failed", None)
+            self._outcomes[row.number] = Outcome(row.number, "failed")
 
     def _propose(self, number: int) -> bool:
         """Makes proposal ``number`` and stores it, if all that it is told is known."""

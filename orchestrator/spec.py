@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from orchestrator.config_paths import known_path, leaves, plain_value, with_values
 from orchestrator.grid_spec import GridSpec
 from orchestrator.growth import changes
+from orchestrator.objectives import ACCURACY, Objective, Objectives, objective_problems, plain_objectives
 from orchestrator.space import (
     Parameter,
     assignments,
@@ -57,12 +58,6 @@ ConfigPath = Annotated[str, AfterValidator(known_path)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class Objective(Frozen):
-    """What a search looks for."""
-
-    maximize: Literal["validation_accuracy"] = "validation_accuracy"
-
-
 class SearchSpec(Frozen):
     """A search: what it may change, how it chooses, and how often."""
 
@@ -72,7 +67,8 @@ class SearchSpec(Frozen):
     sampler: Literal["tpe", "random", "gp", "nsga2", "qmc"] = "tpe"
     """Name in ``orchestrator.search.samplers.SAMPLERS``."""
     trials: PositiveInt
-    objective: Objective = Objective()
+    objective: Objectives = (Objective(maximize=ACCURACY),)
+    """Of several, a search finds the Pareto front."""
     space: dict[ConfigPath, Parameter] = Field(min_length=1)
     """In the order in which values are chosen."""
     start: Annotated[tuple[dict[str, Annotated[Any, BeforeValidator(scalar_or_list)]], ...], Field(strict=False)] = ()
@@ -81,6 +77,7 @@ class SearchSpec(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> SearchSpec:
         problems: list[tuple[Place, str]] = [(("space", *at), words) for at, words in order_problems(self.space)]
+        problems += [(("objective", *at), words) for at, words in objective_problems(self.objective)]
         for index, point in enumerate(self.start):
             problems += [(("start", index, *at), words) for at, words in point_problems(self.space, point)]
         raise_at(problems)
@@ -154,7 +151,8 @@ def plain_spec(spec: SweepSpec) -> dict[str, Any]:
     values: dict[str, Any] = {"name": spec.name, "question": spec.question}
     values["trial"] = spec.trial.model_dump(mode="json")
     if spec.search:
-        values["search"] = spec.search.model_dump(mode="json", exclude={"space", "start"})
+        values["search"] = spec.search.model_dump(mode="json", exclude={"objective", "space", "start"})
+        values["search"]["objective"] = plain_objectives(spec.search.objective)
         values["search"]["space"] = {path: parameter.plain() for path, parameter in spec.search.space.items()}
         values["search"]["start"] = [
             {path: plain_value(value) for path, value in point.items()} for point in spec.search.start

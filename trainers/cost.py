@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainers.adapt_cost import loop_of_test
 from trainers.algorithms.algorithm import Objective
 from trainers.closed_form.flops import ChainFlops, Loop
 from trainers.config import BackboneConfig, EpisodesConfig, TrainingConfig, TrialConfig
@@ -111,19 +112,13 @@ def of_evaluations(configs: Sequence[TrialConfig], image_shape: ImageShape) -> C
         together.setdefault((weights, config.test_queries, config.evaluation.episodes), []).append(config)
     found: Counter[Calculation] = Counter()
     for (_, queries, episodes), group in together.items():
-        loops = tuple(map(_testing, group))
+        loops = tuple(map(loop_of_test, group))
         found[_calculation(group[0], image_shape, queries, loops, False, EPISODES_AT_ONCE)] += episodes
         for config, loop in zip(group, loops, strict=True):
             if config.evaluation.measure == "speed":
                 found[_step(config, image_shape)] += episodes * config.training.meta_batch
                 found[_calculation(config, image_shape, queries, (loop,), False, 1)] += episodes
     return found
-
-
-def _testing(config: TrialConfig) -> Loop | None:
-    if config.test_head == "nil":
-        return None
-    return Loop(config.test_adapted_layers, config.test_inner_steps, second_order=False)
 
 
 def _calculation(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.config_paths import frozen_value, leaves, plain_value, with_values
+from orchestrator.objectives import plain_objectives
 from orchestrator.search.domains import distribution, encoded
 from orchestrator.search.samplers import GENERATION, SAMPLERS, generations
 from orchestrator.spec import SearchSpec
@@ -62,16 +63,17 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an earlier proposal ended: with its best validation so far, or failed without a value."""
+    """How an earlier proposal ended: with a value of every objective, or failed without any."""
 
     number: int
     state: Literal["complete", "failed"]
-    value: float | None = None
+    values: tuple[float, ...] = ()
+    """In the order of ``SearchSpec.objective``. An accuracy is that of the best validation so far."""
 
     def __post_init__(self) -> None:
         complete = self.state == "complete"
-        if complete != (self.value is not None) or (self.value is not None and not math.isfinite(self.value)):
-            raise ValueError(f"complete has a finite value and failed has none, got {self}")
+        if complete != bool(self.values) or not all(map(math.isfinite, self.values)):
+            raise ValueError(f"complete has finite values and failed has none, got {self}")
 
 
 WIDEST_WINDOW = 4_000
@@ -123,7 +125,7 @@ def propose(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = SAMPLERS[search.sampler](search, number)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=sampler, direction="maximize")
+    study = optuna.create_study(sampler=sampler, directions=[one.direction for one in search.objective])
     study.add_trials(_trials(search, told, window))
     if number < len(search.start):
         start = search.start[number]
@@ -158,21 +160,29 @@ def _told(number: int, earlier: Sequence[Proposal], outcomes: Sequence[Outcome],
 
 
 def _digest(search: SearchSpec, number: int, told: Told, window: int) -> str:
+    """Of one objective its name and values stand by themselves, as in records from before there were several."""
+    one = len(search.objective) == 1
     return digest(
         {
             "sampler": search.sampler,
             "seed": search.seed,
             "window": window,
-            "objective": search.objective.maximize,
+            "objective": search.objective[0].metric if one else plain_objectives(search.objective),
             "space": [[path, parameter.plain()] for path, parameter in search.space.items()],
             "number": number,
             "start": search.start[number] if number < len(search.start) else None,
             "told": [
-                [proposal.values, outcome.state if outcome else "running", outcome.value if outcome else None]
+                [proposal.values, outcome.state if outcome else "running", _plain_values(outcome, one)]
                 for proposal, outcome in told
             ],
         }
     )
+
+
+def _plain_values(outcome: Outcome | None, one: bool) -> Any:
+    if outcome is None or not outcome.values:
+        return None
+    return outcome.values[0] if one else list(outcome.values)
 
 
 def _trials(search: SearchSpec, told: Told, window: int) -> list[optuna.trial.FrozenTrial]:
@@ -188,7 +198,7 @@ def _trials(search: SearchSpec, told: Told, window: int) -> list[optuna.trial.Fr
         trials.append(
             create_trial(
                 state=states[end],
-                value=outcome.value if outcome else None,
+                values=outcome.values or None if outcome else None,
                 params={path: encoded(search.space[path], proposal.values[path]) for path in active},
                 distributions=active,
                 system_attrs={GENERATION: generation},

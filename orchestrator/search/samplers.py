@@ -60,7 +60,7 @@ def _gp(search: SearchSpec, number: int) -> optuna.samplers.BaseSampler:
 
 
 def _nsga2(search: SearchSpec, number: int) -> optuna.samplers.BaseSampler:
-    """A genetic algorithm: NSGA-II (Deb et al. 2002), with one objective.
+    """A genetic algorithm: NSGA-II (Deb et al. 2002).
 
     Generations of ``STARTUP`` trials, not Optuna's 50: searches have tens of trials. Parameters that some told trial
     lacks are drawn at random. A child may be a twin of an earlier trial: its result is known already.

@@ -85,7 +85,7 @@ def quality(values: dict[str, float]) -> float:
 def ended(proposal: Proposal) -> Outcome:
     if proposal.number % 6 == 5:
         return Outcome(proposal.number, "failed")
-    return Outcome(proposal.number, "complete", quality(proposal.values))
+    return Outcome(proposal.number, "complete", (quality(proposal.values),))
 
 
 def run(search: SearchSpec, count: int, window: int = WINDOW, base: TrialConfig = BASE) -> list[Proposal]:
@@ -150,7 +150,7 @@ def test_nothing_depends_on_the_order_or_earliness_of_results(search: SearchSpec
     random.Random(0).shuffle(outcomes)
     random.Random(1).shuffle(earlier)
     # outcomes within the window are known early here, and must not be looked at
-    late = [Outcome(one.number, "complete", 0.99) if one.number > number - WINDOW else one for one in outcomes]
+    late = [Outcome(one.number, "complete", (0.99,)) if one.number > number - WINDOW else one for one in outcomes]
     for known in (outcomes, late):
         assert propose(search, BASE, number, earlier, known, WINDOW) == once[number]
 
@@ -181,11 +181,11 @@ def test_failures_teach_nothing_and_results_teach_those_who_learn(search: Search
     sampler learns nothing."""
 
     def values(state: str, window: int) -> dict[str, Any]:
-        results = [Outcome(one.number, "complete", quality(one.values)) for one in once[:12]]
+        results = [Outcome(one.number, "complete", (quality(one.values),)) for one in once[:12]]
         outcomes = results if state == "complete" else [Outcome(number, "failed") for number in range(12)]
         return propose(search, BASE, 12, once, outcomes, window).values
 
-    ends = [(once[0], Outcome(0, "complete", 0.5)), (once[1], Outcome(1, "failed")), (once[2], None)]
+    ends = [(once[0], Outcome(0, "complete", (0.5,))), (once[1], Outcome(1, "failed")), (once[2], None)]
     assert [trial.state.name for trial in _trials(search, ends, 1)] == ["COMPLETE", "FAIL", "RUNNING"]
     nothing = values("failed", 13)
     assert values("failed", 1) == nothing
@@ -196,7 +196,7 @@ def test_the_digest_covers_all_that_a_proposal_rests_on(search: SearchSpec, once
     proposals = once[:10]
     outcomes = [ended(proposal) for proposal in proposals]
     told = told_digest(search, 10, proposals, outcomes, WINDOW)
-    changed = [Outcome(0, "complete", 0.123), *outcomes[1:]]
+    changed = [Outcome(0, "complete", (0.123,)), *outcomes[1:]]
     other = [Proposal(0, {**proposals[0].values, "algorithm.inner_lr": 0.5}, "x"), *proposals[1:]]
     space = dict(reversed(search.space.items()))
     assert told not in {
@@ -236,7 +236,7 @@ def test_tpe_proposes_apart_from_running_trials(tmp_path: Path) -> None:
     def distance(seed: int, running: int) -> float:
         search = in_ranges(tmp_path, "tpe", seed, "algorithm.inner_lr")
         done = [Proposal(n, {"algorithm.inner_lr": 0.05 + 0.05 * n}, "") for n in range(19)]
-        outcomes = [Outcome(one.number, "complete", -abs(one.values["algorithm.inner_lr"] - 0.5)) for one in done]
+        outcomes = [Outcome(one.number, "complete", (-abs(one.values["algorithm.inner_lr"] - 0.5),)) for one in done]
         crowd = [Proposal(19 + n, {"algorithm.inner_lr": 0.5}, "") for n in range(running)]
         proposal = propose(search, BASE, 19 + running, [*done, *crowd], outcomes, running + 1)
         return abs(float(proposal.values["algorithm.inner_lr"]) - 0.5)
@@ -259,8 +259,8 @@ def best_of(search: SearchSpec, value: Callable[[dict[str, float]], float], coun
     outcomes: list[Outcome] = []
     for number in range(count):
         proposals.append(propose(search, BASE, number, proposals, outcomes, window))
-        outcomes.append(Outcome(number, "complete", value(proposals[-1].values)))
-    return max(outcome.value for outcome in outcomes if outcome.value is not None)
+        outcomes.append(Outcome(number, "complete", (value(proposals[-1].values),)))
+    return max(outcome.values[0] for outcome in outcomes)
 
 
 PATHS = ("algorithm.inner_lr", "training.meta_lr")
@@ -296,7 +296,7 @@ def test_nsga2_has_the_generations_of_a_study_that_lives_on(tmp_path: Path, wind
         outcomes = [ended(proposals[one]) for one in known_before(number, window)]
         for outcome in outcomes[-1:]:
             failed = optuna.trial.TrialState.FAIL if outcome.state == "failed" else None
-            study.tell(outcome.number, outcome.value, state=failed)
+            study.tell(outcome.number, outcome.values or None, state=failed)
         study.sampler = SAMPLERS["nsga2"](search, number)
         trial = study.ask()
         drawn = {path: trial.suggest_float(path, 0.01, 1) for path in PATHS}
@@ -322,7 +322,7 @@ def test_qmc_is_a_sequence_of_the_seed_that_fills_every_dimension_evenly(tmp_pat
 def run_of_bowl(search: SearchSpec, count: int, window: int) -> list[dict[str, Any]]:
     proposals: list[Proposal] = []
     for number in range(count):
-        outcomes = [Outcome(one, "complete", bowl(proposals[one].values)) for one in known_before(number, window)]
+        outcomes = [Outcome(one, "complete", (bowl(proposals[one].values),)) for one in known_before(number, window)]
         proposals.append(propose(search, BASE, number, proposals, outcomes, window))
     return [proposal.values for proposal in proposals]
 
@@ -355,9 +355,9 @@ def test_a_record_of_something_else(record: Any) -> None:
 
 
 def test_outcomes_are_final_and_finite() -> None:
-    for state, value in [("complete", None), ("complete", float("nan")), ("failed", 0.5)]:
+    for state, values in [("complete", ()), ("complete", (0.5, float("nan"))), ("failed", (0.5,))]:
         with pytest.raises(ValueError, match="finite"):
-            Outcome(0, state, value)  # type: ignore[arg-type]
+            Outcome(0, state, values)  # type: ignore[arg-type]
 
 
 def test_window() -> None:

@@ -10,8 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trainers.closed_form.blocks import Blocks
-from trainers.closed_form.meta import STEPS_KEPT
+from trainers.closed_form.blocks import STEPS_KEPT, Blocks
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,17 @@ class ChainFlops:
             if loop.layers:
                 found += loop.steps * (self._forward(tail, support) + self._backward(tail, support))
         return found
+
+    def adapt(self, support: int, loop: Loop | None) -> int:
+        """Of what is done with support images before any query is looked at: the layers that don't adapt, once, and the
+        steps; None is the NIL head, which needs their features."""
+        if loop is not None and not (loop.layers and loop.steps):
+            return 0
+        depth = len(self._layers) - 1 if loop is None else self._depth(loop)
+        tail = self._layers[depth:]
+        steps = 0 if loop is None else loop.steps
+        found = self._patches(support) + self._forward(self._layers[:depth], support)
+        return found + steps * (self._forward(tail, support) + self._backward(tail, support))
 
     def _depth(self, loop: Loop) -> int:
         """As ``meta.depth_of_prefix``."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from trainers.closed_form.blocks import Blocks
+from trainers.closed_form.blocks import STEPS_KEPT, Blocks
 from trainers.closed_form.chain import Stretch, Tree
 from trainers.closed_form.image_block import Patches
 from trainers.closed_form.layers import Gradients, features
@@ -20,9 +20,6 @@ from trainers.tasks import Tasks
 FLOATS_A_CHUNK = 1_250_000
 """Numbers of a chunk's largest kept map, or of its weights: enough tasks to keep the kernels busy, not much more. In
 float32 the last bits of a result depend on it, so changing it changes the trainer version."""
-
-STEPS_KEPT = 5
-"""Inner steps whose passes are kept for the adjoint; those of earlier steps are run again, which bounds the memory."""
 
 
 @dataclass(frozen=True)

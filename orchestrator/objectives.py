@@ -1,0 +1,108 @@
+"""What a search looks for: the accuracy that its trials reach, and what that may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from orchestrator.wording import shown
+from trainers.config import Frozen
+from trainers.errors import ConfigError
+
+Direction = Literal["maximize", "minimize"]
+
+DIRECTIONS: dict[str, Direction] = {
+    "validation_accuracy": "maximize",
+    "train_flops": "minimize",
+    "adapt_flops": "minimize",
+}
+"""Metric -> what makes it better. All are functions of the config alone, so that a search can be repeated."""
+
+ACCURACY = "validation_accuracy"
+"""The one that has to be learnt; a search without it would know its best beforehand."""
+
+_NOT_OF_THE_CONFIG = {
+    "train_seconds": "depends on the machine and on what else it does, so that no search could be repeated",
+    "test_accuracy": "is of classes that are held back for the end, and a search that saw it would fit them",
+    "test_ci95": "is of classes that are held back for the end, and a search that saw it would fit them",
+}
+"""Metrics of a trial that are none of a search, and why."""
+
+
+def _metric(name: Any) -> Any:
+    if not isinstance(name, str) or name in DIRECTIONS:
+        return name
+    known = ", ".join(DIRECTIONS)
+    words = name.lower()
+    if words in _NOT_OF_THE_CONFIG or "second" in words or "time" in words:
+        why = _NOT_OF_THE_CONFIG.get(words, _NOT_OF_THE_CONFIG["train_seconds"])
+        raise ConfigError(f"{shown(name)} {why}; choose of {known}")
+    raise ConfigError(f"unknown objective {shown(name)}; choose of {known}")
+
+
+Metric = Annotated[str, BeforeValidator(_metric)]
+
+
+class Objective(Frozen):
+    """One of the things that a search looks for: a metric, and whether more or less of it is better."""
+
+    maximize: Metric | None = None
+    minimize: Metric | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Objective:
+        if (self.maximize is None) == (self.minimize is None):
+            got = "both" if self.maximize else "neither"
+            raise ConfigError(f"must have either maximize or minimize, got {got}; write {{maximize: {ACCURACY}}}")
+        right = DIRECTIONS[self.metric]
+        if self.direction != right:
+            words = (
+                "an accuracy is better where it is high" if right == "maximize" else "a cost is better where it is low"
+            )
+            raise ConfigError(f"{words}, got {shown(self.plain())}; write {{{right}: {self.metric}}}")
+        return self
+
+    @property
+    def metric(self) -> str:
+        """A key of ``DIRECTIONS``."""
+        return self.maximize or self.minimize or ""
+
+    @property
+    def direction(self) -> Direction:
+        """Which way is better."""
+        return "maximize" if self.maximize is not None else "minimize"
+
+    def plain(self) -> dict[str, str]:
+        """As a sweep file says it."""
+        return {self.direction: self.metric}
+
+
+def _listed(value: Any) -> Any:
+    """One objective as a list of one."""
+    return [value] if isinstance(value, dict | Objective) else value
+
+
+Objectives = Annotated[tuple[Objective, ...], Field(strict=False), BeforeValidator(_listed)]
+"""In the order of the file; one may stand there by itself."""
+
+
+def objective_problems(objectives: Sequence[Objective]) -> list[tuple[tuple[int, ...], str]]:
+    """What is wrong with objectives that are right by themselves; places inside the list."""
+    metrics = [one.metric for one in objectives]
+    twice = [
+        ((index,), f"{metric} is an objective already; drop one of the two")
+        for index, metric in enumerate(metrics)
+        if metric in metrics[:index]
+    ]
+    if twice or ACCURACY in metrics:
+        return list(twice)
+    words = "no trial has to run to know the least of it" if metrics else "a search needs one"
+    return [((), f"{words}, got {shown([one.plain() for one in objectives])}; add {{maximize: {ACCURACY}}}")]
+
+
+def plain_objectives(objectives: Sequence[Objective]) -> Any:
+    """As a sweep file says them: one by itself, several as a list."""
+    plain = [one.plain() for one in objectives]
+    return plain[0] if len(plain) == 1 else plain
