@@ -51,7 +51,7 @@ def changes(
 
 
 def _search(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    compared = ["seed", "sampler", "objective", "start"]
+    compared = ["seed", "sampler", "objective", "start", "early_stopping"]
     if new["window"] is not None:
         compared.insert(1, "window")
     lines = [_line(f"search.{key}", old[key], new[key]) for key in compared if old[key] != new[key]]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from orchestrator.config_paths import known_path, leaves, plain_value, with_values
+from orchestrator.early_stopping import EarlyStopping
 from orchestrator.grid_spec import GridSpec
 from orchestrator.growth import changes
 from orchestrator.objectives import ACCURACY, Objective, Objectives, objective_problems, plain_objectives
@@ -31,6 +32,7 @@ from trainers.config import Frozen, PositiveInt, TrialConfig
 from trainers.errors import ConfigError
 
 __all__ = [
+    "EarlyStopping",
     "GridSpec",
     "Objective",
     "Parameter",
@@ -73,6 +75,7 @@ class SearchSpec(Frozen):
     """In the order in which values are chosen."""
     start: Annotated[tuple[dict[str, Annotated[Any, BeforeValidator(scalar_or_list)]], ...], Field(strict=False)] = ()
     """Points to try first; the parameters that one leaves out are chosen by the sampler."""
+    early_stopping: EarlyStopping | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> SearchSpec:
@@ -118,12 +121,25 @@ class SweepSpec(Frozen):
                 corners = {path: parameter.corners for path, parameter in self.search.space.items()}
                 first = next(assignments(self.search.space, leaves(self.trial), {**corners, **_single(point)}))
                 raise_at(invalid(self.trial, [first], "leads to", "change it"), "search", "start", index)
+            raise_at(self._stopping_problems(self.search), "search", "early_stopping")
         if self.grid:
             raise_at(self.grid.problems(self.trial), "grid")
             highest = self.trial.training.seed + self.grid.seed_count
             if highest > 2**63:
                 raise_at([(("trial", "training", "seed"), "leaves no room for grid.seeds below 2^63; lower it")])
         return self
+
+    def _stopping_problems(self, search: SearchSpec) -> list[tuple[Place, str]]:
+        """What is wrong with early stopping for any trial that the space can propose."""
+        if search.early_stopping is None:
+            return []
+        values: dict[str, tuple[Any, ...]] = {}
+        for field in ("iterations", "validate_every"):
+            parameter = search.space.get(f"training.{field}")
+            base = () if parameter and not parameter.when else (getattr(self.trial.training, field),)
+            values[field] = (*base, *(parameter.corners if parameter else ()))
+        problem = search.early_stopping.problem(**values)
+        return [(("grace_iterations",), problem)] if problem else []
 
     @model_validator(mode="after")
     def _times_alone(self) -> SweepSpec:

@@ -155,6 +155,10 @@ FILES = {
     ),
     "unknown algorithm": ("trial: {algorithm: {name: mmal}}\n" + SEARCH, ["trial.algorithm.name", "'mmal'", "'maml'"]),
     "unknown backbone": ("trial: {backbone: {name: resnet}}\n" + SEARCH, ["trial.backbone.name", "conv4", "resnet"]),
+    "early stopping before the first validation": (
+        GOOD + "  early_stopping: {name: asha, grace_iterations: 1}\n",
+        ["s.yaml:7", "search.early_stopping.grace_iterations", "validate_every = 10", "got 1"],
+    ),
     "unknown sampler": (GOOD + "  sampler: tpee\n", ["s.yaml:7", "search.sampler", "tpe", "tpee"]),
     # spaces and grids that can propose what makes no sense
     "bounds the wrong way round": (
@@ -195,7 +199,6 @@ def test_wrong_file(tmp_path: Path, text: str, words: list[str]) -> None:
     ("place", "text"),
     [
         ("budget", GOOD + "budget: {hours: 2}\n"),
-        ("search.early_stopping", GOOD + "  early_stopping: {name: asha}\n"),
         ("search.confirm", GOOD + "  confirm: {top: 3, seeds: 5}\n"),
     ],
 )

@@ -22,6 +22,7 @@ LAYERS = (
     # parts that know nothing of sweeps
     {
         "data",
+        "early_stopping",
         "environment",
         "estimate",
         "export",

@@ -100,10 +100,54 @@ BAD = {
         GRID + "budget: {hours: 2}\n",
         "s.yaml:6: budget: unknown key 'budget'; known: grid, name, question, resources, search, trial",
     ),
-    "not built yet in search": (
+    "unknown key of search": (
+        SEARCH + "  prune: true\n",
+        "s.yaml:16: search.prune: unknown key 'prune'; "
+        "known: early_stopping, objective, sampler, seed, space, start, trials, window",
+    ),
+    "early stopper": (
+        SEARCH + "  early_stopping: {name: ash, grace_iterations: 100}\n",
+        "s.yaml:16: search.early_stopping.name: must be 'asha', got 'ash'; did you mean 'asha'?",
+    ),
+    "early stopping by name alone": (
+        SEARCH + "  early_stopping: asha\n",
+        "s.yaml:16: search.early_stopping: must be a mapping (lines of key: value), got 'asha'",
+    ),
+    "grace absent": (
         SEARCH + "  early_stopping: {name: asha}\n",
-        "s.yaml:16: search.early_stopping: unknown key 'early_stopping'; "
-        "known: objective, sampler, seed, space, start, trials, window",
+        "s.yaml:16: search.early_stopping.grace_iterations: is missing; add it below early_stopping:",
+    ),
+    "reduction": (
+        SEARCH + "  early_stopping: {name: asha, grace_iterations: 100, reduction: 1}\n",
+        "s.yaml:16: search.early_stopping.reduction: must be at least 2, got 1",
+    ),
+    "metric": (
+        SEARCH + "  early_stopping: {name: asha, grace_iterations: 100, metric: loss}\n",
+        "s.yaml:16: search.early_stopping.metric: must be 'validation_accuracy', got 'loss'",
+    ),
+    "grace beyond the end": (
+        SEARCH + "  early_stopping: {name: asha, grace_iterations: 500}\n",
+        "s.yaml:16: search.early_stopping.grace_iterations: must be less than training.iterations = 500, got 500; "
+        "lower it, or leave early_stopping out",
+    ),
+    "grace between validations": (
+        SEARCH + "  early_stopping: {name: asha, grace_iterations: 50}\n",
+        "s.yaml:16: search.early_stopping.grace_iterations: must be a multiple of training.validate_every = 100, got "
+        "50: trials stop at validations",
+    ),
+    "grace beyond the end of some": (
+        SPACE
+        + "    training.iterations: {choice: [400, 200]}\n  early_stopping: {name: asha, grace_iterations: 200}\n",
+        "s.yaml:5: search.early_stopping.grace_iterations: must be less than training.iterations = 200, got 200; "
+        "lower it, or leave early_stopping out",
+    ),
+    "grace between validations of some": (
+        SPACE
+        + "    algorithm.name: {choice: [maml, anil]}\n"
+        + "    training.validate_every: {choice: [250], when: {algorithm.name: anil}}\n"
+        + "  early_stopping: {name: asha, grace_iterations: 200}\n",
+        "s.yaml:6: search.early_stopping.grace_iterations: must be a multiple of training.validate_every = 250, got "
+        "200: trials stop at validations",
     ),
     "unknown key of grid": (
         GRID + "  tests: {}\n",
@@ -672,6 +716,7 @@ def test_dumped_text_is_read_back_as_it_was() -> None:
         ZIPPED,
         CONDITIONED,
         "grid: {seeds: [0]}\nname: '1e-4'\n",
+        SEARCH + "  early_stopping: {name: asha, grace_iterations: 100, metric: validation_accuracy}\n",
     ],
 )
 def test_a_stored_spec_is_the_spec(tmp_path: Path, text: str) -> None:
@@ -693,6 +738,21 @@ CHANGES: list[tuple[str, str, str, list[str]]] = [
     (SEARCH, "trials: 40", "trials: 40\n  window: 9", ["search.window: null -> 9"]),
     (SEARCH, "trials: 40", "trials: 40\n  seed: 1", ["search.seed: 0 -> 1"]),
     (SEARCH, "trials: 40", "trials: 40\n  sampler: random", ["search.sampler: 'tpe' -> 'random'"]),
+    (
+        SEARCH,
+        "trials: 40",
+        "trials: 40\n  early_stopping: {name: asha, grace_iterations: 100}",
+        ["search.early_stopping: null -> {name: asha, grace_iterations: 100, reduction: 3, metric: null}"],
+    ),
+    (
+        SEARCH.replace("trials: 40", "trials: 40\n  early_stopping: {name: asha, grace_iterations: 100}"),
+        "grace_iterations: 100",
+        "grace_iterations: 100, reduction: 4",
+        [
+            "search.early_stopping: {name: asha, grace_iterations: 100, reduction: 3, metric: null} -> "
+            "{name: asha, grace_iterations: 100, reduction: 4, metric: null}"
+        ],
+    ),
     (SEARCH, "iterations: 500", "iterations: 600", ["trial.training.iterations: 500 -> 600"]),
     (
         SEARCH,

@@ -1,0 +1,135 @@
+"""Early stopping as data: the cut-offs of a trial follow from earlier curves, and its own curve and they decide.
+
+Pure, and no state is kept: the cut-offs are made when a trial is proposed, stored with its proposal, and travel with it.
+``decide`` is the same for a curve that grows, one that is taken up again, and one that the store has whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trainers.config import Frozen, PositiveInt, TrainingConfig
+
+Curve = Sequence[tuple[int, float]]
+"""(iteration, validation accuracy) of every validation, oldest first: by the head that the trial predicts with."""
+
+Cutoffs = tuple[tuple[int, float], ...]
+"""(rung, value): who has not reached the value when that many iterations are done is pruned. By rung, upwards."""
+
+
+class EarlyStopping(Frozen):
+    """How trials of a search are stopped before their end."""
+
+    name: Literal["asha"]
+    """Name in ``EARLY_STOPPERS``."""
+    grace_iterations: PositiveInt
+    """The first rung: no trial is stopped before it. A multiple of ``training.validate_every``, less than
+    ``training.iterations``, whatever the space makes of both."""
+    reduction: int = Field(3, ge=2, le=1_000)
+    """η: each rung is so many times the one before, and about one in η goes on from it."""
+    metric: Literal["validation_accuracy"] | None = None
+    """What is compared; to be named where a search has several objectives."""
+
+    def problem(self, iterations: Sequence[Any], validate_every: Sequence[Any]) -> str | None:
+        """What is wrong with ``grace_iterations`` for trials that have these values of ``training``, if anything is.
+
+        It is refused rather than rounded: so a rung is a validation of every trial, and means the same to all.
+        """
+        grace = self.grace_iterations
+        uneven = next((every for every in validate_every if grace % every), None)
+        if uneven is not None:
+            return f"must be a multiple of training.validate_every = {uneven}, got {grace}: trials stop at validations"
+        if grace >= min(iterations):
+            return (
+                f"must be less than training.iterations = {min(iterations)}, got {grace}; lower it, or leave "
+                "early_stopping out"
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a trial, as far as its curve goes."""
+
+    state: Literal["running", "pruned", "complete"]
+    iteration: int
+    """The rung that it was pruned at; else the last validation, 0 before the first."""
+
+
+def decide(curve: Curve, cutoffs: Cutoffs, iterations: int) -> Decision:
+    """Whether a trial goes on, from its curve alone; what lies behind the rung that it is pruned at plays no part.
+
+    It is pruned at the first rung that the curve has reached, and that its best validation up to there, if any is a
+    number, lies below the cut-off of. Ties go on.
+
+    Args:
+        curve: of the trial's training, however far that is; perhaps further than this trial is to go.
+        cutoffs: of the trial.
+        iterations: that complete it.
+    """
+    reached = curve[-1][0] if curve else 0
+    for rung, value in cutoffs:
+        if rung <= reached and rung < iterations and not best_until(curve, rung) >= value:
+            return Decision("pruned", rung)
+    return Decision("complete" if reached >= iterations else "running", reached)
+
+
+def best_until(curve: Curve, rung: int) -> float:
+    """The best value among validations up to a rung; -inf where none of them is a number."""
+    return max((value for iteration, value in curve if iteration <= rung and not math.isnan(value)), default=-math.inf)
+
+
+def rungs(stopping: EarlyStopping, training: TrainingConfig) -> Iterator[int]:
+    """``grace_iterations`` · η^k below the end of a training, upwards.
+
+    Each at a validation: rounded up to a multiple of ``validate_every``, should it be none.
+    """
+    exact, before = stopping.grace_iterations, 0
+    while True:
+        rung = -(-exact // training.validate_every) * training.validate_every
+        if rung >= training.iterations:
+            return
+        if rung > before:
+            yield rung
+        exact, before = exact * stopping.reduction, rung
+
+
+def asha_cutoffs(stopping: EarlyStopping, training: TrainingConfig, curves: Sequence[Curve]) -> Cutoffs:
+    """ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", Algorithm 2), its stopping form.
+
+    There a trial that waits at a rung is promoted once it is among the best 1/η of those there. Here trials do not wait:
+    one that reaches a rung must equal the worst of the best ⌊m/η⌋ among the m earlier trials that reached it, each by
+    its best validation up to there. With m < η that is nobody, and all go on. So about one in η goes on, of the first
+    few more. Trials count where their curves, cut at the rung where they were pruned, have reached; failed ones nowhere.
+
+    Rungs are iterations, whatever the length of a training: if the space varies ``training.iterations``, trials are
+    compared after equally many, and longer ones have more rungs.
+
+    Args:
+        stopping: the settings.
+        training: of the trial that is to be stopped.
+        curves: of the earlier trials.
+    """
+    found = []
+    for rung in rungs(stopping, training):
+        there = [best_until(curve, rung) for curve in curves if curve and curve[-1][0] >= rung]
+        values = sorted((value for value in there if value > -math.inf), reverse=True)
+        kept = len(values) // stopping.reduction
+        if kept:
+            found.append((rung, values[kept - 1]))
+    return tuple(found)
+
+
+EARLY_STOPPERS: dict[str, Callable[[EarlyStopping, TrainingConfig, Sequence[Curve]], Cutoffs]] = {"asha": asha_cutoffs}
+"""Name in ``search.early_stopping`` -> what makes the cut-offs of a trial from the settings, its training, and the
+curves that its proposal was told; ``EarlyStopping.name`` lists the names too."""
+
+
+def cutoffs(stopping: EarlyStopping, training: TrainingConfig, curves: Sequence[Curve]) -> Cutoffs:
+    """The cut-offs of a trial, by the early stopper that its search names."""
+    return EARLY_STOPPERS[stopping.name](stopping, training, curves)
