@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import random
 import statistics
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,16 +18,10 @@ import pytest
 import torch
 
 from orchestrator.search.domains import value_at
-from orchestrator.search.proposals import (
-    Outcome,
-    Proposal,
-    _trials,
-    default_window,
-    known_before,
-    propose,
-    told_digest,
-)
-from orchestrator.search.samplers import GENERATION, SAMPLERS, STARTUP, generations
+from orchestrator.search.proposals import Outcome, Proposal, default_window, known_before
+from orchestrator.search.samplers import EVOLVING, GENERATION, GROUPING, LEARNING, SAMPLERS, STARTUP
+from orchestrator.search.searcher import Searcher, propose, told_digest, window_behind
+from orchestrator.search.study import ToldStudy
 from orchestrator.space import Parameter
 from orchestrator.spec import SearchSpec
 from orchestrator.spec_file import load_spec
@@ -155,6 +151,70 @@ def test_nothing_depends_on_the_order_or_earliness_of_results(search: SearchSpec
         assert propose(search, BASE, number, earlier, known, WINDOW) == once[number]
 
 
+def test_what_is_kept_between_proposals_changes_none(search: SearchSpec, once: list[Proposal]) -> None:
+    """A searcher that lives on, and is told results in any order, as early as they can come; one that is made anew is
+    ``propose``. Both know what each proposal was told."""
+    searcher = Searcher(search, BASE, WINDOW)
+    order = random.Random(2)
+    running: list[Proposal] = []
+    for number in range(COUNT):
+        while not searcher.ready:
+            searcher.end(ended(running.pop(order.randrange(len(running)))))
+        assert number % 2 or searcher.propose() == once[number]
+        assert searcher.propose() == once[number]
+        searcher.add(once[number])
+        running.append(once[number])
+    assert [searcher.told(number) for number in range(COUNT)] == [proposal.told for proposal in once]
+
+
+def test_a_proposal_out_of_order_is_refused(search: SearchSpec, once: list[Proposal]) -> None:
+    with pytest.raises(ValueError, match="proposal 0 comes first"):
+        Searcher(search, BASE, WINDOW).add(once[1])
+
+
+def test_the_window_behind_a_proposal(search: SearchSpec, once: list[Proposal]) -> None:
+    assert window_behind(search, once[0]) == WINDOW
+    assert window_behind(search.model_copy(update={"window": WINDOW}), once[0]) == WINDOW
+    assert window_behind(search.model_copy(update={"window": WINDOW + 1}), once[0]) is None
+    assert window_behind(search.model_copy(update={"seed": 6}), once[0]) is None
+
+
+def test_parameters_that_occur_together_are_modelled_jointly(
+    search: SearchSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samplers that can do with one group only get the parameters that all have; one value is no parameter."""
+    asked: list[list[str]] = []
+
+    class Recorder(optuna.samplers.RandomSampler):
+        def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
+            asked.append(list(search_space))
+            return {}
+
+    monkeypatch.setitem(SAMPLERS, search.sampler, lambda search, number: Recorder())
+    always = {"algorithm.inner_lr": 0.1, "algorithm.inner_steps": 2, "training.meta_lr": 0.002, "episodes.ways": 5}
+    study = ToldStudy(search.model_copy(update={"start": ()}))
+    told: list[dict[str, Any]] = [
+        {"algorithm.name": "maml", "algorithm.frozen_layers": 2, **always},
+        {"algorithm.name": "nil", "training.clip": None, **always},
+        {"algorithm.name": "nil", "training.clip": 10.0, "backbone.pooling": "max", **always},
+    ]
+    for number, values in enumerate(told):
+        study.add(values)
+        if number < 2:
+            study.tell(Outcome(number, "complete", (0.5,)))
+    study.tell(Outcome(2, "failed"))
+    study.ask(3, {"backbone.width": 32})
+    common = ["algorithm.inner_lr", "algorithm.inner_steps", "algorithm.name", "training.meta_lr"]
+    if search.sampler in GROUPING:
+        assert sorted(asked) == [["algorithm.frozen_layers"], common, ["training.clip"]]
+    else:
+        assert asked == [common]
+
+
+def test_lists_of_samplers_hold_samplers() -> None:
+    assert SAMPLERS.keys() >= LEARNING >= GROUPING | EVOLVING
+
+
 def test_more_trials_continue_the_same_search(search: SearchSpec, once: list[Proposal]) -> None:
     grown = search.model_copy(update={"trials": 99})
     outcomes = [ended(one) for one in once]
@@ -185,11 +245,9 @@ def test_failures_teach_nothing_and_results_teach_those_who_learn(search: Search
         outcomes = results if state == "complete" else [Outcome(number, "failed") for number in range(12)]
         return propose(search, BASE, 12, once, outcomes, window).values
 
-    ends = [(once[0], Outcome(0, "complete", (0.5,))), (once[1], Outcome(1, "failed")), (once[2], None)]
-    assert [trial.state.name for trial in _trials(search, ends, 1)] == ["COMPLETE", "FAIL", "RUNNING"]
     nothing = values("failed", 13)
     assert values("failed", 1) == nothing
-    assert (values("complete", 1) == nothing) == (search.sampler in ("random", "qmc"))
+    assert (values("complete", 1) == nothing) == (search.sampler not in LEARNING)
 
 
 def test_the_digest_covers_all_that_a_proposal_rests_on(search: SearchSpec, once: list[Proposal]) -> None:
@@ -287,8 +345,8 @@ def test_samplers_that_learn_beat_random_on_a_quadratic(
 
 @pytest.mark.parametrize("window", [1, WINDOW])
 def test_nsga2_has_the_generations_of_a_study_that_lives_on(tmp_path: Path, window: int) -> None:
-    """And its proposals, where a generation's parents are chosen: later the study that lives on has them in another
-    order, and with a window it leaves out those whose results came late."""
+    """And its proposals, but for the first of a generation: there the study that lives on has the parents in the order
+    of their merit."""
     search = in_ranges(tmp_path, "nsga2", 0, *PATHS)
     study = optuna.create_study(direction="maximize")
     proposals: list[Proposal] = []
@@ -302,12 +360,26 @@ def test_nsga2_has_the_generations_of_a_study_that_lives_on(tmp_path: Path, wind
         drawn = {path: trial.suggest_float(path, 0.01, 1) for path in PATHS}
         made = propose(search, BASE, number, proposals, outcomes, window)
         counted = [trial.system_attrs[GENERATION] for trial in study.trials]
-        if window == 1 and (counted[-1] == 0 or counted[-1] not in counted[:-1]):
+        if counted[-1] == 0 or counted[-1] in counted[:-1]:
             assert made.values == drawn
         proposals.append(Proposal(number, drawn, made.told))
-    states = [ended(proposals[number]).state for number in known_before(45, window)] + [None] * (window - 1)
-    assert counted == generations(states, window)
     assert counted[-1] >= 3
+
+
+def test_nsga2_has_as_many_generations_as_a_long_search_brings(tmp_path: Path) -> None:
+    """Parents follow from parents, but a thousand generations are no depth of calls."""
+    search = in_ranges(tmp_path, "nsga2", 0, *PATHS)
+    searcher = Searcher(search, BASE, 1)
+    draws = random.Random(0)
+    for number in range(100 * STARTUP):
+        searcher.add(Proposal(number, {path: draws.uniform(0.01, 1) for path in PATHS}, ""))
+        searcher.end(Outcome(number, "complete", (draws.random(),)))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 150)
+    try:
+        assert set(searcher.propose().values) == set(PATHS)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_qmc_is_a_sequence_of_the_seed_that_fills_every_dimension_evenly(tmp_path: Path) -> None:
