@@ -173,17 +173,25 @@ def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> 
 @home_option
 @json_option
 def status(name: str | None, home: str, as_json: bool) -> None:
-    """Show the sweep NAME, with the disk that it uses, or all sweeps of the home."""
+    """Show the sweep NAME, with the disk that it uses, or all sweeps of the home.
+
+    Of a search with several objectives also its Pareto front: the trials that no other beats in all of them.
+    """
     from orchestrator.home import open_home
     from orchestrator.record import sweep_names
     from orchestrator.references import disk_use
     from orchestrator.rows import status as status_of
-    from orchestrator.summary import disk_text, status_text
+    from orchestrator.summary import disk_text, front_text, status_text
 
     opened = open_home(home, create=False)
     if name is not None:
         found, disk = status_of(opened, name), disk_use(opened, name)
-        click.echo(json.dumps(found | disk._asdict()) if as_json else f"{status_text(found)}\n  {disk_text(disk)}")
+        if as_json:
+            click.echo(json.dumps(found | disk._asdict()))
+            return
+        click.echo(f"{status_text(found)}\n  {disk_text(disk)}")
+        if found["front"]:
+            click.echo(front_text(opened, name))
         return
     sweeps = [status_of(opened, known) for known in sweep_names(opened)]
     if as_json:
@@ -195,10 +203,29 @@ def status(name: str | None, home: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("name")
 @home_option
-@click.option("--format", "as_format", type=click.Choice(["csv", "json", "parquet"]), default="csv", show_default=True)
+@click.option(
+    "--format",
+    "as_format",
+    type=click.Choice(["csv", "json", "parquet", "optuna"]),
+    default="csv",
+    show_default=True,
+    help="optuna: a search as a study, for optuna-dashboard.",
+)
 @click.option("--output", type=click.Path(dir_okay=False), help="A file; stdout where left out.")
 def export(name: str, home: str, as_format: str, output: str | None) -> None:
-    """Write the rows of the sweep NAME: one a trial, for a grid one a cell and seed."""
+    """Write the rows of the sweep NAME: one a trial, for a grid one a cell and seed.
+
+    With several objectives a column says which trials are on the Pareto front.
+
+    With --format optuna, a search becomes an Optuna study of the same name: SQLite where --output ends in .db, .sqlite
+    or .sqlite3, else a journal. An earlier export of the same sweep is replaced, any other file refused.
+    """
+    if as_format == "optuna":
+        from orchestrator.study_file import export_study
+
+        export_study(name, home, output)
+        return
+
     from orchestrator.errors import InputError
     from orchestrator.export import encode
     from orchestrator.rows import results

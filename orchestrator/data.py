@@ -125,6 +125,24 @@ def versions_of(home: Path, name: str) -> set[str]:
     return {digest for _, found, digest in _files(home) if found == name}
 
 
+def image_shape_of(home: Path, name: str, fingerprint: str) -> tuple[int, int, int] | None:
+    """(height, width, channels) of a dataset's images; None where only its file tells, and it is not here.
+
+    Raises:
+        ConfigError: no dataset of that name.
+    """
+    recipe = recipe_of(name)
+    if not recipe.labelled:
+        return recipe.image_shape
+    path = find_dataset(home, name, fingerprint)
+    if path is None:
+        return None
+    try:
+        return open_image_file(path).image_shape
+    except DatasetError:  # damaged: said by what needs its pixels
+        return None
+
+
 def data_folder(home_url: str) -> Path:
     """The folder whose ``datasets/`` this machine maps: the home, or a cache where the home is not a local disk."""
     if "://" in home_url:

@@ -11,7 +11,8 @@ from trainers.config import TrainingConfig, TrialConfig
 from trainers.datasets import recipe_of
 
 if TYPE_CHECKING:
-    from trainers.cost import Calculation, ImageShape
+    from trainers.adapt_cost import ImageShape
+    from trainers.cost import Calculation
 
 Asked = tuple[TrialConfig | None, Sequence[TrialConfig]]
 """A training still to be made, None where it is stored; and the evaluations of it still to be made, all different."""

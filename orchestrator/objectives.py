@@ -53,14 +53,14 @@ class Objective(Frozen):
 
     @model_validator(mode="after")
     def _one_way(self) -> Objective:
-        if (self.maximize is None) == (self.minimize is None):
-            got = "both" if self.maximize else "neither"
-            raise ConfigError(f"must have either maximize or minimize, got {got}; write {{maximize: {ACCURACY}}}")
+        if self.maximize is None and self.minimize is None:
+            raise ConfigError(f"must say what to maximize or minimize, got {{}}; write {{maximize: {ACCURACY}}}")
+        if self.maximize is not None and self.minimize is not None:
+            both = f"[{{maximize: {self.maximize}}}, {{minimize: {self.minimize}}}]"
+            raise ConfigError(f"maximize and minimize are two objectives; make a list of them: {both}")
         right = DIRECTIONS[self.metric]
         if self.direction != right:
-            words = (
-                "an accuracy is better where it is high" if right == "maximize" else "a cost is better where it is low"
-            )
+            words = "more of an accuracy is better" if right == "maximize" else "less of a cost is better"
             raise ConfigError(f"{words}, got {shown(self.plain())}; write {{{right}: {self.metric}}}")
         return self
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from orchestrator.analyses import cell_pairs, count_analyses, lacking
+from orchestrator.data import data_folder, image_shape_of
 from orchestrator.errors import HomeError, InputError
 from orchestrator.failure import can_pass
 from orchestrator.grid import expand
 from orchestrator.home import Home, open_home
+from orchestrator.objectives import Objective
+from orchestrator.pareto import pareto_front
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.record_shapes import TrackingShape
 from orchestrator.spec import NAME, SweepSpec
 from orchestrator.store import Keys, Store, keys_of
+from trainers.adapt_cost import ImageShape, adapt_flops
 from trainers.config import TrialConfig, flatten
 from trainers.registry import nearest
 
@@ -31,6 +35,7 @@ METRICS = (
     "test_episodes",
     "iterations",
     "train_flops",
+    "adapt_flops",
     "train_seconds",
 )
 
@@ -84,16 +89,20 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     """
     fingerprints = record.fingerprints
     run, live = record.run, record.locked
+    shapes: dict[str, ImageShape | None] = {}
     rows: list[Row] = []
     trained_by: set[str] = set()
     for number, config in asked_configs(record, spec):
-        if config.dataset.name not in fingerprints:
+        name = config.dataset.name
+        if name not in fingerprints:
             raise HomeError(
                 f"{store.home.url}/sweeps/{record.name}/datasets.json: absent or damaged; the command that ran the "
                 "sweep makes it again"
             )
-        keys = keys_of(config, fingerprints[config.dataset.name])
-        row = read_row(store, number, config, keys, record.name, run.get("run"), live)
+        if name not in shapes:
+            shapes[name] = image_shape_of(data_folder(store.home.url), name, fingerprints[name])
+        keys = keys_of(config, fingerprints[name])
+        row = read_row(store, number, config, keys, record.name, run.get("run"), live, shapes[name])
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
             row = replace(row, cached=True)
         trained_by.add(keys.training)
@@ -102,7 +111,14 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
 
 
 def read_row(
-    store: Store, number: int, config: TrialConfig, keys: Keys, sweep: str | None, run: str | None, live: bool
+    store: Store,
+    number: int,
+    config: TrialConfig,
+    keys: Keys,
+    sweep: str | None,
+    run: str | None,
+    live: bool,
+    image_shape: ImageShape | None = None,
 ) -> Row:
     """What the store knows of one trial.
 
@@ -114,6 +130,7 @@ def read_row(
         sweep: its name: of failures in other sweeps only those that are the training's are its own.
         run: id of the sweep's last run: a training of an earlier one is cached.
         live: whether that run goes on now; otherwise an attempt that never ended is not running.
+        image_shape: of the dataset; None where it is not known, and with it what adapting costs.
     """
     manifest = store.trained(config, keys)
     if manifest is not None:
@@ -128,6 +145,8 @@ def read_row(
                 "iterations": manifest.final,
                 "train_flops": manifest.train_flops,
             }
+            if image_shape is not None:
+                metrics["adapt_flops"] = adapt_flops(config, image_shape)
             if "train_seconds" in its:  # an attempt whose record is gone leaves its results
                 metrics["train_seconds"] = its["train_seconds"]
             cached = its.get("asked_by", {}).get("run") != run
@@ -161,6 +180,19 @@ def best_row(rows: list[Row]) -> Row | None:
     return max(completed, key=lambda row: (row.metrics["validation_accuracy"], -row.number), default=None)
 
 
+def front_rows(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row]:
+    """The Pareto front among the completed rows, best validation accuracy first; empty for one objective.
+
+    A row of which an objective is not known is not in it.
+    """
+    if len(objectives) < 2:
+        return []
+    known = [row for row in rows if row.state == "completed" and all(one.metric in row.metrics for one in objectives)]
+    values = [[row.metrics[one.metric] for one in objectives] for row in known]
+    front = [known[index] for index in pareto_front(values, [one.direction for one in objectives])]
+    return sorted(front, key=lambda row: (-row.metrics["validation_accuracy"], row.number))
+
+
 def status(home: Home, name: str) -> dict[str, Any]:
     """The status object of a sweep, as ``--json`` prints it.
 
@@ -173,21 +205,24 @@ def status(home: Home, name: str) -> dict[str, Any]:
     counts = count_trials(spec, rows)
     pairs = cell_pairs(spec, record.fingerprints)
     best = best_row(rows)
+    objectives = spec.search.objective if spec.search else ()
     return {
         "name": name,
         "state": sweep_state(record, counts, bool(lacking(store, pairs))),
         "trials": counts,
         "analyses": count_analyses(store, pairs),
-        "best": None
-        if best is None
-        else {
-            "training_key": best.keys.training,
-            "config": best.config.model_dump(mode="json"),
-            "metrics": dict(best.metrics),
-        },
+        "best": None if best is None else _plain(best),
+        "front": None
+        if len(objectives) < 2
+        else [{"number": row.number, **_plain(row)} for row in front_rows(rows, objectives)],
         "home": home.url,
         "tracking": home.read_json(f"sweeps/{name}/tracking.json", TrackingShape) or {"uri": None, "synced": False},
     }
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    config = row.config.model_dump(mode="json")
+    return {"training_key": row.keys.training, "config": config, "metrics": dict(row.metrics)}
 
 
 def sweep_state(record: SweepRecord, counts: Mapping[str, int], analyses_left: bool) -> SweepState:
@@ -213,8 +248,12 @@ def count_trials(spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
     return {"planned": planned, **counted, "cached": sum(row.cached for row in rows)}
 
 
-def table(name: str, rows: list[Row]) -> pa.Table:
-    """Flat rows as an Arrow table: keys, every leaf of the config as asked under its dotted path, metrics, error."""
+def table(name: str, rows: list[Row], objectives: Sequence[Objective] = ()) -> pa.Table:
+    """Flat rows as an Arrow table: keys, every leaf of the config as asked under its dotted path, metrics, error.
+
+    Of a search with several objectives also ``pareto``: whether the row is on the front.
+    """
+    front = {row.number for row in front_rows(rows, objectives)}
     records = []
     for row in rows:
         records.append(
@@ -227,6 +266,7 @@ def table(name: str, rows: list[Row]) -> pa.Table:
                 "seed": row.config.training.seed,
                 **flatten(row.config),
                 **{metric: row.metrics.get(metric) for metric in METRICS},
+                **({"pareto": row.number in front} if len(objectives) > 1 else {}),
                 "error": row.error,
             }
         )
@@ -246,7 +286,7 @@ def results(name: str, home: str = "./runs") -> pa.Table:
     """
     opened = open_home(home, create=False)
     record, spec = find_sweep(opened, name)
-    return table(name, load_rows(Store(opened), record, spec))
+    return table(name, load_rows(Store(opened), record, spec), spec.search.objective if spec.search else ())
 
 
 def arrow_column(values: list[Any]) -> pa.Array:

@@ -45,12 +45,12 @@ def run_single(
     asked_by = {"sweep": None, "number": None, "run": None, "git_commit": git_commit(Path.cwd())}
     cause = None
     with in_use(home):
-        row = read_row(store, 0, config, keys, None, None, live=False)
+        row = read_row(store, 0, config, keys, None, None, False, data.image_shape)
         if row.state != "completed" and store.failure(keys.training) is None:  # a bug may have been mended: try again
             for event in attempt_trial(store, [config], data, asked_by):
                 on_line(_line(event))
                 cause = event.get("cause", cause)
-        row = read_row(store, 0, config, keys, None, None, live=False)
+        row = read_row(store, 0, config, keys, None, None, False, data.image_shape)
     return {
         "training_key": keys.training,
         "evaluation_key": keys.evaluation,

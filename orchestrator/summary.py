@@ -6,13 +6,13 @@ import shlex
 from typing import Any
 
 from orchestrator.data import DatasetRow, data_folder
-from orchestrator.home import open_home
+from orchestrator.home import Home, open_home
 from orchestrator.labels import label, levels_text
 from orchestrator.record import SweepRecord
 from orchestrator.references import DiskUse
-from orchestrator.report.words import interval, percent
+from orchestrator.report.words import flops, interval, percent
 from orchestrator.results import Study, load_study
-from orchestrator.rows import Row, best_row, find_sweep, load_rows
+from orchestrator.rows import Row, best_row, find_sweep, front_rows, load_rows
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Store
 from orchestrator.tracking_uri import default_uri
@@ -21,6 +21,8 @@ from trainers.datasets.image_file import open_image_file
 
 SHOWN = 5
 SHOWN_CELLS = 20
+COSTS = {"train_flops": "training", "adapt_flops": "adapting"}
+"""What a trial costs -> its heading."""
 
 
 def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
@@ -30,7 +32,7 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
     lines = [status_text(status)]
     if spec.grid is None:
         rows = load_rows(Store(home), record, spec)
-        lines += _best_trials(rows, spec)
+        lines += _front(rows, spec) or _best_trials(rows, spec)
     else:
         study = load_study(name, home_url)
         rows = study.rows
@@ -67,6 +69,12 @@ def status_text(status: dict[str, Any]) -> str:
     parts += [f"{pairs['completed']} of {pairs['planned']} pairs of trainings compared"] if pairs["planned"] else []
     line = f"{status['name']}: {status['state']}, {trials['planned']} planned"
     return ", ".join([line, *parts])
+
+
+def front_text(home: Home, name: str) -> str:
+    """The Pareto front of a sweep, a trial a line; empty where it has one objective, or nothing is completed."""
+    record, spec = find_sweep(home, name)
+    return "\n".join(_front(load_rows(Store(home), record, spec), spec))
 
 
 def disk_text(disk: DiskUse) -> str:
@@ -114,6 +122,22 @@ def _best_trials(rows: list[Row], spec: SweepSpec) -> list[str]:
     lines = ["", "trial  validation  test              config"]
     lines += [_result(row) + "  " + label(row.config, spec) for row in ranked[:SHOWN]]
     return lines + ([f"… and {len(ranked) - SHOWN} more"] if len(ranked) > SHOWN else [])
+
+
+def _front(rows: list[Row], spec: SweepSpec) -> list[str]:
+    objectives = spec.search.objective if spec.search else ()
+    front = front_rows(rows, objectives)
+    if not front:
+        return []
+    costs = [one.metric for one in objectives if one.metric in COSTS]
+    words = " and ".join(f"{one.direction} {one.metric}" for one in objectives)
+    of = f"{len(front)} of {sum(row.state == 'completed' for row in rows)} trials"
+    lines = ["", f"Pareto front ({words}): {of}, best validation first"]
+    lines.append("trial  validation  test          " + "".join(f"{COSTS[cost]:>12}" for cost in costs) + "  config")
+    for row in front[:SHOWN_CELLS]:
+        numbers = "".join(f"{flops(row.metrics[cost]):>12}" for cost in costs)
+        lines.append(f"{_result(row):33}{numbers}  {label(row.config, spec)}")
+    return lines + ([f"… and {len(front) - SHOWN_CELLS} more"] if len(front) > SHOWN_CELLS else [])
 
 
 def _cells(study: Study) -> list[str]:

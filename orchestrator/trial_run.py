@@ -31,7 +31,8 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
     store, board = run.store, run.board
 
     def look(number: int, config: TrialConfig) -> Row:
-        return read_row(store, number, config, _keys(run, config), run.spec.name, run.id, live=False)
+        shape = run.data[config.dataset.name].image_shape
+        return read_row(store, number, config, _keys(run, config), run.spec.name, run.id, False, shape)
 
     plan = _plan(run, look)
     asked_by = {"sweep": run.spec.name, "run": run.id, "git_commit": git_commit(Path.cwd())}

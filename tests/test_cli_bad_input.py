@@ -302,7 +302,7 @@ def test_wrong_option(tmp_path: Path, options: list[str], words: list[str]) -> N
         (["data", "remove"], ["remove: no such command of orchestrate data", "fetch, import, list, show, verify"]),
         ([""], ["'': no such command"]),
         (["export"], ["NAME: is missing", "orchestrate export --help"]),
-        (["export", "quick", "--format", "xml"], ["--format xml: must be one of csv, json, parquet"]),
+        (["export", "quick", "--format", "xml"], ["--format xml: must be one of csv, json, parquet, optuna"]),
         (["dashboard", "--port", "0"], ["--port 0: must be", "at least 1 and at most 65535"]),
         (["data", "import"], ["NAME: is missing"]),
     ],

@@ -9,8 +9,11 @@ from trainers.closed_form.blocks import Blocks
 from trainers.closed_form.flops import ChainFlops, Loop
 from trainers.config import BackboneConfig, TrialConfig
 
+ImageShape = tuple[int, int, int]
+"""(height, width, channels)"""
 
-def adapt_flops(config: TrialConfig, image_shape: tuple[int, int, int]) -> int:
+
+def adapt_flops(config: TrialConfig, image_shape: ImageShape) -> int:
     """Floating-point operations of the convolutions and matrix products that a config's test does with the support set
     of one episode, before it looks at a query.
 
@@ -20,7 +23,7 @@ def adapt_flops(config: TrialConfig, image_shape: tuple[int, int, int]) -> int:
 
     Args:
         config: whose test.
-        image_shape: (height, width, channels) of the dataset's images.
+        image_shape: of the dataset's images.
     """
     episodes = config.episodes
     chain = _chain(config.backbone, image_shape, episodes.ways)
@@ -35,7 +38,7 @@ def loop_of_test(config: TrialConfig) -> Loop | None:
 
 
 @lru_cache(maxsize=256)
-def _chain(backbone: BackboneConfig, image_shape: tuple[int, int, int], ways: int) -> ChainFlops:
+def _chain(backbone: BackboneConfig, image_shape: ImageShape, ways: int) -> ChainFlops:
     """As ``trainers.backbones`` has it: a test holds every backbone against its own parameters."""
     height, width, channels = image_shape
     pooling = backbone.pooling == "max"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainers.adapt_cost import loop_of_test
+from trainers.adapt_cost import ImageShape, loop_of_test
 from trainers.algorithms.algorithm import Objective
 from trainers.closed_form.flops import ChainFlops, Loop
 from trainers.config import BackboneConfig, EpisodesConfig, TrainingConfig, TrialConfig
@@ -30,9 +30,6 @@ from trainers.memory import keep_freed_memory
 from trainers.meta_step import Adam, meta_gradient
 from trainers.network import Network
 from trainers.tasks import as_tasks
-
-ImageShape = tuple[int, int, int]
-"""(height, width, channels)"""
 
 SAMPLE_FLOPS = 3e9
 """Operations of a sample, where that can be reached: a tenth of a second or so on one core."""

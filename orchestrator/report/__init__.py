@@ -4,6 +4,7 @@ PARTS: dict[str, str] = {
     "relations": "orchestrator.report.relations:relations",
     "speed": "orchestrator.report.speed:speed",
     "against_published": "orchestrator.report.against_published:against_published",
+    "pareto": "orchestrator.report.pareto:pareto",
     "pivot": "orchestrator.report.cells:pivot",
     "cells": "orchestrator.report.cells:cells",
     "comparisons": "orchestrator.report.comparisons:comparisons",

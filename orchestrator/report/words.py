@@ -25,6 +25,20 @@ def points(difference: float) -> str:
     return (text[1:] if float(text) == 0 else text).replace("-", "−")
 
 
+def flop_unit(largest: float) -> tuple[float, str]:
+    """The unit in which counts of operations up to ``largest`` are short: (operations in it, ``GFLOP``)."""
+    for size, unit in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
+        if largest >= size:
+            return size, unit
+    return 1.0, "FLOP"
+
+
+def flops(count: float) -> str:
+    """A count of operations as people read it: ``76.0 MFLOP``."""
+    size, unit = flop_unit(count)
+    return f"{count / size:.0f} {unit}" if count >= 100 * size or size == 1 else f"{count / size:.3g} {unit}"
+
+
 def score(value: float) -> str:
     """A score as it is, ``0.976``."""
     text = f"{value:.3f}"

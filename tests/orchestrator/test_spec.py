@@ -80,7 +80,7 @@ def test_a_search_file_becomes_objects(tmp_path: Path) -> None:
     assert spec.trial == with_values(TrialConfig(), {"algorithm.inner_lr": 0.4, "training.iterations": 500})
     assert spec.search is not None
     assert (spec.search.seed, spec.search.window, spec.search.sampler, spec.search.trials) == (0, None, "tpe", 40)
-    assert spec.search.objective.maximize == "validation_accuracy"
+    assert [one.plain() for one in spec.search.objective] == [{"maximize": "validation_accuracy"}]
     assert list(spec.search.space) == [
         "algorithm.name",
         "algorithm.inner_lr",
@@ -177,7 +177,54 @@ BAD = {
     ),
     "objective": (
         SEARCH + "  objective: {maximize: loss}\n",
-        "s.yaml:16: search.objective.maximize: must be 'validation_accuracy', got 'loss'",
+        "s.yaml:16: search.objective.maximize: unknown objective 'loss'; "
+        "choose of validation_accuracy, train_flops, adapt_flops",
+    ),
+    "objective is no function of the config": (
+        SEARCH + "  objective: [{maximize: validation_accuracy}, {minimize: train_seconds}]\n",
+        "s.yaml:16: search.objective[1].minimize: 'train_seconds' depends on the machine and on what else it does, so "
+        "that no search could be repeated; choose of validation_accuracy, train_flops, adapt_flops",
+    ),
+    "objective is seen in the test alone": (
+        SEARCH + "  objective: {maximize: test_accuracy}\n",
+        "s.yaml:16: search.objective.maximize: 'test_accuracy' is of classes that are held back for the end, and a "
+        "search that saw it would fit them; choose of validation_accuracy, train_flops, adapt_flops",
+    ),
+    "objective twice": (
+        SEARCH + "  objective: [{maximize: validation_accuracy}, {minimize: adapt_flops}, {minimize: adapt_flops}]\n",
+        "s.yaml:16: search.objective[2]: adapt_flops is an objective already; drop one of the two",
+    ),
+    "objective that nothing is learnt of": (
+        SEARCH + "  objective: {minimize: train_flops}\n",
+        "s.yaml:16: search.objective: no trial has to run to know the least of it, got [{minimize: train_flops}]; "
+        "add {maximize: validation_accuracy}",
+    ),
+    "objective the wrong way": (
+        SEARCH + "  objective: [{maximize: validation_accuracy}, {maximize: adapt_flops}]\n",
+        "s.yaml:16: search.objective[1].maximize: less of a cost is better, got {maximize: adapt_flops}; "
+        "write {minimize: adapt_flops}",
+    ),
+    "objective both ways": (
+        SEARCH + "  objective: {maximize: validation_accuracy, minimize: train_flops}\n",
+        "s.yaml:16: search.objective.maximize: maximize and minimize are two objectives; make a list of them: "
+        "[{maximize: validation_accuracy}, {minimize: train_flops}]",
+    ),
+    "objective is empty": (
+        SEARCH + "  objective: [{maximize: validation_accuracy}, {}]\n",
+        "s.yaml:16: search.objective[1]: must say what to maximize or minimize, got {}; "
+        "write {maximize: validation_accuracy}",
+    ),
+    "no objective": (
+        SEARCH + "  objective: []\n",
+        "s.yaml:16: search.objective: a search needs one, got []; add {maximize: validation_accuracy}",
+    ),
+    "objective is text": (
+        SEARCH + "  objective: validation_accuracy\n",
+        "s.yaml:16: search.objective: must be a list, got 'validation_accuracy'",
+    ),
+    "objective is a number": (
+        SEARCH + "  objective: {maximize: 3}\n",
+        "s.yaml:16: search.objective.maximize: must be text, got 3",
     ),
     "yes is text": (
         "trial:\n  algorithm:\n    first_order: yes\ngrid: {seeds: [0]}\n",
@@ -717,6 +764,7 @@ def test_dumped_text_is_read_back_as_it_was() -> None:
         CONDITIONED,
         "grid: {seeds: [0]}\nname: '1e-4'\n",
         SEARCH + "  early_stopping: {name: asha, grace_iterations: 100, metric: validation_accuracy}\n",
+        SEARCH + "  objective: [{minimize: train_flops}, {maximize: validation_accuracy}]\n",
     ],
 )
 def test_a_stored_spec_is_the_spec(tmp_path: Path, text: str) -> None:
@@ -834,6 +882,21 @@ def test_a_sweep_may_grow_and_nothing_else(tmp_path: Path, text: str, old: str, 
     before, after = load(tmp_path, text), load(tmp_path, text.replace(old, new))
     assert differences(before, after) == lines
     assert differences(before, before) == []
+
+
+def test_other_objectives_are_another_search(tmp_path: Path) -> None:
+    one, listed = (
+        load(tmp_path, SEARCH),
+        load(tmp_path, SEARCH, ("search.objective=[{maximize: validation_accuracy}]",)),
+    )
+    assert one == listed
+    two = load(tmp_path, SEARCH, (f"search.objective={TWO}",))
+    assert two.search is not None
+    assert [one.metric for one in two.search.objective] == ["validation_accuracy", "adapt_flops"]
+    assert differences(one, two) == [f"search.objective: {{maximize: validation_accuracy}} -> {TWO}"]
+
+
+TWO = "[{maximize: validation_accuracy}, {minimize: adapt_flops}]"
 
 
 def test_a_window_left_out_stays(tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""The Pareto front of a search with several objectives: a table of its trials, and accuracy against each cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.objectives import ACCURACY
+from orchestrator.pareto import pareto_front
+from orchestrator.report.cells import completeness
+from orchestrator.report.part import Figure, Table
+from orchestrator.report.provenance import provenance
+from orchestrator.report.style import COLOURS, GREY, draw_legend, figure_files, figure_style, new_figure
+from orchestrator.report.words import flop_unit, flops, interval, level_columns, level_texts, level_values, percent
+from orchestrator.results import CellResult, Study
+from orchestrator.rows import Row, front_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+COSTS = {"train_flops": "training", "adapt_flops": "adapting to a test episode"}
+"""What a trial costs -> its name for people."""
+
+
+def pareto(study: Study) -> Sequence[Table | Figure]:
+    """A table, and a figure for each cost; nothing where the study has one objective or no completed trial."""
+    objectives = study.spec.search.objective if study.spec.search else ()
+    front = front_rows(study.rows, objectives)
+    if not front:
+        return ()
+    costs = [one.metric for one in objectives if one.metric in COSTS]
+    return [_table(study, front, costs), *(_figure(study, front, cost, len(costs) > 1) for cost in costs)]
+
+
+def _table(study: Study, front: Sequence[Row], costs: Sequence[str]) -> Table:
+    paths, by_number = study.paths, {cell.rows[0].number: cell for cell in study.cells}
+    cells = [by_number[row.number] for row in front]
+    ends = ("test_accuracy", "test_low95", "test_high95")
+    return Table(
+        name="pareto-front",
+        title="Pareto front: trials that no other beats in all objectives",
+        columns=(
+            "trial",
+            *level_columns(paths),
+            *("validation, %", "test, %", "95 % interval"),
+            *(f"{COSTS[cost]}" for cost in costs),
+        ),
+        rows=tuple(
+            (
+                str(cell.number),
+                *level_texts(cell, paths),
+                *(percent(cell.mean(metric)) for metric in (ACCURACY, "test_accuracy")),
+                interval(cell.estimate),
+                *(flops(cell.rows[0].metrics[cost]) for cost in costs),
+            )
+            for cell in cells
+        ),
+        values=tuple(
+            (
+                cell.number,
+                *level_values(cell, paths),
+                cell.mean(ACCURACY),
+                *_ends(cell),
+                *(cell.rows[0].metrics[cost] for cost in costs),
+            )
+            for cell in cells
+        ),
+        value_columns=("cell", *paths, ACCURACY, *ends, *costs),
+        notes=(
+            f"Of {sum(row.state == 'completed' for row in study.rows)} completed trials, by validation accuracy and "
+            f"counted floating-point operations of {' and of '.join(COSTS[cost] for cost in costs)}.",
+            "Trials were chosen by validation; the test, on other classes, has no part in it. The 95 % interval is over"
+            " episodes of one training.",
+            *completeness(provenance(study)),
+        ),
+    )
+
+
+def _ends(cell: CellResult) -> tuple[float | None, ...]:
+    its = cell.estimate
+    return (its.value, its.low, its.high) if its else (None,) * 3
+
+
+def _figure(study: Study, front: Sequence[Row], cost: str, others: bool) -> Figure:
+    svg, png = figure_files(draw_front(study.rows, front, cost, others))
+    caption = (
+        f"Validation accuracy against counted operations of {COSTS[cost]}, a point a completed trial; up and to the "
+        "left is better. The step line is the best accuracy that a trial of at most so many operations reached."
+    )
+    if others:
+        caption += " Filled: the front of all objectives, which may lie below the line."
+    return Figure(f"pareto-{cost.replace('_', '-')}", f"Accuracy against {COSTS[cost]}", caption, svg, png)
+
+
+def draw_front(rows: Sequence[Row], front: Sequence[Row], cost: str, others: bool) -> Drawing:
+    """Per cent against operations: all completed trials hollow, those of ``front`` filled, and the best accuracy up to
+    each cost as a step line.
+
+    Args:
+        rows: of the study.
+        front: those of them on the Pareto front of all objectives.
+        cost: a key of ``COSTS``.
+        others: whether there are objectives beside accuracy and this cost.
+    """
+    known = [row for row in rows if row.state == "completed" and cost in row.metrics]
+    size, unit = flop_unit(max(row.metrics[cost] for row in known))
+
+    def places(of: Sequence[Row]) -> tuple[list[float], list[float]]:
+        return [row.metrics[cost] / size for row in of], [100 * row.metrics[ACCURACY] for row in of]
+
+    points = list(zip(*places(known), strict=True))
+    steps = sorted({points[index] for index in pareto_front(points, ("minimize", "maximize"))})
+    with figure_style():
+        drawing, axes = new_figure()
+        if _far_apart(known, cost):
+            axes.set_xscale("log")
+        inside = {row.number for row in front}
+        rest = [row for row in known if row.number not in inside]
+        if rest:
+            axes.plot(*places(rest), "o", color=GREY, markerfacecolor="none", label="other trials")
+        right = max(x for x, _ in points)
+        axes.plot(
+            [*(x for x, _ in steps), right],
+            [*(y for _, y in steps), steps[-1][1]],
+            color=COLOURS[0],
+            drawstyle="steps-post",
+            label="best at this cost or less" if others else "Pareto front",
+        )
+        axes.plot(*places(front), "o", color=COLOURS[0], label="on the front of all objectives" if others else "_")
+        axes.set_xlabel(f"{COSTS[cost]} ({unit})")
+        axes.set_ylabel("validation accuracy (%)")
+        draw_legend(drawing, axes)
+        return drawing
+
+
+def _far_apart(rows: Sequence[Row], cost: str) -> bool:
+    """Whether costs lie so far apart that a logarithmic axis is needed: tenfold, and none of them nothing."""
+    costs = [row.metrics[cost] for row in rows]
+    return min(costs) > 0 and max(costs) >= 10 * min(costs)
