@@ -116,6 +116,13 @@ class CurveShape(Record):
     """The header of ``progress.safetensors``."""
 
     curve: list[ValidationShape]
+    flops: int = 0
+
+
+class CutoffsShape(RootModel[list[Annotated[tuple[int, float], Field(strict=False)]]]):
+    """The cut-offs in ``sweeps/<name>/proposals/<n>.json``: (rung, value)."""
+
+    model_config = ConfigDict(strict=True)
 
 
 class FingerprintsShape(RootModel[dict[str, Annotated[str, Field(pattern="^[0-9a-f]{20}$")]]]):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.config_paths import frozen_value, plain_value, with_values
+from orchestrator.early_stopping import Curve, Cutoffs
+from orchestrator.record_shapes import CutoffsShape, shaped
 from trainers.config import TrialConfig
 
 
@@ -20,6 +22,8 @@ class Proposal:
     """Config path -> value, of the active parameters only."""
     told: str
     """Digest of all that the choice rests on (``Searcher.told``)."""
+    cutoffs: Cutoffs = ()
+    """Of its trial, where the search stops trials early. They rest on the same."""
 
     def config(self, base: TrialConfig) -> TrialConfig:
         """The trial: the base config with these values.
@@ -32,7 +36,8 @@ class Proposal:
     def to_json(self) -> dict[str, Any]:
         """JSON values that ``from_json`` reads back."""
         values = {path: plain_value(value) for path, value in self.values.items()}
-        return {"number": self.number, "values": values, "told": self.told}
+        cutoffs = {"cutoffs": [list(cutoff) for cutoff in self.cutoffs]} if self.cutoffs else {}
+        return {"number": self.number, "values": values, "told": self.told, **cutoffs}
 
     @classmethod
     def from_json(cls, record: Any) -> Proposal:
@@ -43,7 +48,9 @@ class Proposal:
         """
         match record:
             case {"number": int(number), "values": dict(values), "told": str(told)}:
-                return cls(number, {path: frozen_value(value) for path, value in values.items()}, told)
+                cutoffs = shaped(record.get("cutoffs", []), CutoffsShape)
+                frozen = {path: frozen_value(value) for path, value in values.items()}
+                return cls(number, frozen, told, tuple((rung, float(value)) for rung, value in cutoffs))
         raise ValueError(f"a proposal has number, values and told, got {json.dumps(record)[:80]}")
 
 
@@ -52,14 +59,16 @@ class Outcome:
     """How an earlier proposal ended: with a value of every objective, or failed without any."""
 
     number: int
-    state: Literal["complete", "failed"]
+    state: Literal["complete", "pruned", "failed"]
     values: tuple[float, ...] = ()
     """In the order of ``SearchSpec.objective``. An accuracy is that of the best validation so far."""
+    curve: Curve = ()
+    """Up to its end in this search, where that stops trials early; of one that failed nobody looks at it."""
 
     def __post_init__(self) -> None:
-        complete = self.state == "complete"
-        if complete != bool(self.values) or not all(map(math.isfinite, self.values)):
-            raise ValueError(f"complete has finite values and failed has none, got {self}")
+        valued = self.state != "failed"
+        if valued != bool(self.values) or not all(map(math.isfinite, self.values)):
+            raise ValueError(f"complete and pruned have finite values and failed has none, got {self}")
 
 
 def default_window(concurrency: int) -> int:

@@ -6,10 +6,12 @@ outlives it. So neither timing, nor concurrency, nor a kill changes a search.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.config_paths import leaves
+from orchestrator.config_paths import leaves, with_values
+from orchestrator.early_stopping import Cutoffs, cutoffs
 from orchestrator.objectives import plain_objectives
 from orchestrator.search.proposals import Outcome, Proposal, known_before
 from orchestrator.search.samplers import LEARNING
@@ -35,7 +37,7 @@ class Searcher:
     """
 
     def __init__(self, search: SearchSpec, base: TrialConfig, window: int) -> None:
-        self._search, self._window = search, window
+        self._search, self._base, self._window = search, base, window
         self._fixed = leaves(base)
         self._proposals: list[Proposal] = []
         self._outcomes: dict[int, Outcome] = {}
@@ -79,7 +81,8 @@ class Searcher:
             ValueError: the outcome of one that must be known is missing.
         """
         told = self.told(self.number)
-        return Proposal(self.number, self._told_study().ask(self.number, self._fixed), told)
+        values = self._told_study().ask(self.number, self._fixed)
+        return Proposal(self.number, values, told, self._cutoffs(values))
 
     def told(self, number: int) -> str:
         """Digest of all that proposal ``number`` rests on: equal to ``Proposal.told`` unless that has changed since.
@@ -93,10 +96,24 @@ class Searcher:
             raise ValueError(f"proposal {number} with window {self._window} needs proposal and outcome {absent} first")
         for one in range(len(self._ended) - 1, known):
             outcome = self._outcomes[one]
-            ended = [self._proposals[one].values, outcome.state, outcome.values]
+            ended = [self._proposals[one].values, outcome.state, outcome.values, self._plain_curve(outcome)]
             self._ended.append(digest([self._ended[one], ended]))
         running = [proposal.values for proposal in self._proposals[known:number]]
         return _told(self._search, self._identity, number, self._window, self._ended[known], running)
+
+    def _cutoffs(self, values: Mapping[str, Any]) -> Cutoffs:
+        """Of the trial that these values make."""
+        if self._search.early_stopping is None:
+            return ()
+        ended = [self._outcomes[one] for one in known_before(self.number, self._window)]
+        curves = [outcome.curve for outcome in ended if outcome.state != "failed"]
+        return cutoffs(self._search.early_stopping, with_values(self._base, values).training, curves)
+
+    def _plain_curve(self, outcome: Outcome) -> list[tuple[int, float | None]]:
+        """What cut-offs follow from, as JSON values."""
+        if self._search.early_stopping is None or outcome.state == "failed":
+            return []
+        return [(at, value if math.isfinite(value) else None) for at, value in outcome.curve]
 
     def _told_study(self) -> ToldStudy:
         """The study as the next proposal sees it."""
@@ -182,6 +199,7 @@ def _identity(search: SearchSpec) -> str:
             "seed": search.seed,
             "objective": plain_objectives(search.objective),
             "space": [[path, parameter.plain()] for path, parameter in search.space.items()],
+            "early_stopping": search.early_stopping.model_dump() if search.early_stopping else None,
         }
     )
 

@@ -83,7 +83,11 @@ class ToldStudy:
         self._generations.add()
 
     def tell(self, outcome: Outcome) -> None:
-        """Ends a proposal that was added; told in number order. Telling it again changes nothing."""
+        """Ends a proposal that was added; told in number order. Telling it again changes nothing.
+
+        One that was pruned is complete, with the best value that it came to: Optuna's own state of that name would rank
+        it below any other.
+        """
         trial = self._earlier.trials[outcome.number]
         if trial.state != TrialState.RUNNING:
             return
