@@ -39,7 +39,7 @@ search:
 """
 
 
-ONE_OBJECTIVE_TOLD = ("3f4056c041857276f575", "828f43b4012088dc0fd1")
+ONE_OBJECTIVE_TOLD = ("00f7e2687ae56c299174", "e59baa524d4099474596")
 """Of proposals 0 and 1 with the sampler ``random`` and accuracy alone; records hold such digests."""
 
 
