@@ -23,7 +23,8 @@ from orchestrator.spec import SearchSpec, SweepSpec
 from orchestrator.spec_file import load_spec
 from searches.table import Table, table_trial
 
-ASHA = {"name": "asha", "grace_iterations": 3, "reduction": 3}
+GRACE, REDUCTION = 3, 3
+ASHA = {"name": "asha", "grace_iterations": GRACE, "reduction": REDUCTION}
 OBJECTIVE = "validation_accuracy"
 
 
@@ -103,9 +104,7 @@ class Optuna(Contestant):
 
     def __init__(self, search: SearchSpec, sampler: str, seed: int, asha: bool) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        halving = optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=ASHA["grace_iterations"], reduction_factor=int(str(ASHA["reduction"]))
-        )
+        halving = optuna.pruners.SuccessiveHalvingPruner(min_resource=GRACE, reduction_factor=REDUCTION)
         pruner = halving if asha else optuna.pruners.NopPruner()
         self._study = optuna.create_study(direction="maximize", sampler=optuna_sampler(sampler, seed), pruner=pruner)
         self._domains = {path: distribution(parameter) for path, parameter in search.space.items()}

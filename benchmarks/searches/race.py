@@ -18,6 +18,8 @@ class Ended:
     accuracy: float
     """Its best validation."""
     pruned: bool
+    iterations: int
+    """Its own."""
     spent: int
     """Iterations that all trials together had trained by then."""
 
@@ -29,7 +31,7 @@ class Run:
     ended: tuple[Ended, ...]
     """In the order in which trials ended."""
     elapsed: int
-    """Iterations that each worker trained or waited."""
+    """Iterations that a worker trained or waited."""
     ms: tuple[float, ...]
     """CPU time of this process for each trial: asking, and telling its end."""
 
@@ -45,10 +47,9 @@ class Run:
         """Iterations until a trial was complete that is at least so good."""
         return next((one.spent for one in self.ended if not one.pruned and one.accuracy >= accuracy), None)
 
-    @property
-    def spent(self) -> int:
-        """Iterations of all trials."""
-        return self.ended[-1].spent
+    def spent_on(self, trials: int) -> int:
+        """Iterations of the first so many proposals."""
+        return sum(one.iterations for one in self.ended if one.number < trials)
 
 
 def race(contestant: Contestant, table: Table, trials: int, workers: int, budget: int | None = None) -> Run:
@@ -83,4 +84,4 @@ def race(contestant: Contestant, table: Table, trials: int, workers: int, budget
         began = time.thread_time()
         contestant.tell(number, curve, pruned)
         ms[number] += (time.thread_time() - began) * 1e3
-        ended.append(Ended(number, max(value for _, value in curve), pruned, spent))
+        ended.append(Ended(number, max(value for _, value in curve), pruned, curve[-1][0], spent))

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Table:
 
     @cached_property
     def _borders(self) -> dict[str, list[float]]:
-        return {path: [math.sqrt(a * b) for a, b in zip(its, its[1:], strict=False)] for path, its in self._rates}
+        return {path: [math.sqrt(a * b) for a, b in pairwise(its)] for path, its in self._rates}
 
     @property
     def _rates(self) -> list[tuple[str, tuple[float, ...]]]:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 Sampler = TypeVar("Sampler")
 
-STARTUP = 10
-"""Told trials without which ``tpe``, ``gp`` and ``nsga2`` draw at random; failed ones don't count. With a window W
-these are at least the first 9 + W proposals."""
+STARTUP = 5
+"""Told trials without which ``tpe`` and ``gp`` draw at random; failed ones don't count. With a window W these are at
+least the first 4 + W proposals: Optuna's 10 would leave half of a search of 40 to chance (``benchmarks/search.py``)."""
+
+POPULATION = 10
+"""Trials of a generation of ``nsga2``, the first of which is drawn at random."""
 
 
 def _seeded(sampler: Sampler, independent: Any, search: SearchSpec, number: int) -> Sampler:
@@ -76,12 +79,12 @@ def _gp(search: SearchSpec, number: int) -> optuna.samplers.BaseSampler:
 def _nsga2(search: SearchSpec, number: int) -> optuna.samplers.BaseSampler:
     """A genetic algorithm: NSGA-II (Deb et al. 2002).
 
-    Generations of ``STARTUP`` trials, not Optuna's 50: searches have tens of trials. Parameters that some told trial
+    Generations of ``POPULATION`` trials, not Optuna's 50: searches have tens of trials. Parameters that some told trial
     lacks are drawn at random. A child may be a twin of an earlier trial: its result is known already.
     """
     import optuna
 
-    sampler = optuna.samplers.NSGAIISampler(population_size=STARTUP)
+    sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION)
     return _seeded(sampler, sampler._random_sampler, search, number)
 
 
@@ -93,7 +96,7 @@ class Generations:
     """The generation of each proposal, as Optuna counts them at each ask (``BaseGASampler.get_trial_generation``).
 
     A proposal belongs to the newest generation that it was told a complete member of, or to the next one where it was
-    told ``STARTUP`` of them. So generations follow from what was told, and are stored nowhere.
+    told ``POPULATION`` of them. So generations follow from what was told, and are stored nowhere.
     """
 
     def __init__(self) -> None:
@@ -102,7 +105,7 @@ class Generations:
 
     def next(self) -> int:
         """The generation of the proposal after those that were added."""
-        return self._newest + (self._members >= STARTUP)
+        return self._newest + (self._members >= POPULATION)
 
     def add(self) -> None:
         """Adds a proposal."""

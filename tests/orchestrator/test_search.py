@@ -19,7 +19,7 @@ import torch
 
 from orchestrator.search.domains import value_at
 from orchestrator.search.proposals import Outcome, Proposal, default_window, known_before
-from orchestrator.search.samplers import EVOLVING, GENERATION, GROUPING, LEARNING, SAMPLERS, STARTUP
+from orchestrator.search.samplers import EVOLVING, GENERATION, GROUPING, LEARNING, POPULATION, SAMPLERS
 from orchestrator.search.searcher import Searcher, propose, told_digest, window_behind
 from orchestrator.search.study import ToldStudy
 from orchestrator.space import Parameter
@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_proposals_and_another_gives_others(
 
 
 def test_numbers_give_different_points(search: SearchSpec, once: list[Proposal]) -> None:
-    new = once[:STARTUP] if search.sampler == "nsga2" else once  # a child may be its parent again
+    new = once[:POPULATION] if search.sampler == "nsga2" else once  # a child may be its parent again
     points = [json.dumps(proposal.to_json()["values"]) for proposal in new]
     assert len(set(points)) == len(new)
 
@@ -371,7 +371,7 @@ def test_nsga2_has_as_many_generations_as_a_long_search_brings(tmp_path: Path) -
     search = in_ranges(tmp_path, "nsga2", 0, *PATHS)
     searcher = Searcher(search, BASE, 1)
     draws = random.Random(0)
-    for number in range(100 * STARTUP):
+    for number in range(100 * POPULATION):
         searcher.add(Proposal(number, {path: draws.uniform(0.01, 1) for path in PATHS}, ""))
         searcher.end(Outcome(number, "complete", (draws.random(),)))
     limit = sys.getrecursionlimit()
