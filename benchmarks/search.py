@@ -176,9 +176,9 @@ def show_regret(rows: list[dict[str, Any]]) -> None:
 def show_stopping(rows: list[dict[str, Any]]) -> None:
     """Prints the table of early stopping."""
     print(
-        "\nIterations without early stopping over those with ASHA: median of the seeds (quartiles; range), and how many"
+        "\nIterations without early stopping over those with ASHA: median of the seeds (quartiles; range); and how many"
+        "\nreached it with fewer iterations than the whole search without.\n"
     )
-    print("of them reached it with fewer iterations than the whole search without.\n")
     print("| search | trials | seeds | as many trials | best of them, points | as good a trial | within a point |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
