@@ -194,6 +194,8 @@ def _keys_at(model: type[BaseModel], place: Place) -> list[str]:
             arguments = typing.get_args(kind)
             kind = arguments[-1] if typing.get_origin(kind) is dict else arguments[0] if arguments else None
     kind = _bare(kind)
+    if typing.get_origin(kind) is tuple:  # one may stand there by itself
+        kind = _bare(typing.get_args(kind)[0])
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return [field.alias or name for name, field in kind.model_fields.items()]
     return []

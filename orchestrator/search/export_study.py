@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import shutil
 import tempfile
 import uuid
@@ -18,7 +20,7 @@ from orchestrator.search.domains import distribution, encoded
 from orchestrator.spec import SearchSpec
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna.storages import BaseStorage, RDBStorage
     from optuna.trial import FrozenTrial
 
 SQLITE = (".db", ".sqlite", ".sqlite3")
@@ -107,8 +109,35 @@ def _fill(storage: BaseStorage, name: str, owner: str, search: SearchSpec, trial
     distributions = {path: distribution(parameter) for path, parameter in search.space.items()}
     known = [ms for trial in trials for ms in (trial.started_ms, trial.ended_ms) if ms is not None]
     first = min(known, default=0)  # stands where a record of times is gone: Optuna must have some
+    frozen = [_frozen(trial, search, distributions, first) for trial in trials]
+    if isinstance(storage, optuna.storages.RDBStorage):
+        _add_to_database(storage, name, frozen)
+    else:
+        study.add_trials(frozen)
+
+
+def _add_to_database(storage: RDBStorage, name: str, trials: Sequence[FrozenTrial]) -> None:
+    """As ``Study.add_trials``, which asks the database three times for each point of a curve, and takes minutes."""
+    from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialUserAttributeModel
+    from sqlalchemy import insert
+
+    study_id = storage.get_study_id_from_name(name)
+    points: list[dict[str, Any]] = []
+    attributes: list[dict[str, Any]] = []
     for trial in trials:
-        study.add_trial(_frozen(trial, search, distributions, first))
+        bare = copy.copy(trial)
+        bare.intermediate_values, bare.user_attrs = {}, {}
+        trial_id = storage.create_new_trial(study_id, bare)
+        for step, value in trial.intermediate_values.items():
+            stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+            point = {"trial_id": trial_id, "step": step}
+            points.append(point | {"intermediate_value": stored, "intermediate_value_type": kind})
+        for key, attribute in trial.user_attrs.items():
+            attributes.append({"trial_id": trial_id, "key": key, "value_json": json.dumps(attribute)})
+    with storage.engine.begin() as connection:
+        for model, rows in ((TrialIntermediateValueModel, points), (TrialUserAttributeModel, attributes)):
+            if rows:
+                connection.execute(insert(model), rows)
 
 
 def _frozen(trial: StudyTrial, search: SearchSpec, distributions: Mapping[str, Any], first_ms: int) -> FrozenTrial:
@@ -130,7 +159,7 @@ def _frozen(trial: StudyTrial, search: SearchSpec, distributions: Mapping[str, A
         params=params,
         distributions={path: distributions[path] for path in params},
         user_attrs=dict(trial.attributes),
-        system_attrs={"fixed_params": params} if waiting else {},
+        system_attrs={},
         intermediate_values=dict(trial.curve),
     )
 
@@ -145,6 +174,7 @@ def _storage(path: Path) -> Iterator[BaseStorage]:
     import optuna
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
+    from sqlalchemy import StaticPool, text
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -152,7 +182,11 @@ def _storage(path: Path) -> Iterator[BaseStorage]:
         if path.suffix == ".log":
             yield JournalStorage(JournalFileBackend(str(path)))
             return
-        storage = RDBStorage(f"sqlite:///{path}")
+        # One connection that trusts the disk: the file is made anew, or thrown away.
+        storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"poolclass": StaticPool})
+        with storage.engine.connect() as connection:
+            connection.execute(text("PRAGMA synchronous = OFF"))
+            connection.execute(text("PRAGMA journal_mode = MEMORY"))
         try:
             yield storage
         finally:

@@ -23,6 +23,7 @@ from orchestrator.home import Home, open_home
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row, best_row, find_sweep, front_rows, load_rows
 from orchestrator.search.domains import encoded
+from orchestrator.search.export_study import StudyTrial, write_study
 from orchestrator.search.proposals import Proposal
 from orchestrator.spec import SearchSpec
 from orchestrator.spec_file import load_spec
@@ -157,6 +158,19 @@ def test_twice_is_the_same_and_a_sweep_that_went_on_takes_its_place(home: Home, 
         running = exported(home, tmp_path, ending).trials
     assert running[:5] == before[:5]
     assert (running[5].state, running[5].params) == (TrialState.RUNNING, before[5].params)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_trial_that_was_stopped_early_has_its_curve_and_no_value(home: Home, tmp_path: Path, ending: str) -> None:
+    """Its record of times is gone: then it has those of the first that is known."""
+    search, _ = rows_of(home)
+    chosen = {"algorithm.name": "anil", "algorithm.inner_lr": 0.1, "algorithm.inner_steps": 1}
+    stopped = StudyTrial("pruned", chosen, (), {100: 0.25}, None, None, {"number": 0})
+    ended = StudyTrial("completed", chosen, (0.5,), {}, 1_764_000_000_000, 1_764_000_010_000, {"number": 1})
+    write_study(tmp_path / f"s.{ending}", "made", "me", search, [stopped, ended])
+    first, second = opened(tmp_path / f"s.{ending}").trials
+    assert (first.state, first.values, first.intermediate_values) == (TrialState.PRUNED, None, {100: 0.25})
+    assert (first.datetime_start, first.datetime_complete) == (second.datetime_start, second.datetime_start)
 
 
 def test_what_waits_is_asked_for_next_with_its_parameters(home: Home, tmp_path: Path) -> None:
