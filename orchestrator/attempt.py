@@ -4,6 +4,9 @@ Whatever kills an attempt leaves whole records behind, and the next attempt goes
 sets aside and does again. A snapshot is a training
 of its own: the first iterations of the one asked for (``training.snapshots`` says why). So the trainings that are
 lacking run shortest first, each going on from the one before it.
+
+A trial with cut-offs ends where ``early_stopping.decide`` says so. Its training is then as one that was killed there,
+but for the word in the attempt's record: who asks for the whole of it goes on from its progress.
 """
 
 from __future__ import annotations
@@ -11,13 +14,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.attempt_record import AttemptRecord
+from orchestrator.curves import stored_curve
+from orchestrator.early_stopping import Curve, Cutoffs, Decision, decide
 from orchestrator.environment import environment
 from orchestrator.failure import failure_of
 from orchestrator.saving import ProgressSaver
 from orchestrator.store import Keys, Manifest, Store, keys_of
+from trainers.algorithms.algorithm import Head
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.errors import AdaptationDiverged, TrainingDiverged
@@ -28,7 +35,7 @@ from trainers.speed import speed
 from trainers.trial import train
 
 Event = dict[str, Any]
-"""What is said of a running trial, as JSON: ``{"kind": "validated" | "tested" | "warned" | "failed", …}``."""
+"""What is said of a running trial, as JSON: ``{"kind": "validated" | "tested" | "pruned" | "failed" | "warned"}`` …"""
 
 Clock = Callable[[], float]
 """Seconds, as ``time.monotonic`` counts them."""
@@ -41,12 +48,14 @@ def attempt_trial(
     asked_by: dict[str, Any],
     device: str = "cpu",
     clock: Clock = time.monotonic,
+    cutoffs: Cutoffs | None = None,
 ) -> Iterator[Event]:
     """Runs one training and its evaluations as far as the store does not have them, saying what happens.
 
     A failure of the trial is recorded and said, not raised: ``{"kind": "failed", "failure": kind, "cause": …}`` is then
     the last event. A validation is said when it is reached, and may be saved somewhat later.
-    ``{"kind": "warned", "line": …}`` says what of the store was damaged.
+    ``{"kind": "warned", "line": …}`` says what of the store was damaged. ``{"kind": "pruned", "iteration": rung}`` is
+    the last event of a trial that is stopped early: its progress is stored, and nothing is tested.
 
     Args:
         store: where results are looked up and recorded.
@@ -55,13 +64,14 @@ def attempt_trial(
         asked_by: sweep, number and run that asked for the trial, kept in the attempt's record.
         device: ``cpu`` or ``cuda``.
         clock: decides when progress is saved, and nothing else.
+        cutoffs: of the one config, where its sweep stops trials early.
 
     Raises:
         OSError: the home is full or read-only, so that nothing can be recorded.
     """
     lines: list[str] = []
     mending = Store(store.home.mending(lines.append))
-    with closing(_attempt(mending, configs, data, asked_by, device, clock)) as events:
+    with closing(_attempt(mending, configs, data, asked_by, device, clock, cutoffs)) as events:
         for event in events:
             yield from _warnings(lines)
             yield event
@@ -73,20 +83,54 @@ def _warnings(lines: list[str]) -> Iterator[Event]:
         yield {"kind": "warned", "line": lines.pop(0)}
 
 
+@dataclass(frozen=True)
+class _End:
+    """Where the trial ends, at the latest."""
+
+    iterations: int
+    cutoffs: Cutoffs
+    head: Head
+    """By whose validations it is judged."""
+
+    def decide(self, curve: Curve) -> Decision:
+        """What becomes of the trial by its curve so far."""
+        return decide(curve, self.cutoffs, self.iterations)
+
+    def at(self, progress: Progress) -> Decision:
+        """The same by the progress of its training."""
+        return self.decide([(point.iteration, point.validation_accuracy[self.head]) for point in progress.curve])
+
+
 def _attempt(
-    store: Store, configs: Sequence[TrialConfig], data: ImageTable, asked_by: dict[str, Any], device: str, clock: Clock
+    store: Store,
+    configs: Sequence[TrialConfig],
+    data: ImageTable,
+    asked_by: dict[str, Any],
+    device: str,
+    clock: Clock,
+    cutoffs: Cutoffs | None,
 ) -> Generator[Event, None, None]:
     keys = [keys_of(config, data.fingerprint) for config in configs]
     attempt = AttemptRecord(store, keys[0].training, asked_by, [its.evaluation for its in keys])
     try:
         place = environment(device)
+        end = _End(configs[0].training.iterations, cutoffs or (), configs[0].algorithm_entry.head)
+        if cutoffs is not None:
+            _set_lost_curve_aside(store, attempt.key)
+            known = end.decide(stored_curve(store, attempt.key).by(end.head))
+            if known.state == "pruned":
+                yield _pruned(known)
+                return
         _set_lost_weights_aside(store, list(zip(configs, keys, strict=True)))
-        yield from _snapshots(attempt, configs, keys[0], data, device, place, clock)
+        yield from _snapshots(attempt, configs, keys[0], data, device, place, end, clock)
         manifest = store.manifest(attempt.key)
         if manifest is None:
-            manifest = yield from _training(
-                attempt, configs[0], keys[0], data, device, place, configs[0].training.iterations, clock
-            )
+            trained = yield from _training(attempt, configs[0], keys[0], data, device, place, end, clock)
+            if isinstance(trained, Decision):
+                attempt.end(pruned=True)
+                yield _pruned(trained)
+                return
+            manifest = trained
         yield from _evaluations(store, list(zip(configs, keys, strict=True)), manifest, data, device, place)
         if attempt.begun:
             attempt.end()
@@ -107,9 +151,13 @@ def _snapshots(
     data: ImageTable,
     device: str,
     place: dict[str, Any],
+    end: _End,
     clock: Clock,
 ) -> Iterator[Event]:
-    """Trains as far as each snapshot that is asked for and lacking. All the while ``attempt`` counts as running."""
+    """Trains as far as each snapshot that is asked for and lacking. All the while ``attempt`` counts as running.
+
+    Where the trial is pruned on the way, the training itself finds that it is, when it goes on from there.
+    """
     iterations = configs[0].training.iterations
     for step in sorted({step for config in configs for step in config.training.snapshots} - {iterations}):
         if attempt.store.manifest(keys.shortened(step)) is not None:
@@ -119,11 +167,14 @@ def _snapshots(
         config = configs[0].shortened(step)
         its = AttemptRecord(attempt.store, keys.shortened(step), attempt.asked_by)
         try:
-            yield from _training(its, config, keys_of(config, data.fingerprint), data, device, place, iterations, clock)
+            its_keys = keys_of(config, data.fingerprint)
+            trained = yield from _training(its, config, its_keys, data, device, place, end, clock)
         except Exception as error:
             its.fail(failure_of(error))
             raise
-        its.end()
+        its.end(pruned=isinstance(trained, Decision))
+        if isinstance(trained, Decision):
+            return
 
 
 def _set_lost_weights_aside(store: Store, asked: list[tuple[TrialConfig, Keys]]) -> None:
@@ -141,6 +192,13 @@ def _set_lost_weights_aside(store: Store, asked: list[tuple[TrialConfig, Keys]])
                 store.set_training_aside(training, f"{path} is gone or not what it names")
 
 
+def _set_lost_curve_aside(store: Store, key: str) -> None:
+    """Takes a complete training whose curve is gone or damaged for incomplete: it decides what becomes of trials."""
+    manifest = store.manifest(key)
+    if manifest is not None and stored_curve(store, key).reached < manifest.final:
+        store.set_training_aside(key, f"attempts/{manifest.attempt}/progress.safetensors is gone or damaged")
+
+
 def _training(
     attempt: AttemptRecord,
     config: TrialConfig,
@@ -148,10 +206,10 @@ def _training(
     data: ImageTable,
     device: str,
     place: dict[str, Any],
-    iterations_in_all: int,
+    end: _End,
     clock: Clock,
-) -> Generator[Event, None, Manifest]:
-    """Trains and commits one training; events count towards ``iterations_in_all``."""
+) -> Generator[Event, None, Manifest | Decision]:
+    """Trains and commits one training; or, where the trial is pruned before, saves its progress and says so."""
     store, iterations = attempt.store, config.training.iterations
     store.put_config(config, keys, data.fingerprint)
     start, seconds = latest_progress(store, keys, iterations)
@@ -161,6 +219,8 @@ def _training(
     if start is not None:  # so that the attempt's own file holds the whole curve from its start
         saver.take(start)
         saver.save()
+        if end.at(start).state == "pruned":
+            return end.at(start)
     try:
         for progress in train(config, data, start, device, saver.pace.due):
             if not progress.validated:
@@ -168,7 +228,10 @@ def _training(
                 continue
             timestamp_ms = attempt.validated(progress.iteration)
             saver.take(progress)
-            yield _validated(progress, timestamp_ms, iterations_in_all)
+            yield _validated(progress, timestamp_ms, end.iterations)
+            if end.at(progress).state == "pruned":
+                saver.save()
+                return end.at(progress)
     except Exception:
         with suppress(Exception):  # what stopped the training may stop this too, and is what will be told
             saver.save()
@@ -182,7 +245,7 @@ def _training(
 def latest_progress(store: Store, keys: Keys, iterations: int) -> tuple[Progress | None, float]:
     """The longest stored progress of this training that is not beyond ``iterations``, and the seconds spent on it.
 
-    Damaged files are passed over, and said; (None, 0.0) where there is nothing to go on from.
+    Damaged files count as absent, see ``Home``; (None, 0.0) where there is nothing to go on from.
     """
     longest: Progress | None = None
     seconds = 0.0
@@ -190,7 +253,7 @@ def latest_progress(store: Store, keys: Keys, iterations: int) -> tuple[Progress
         try:
             progress = Progress.from_bytes(data)
         except DamagedSnapshot as error:
-            store.home.pass_over(f"trainings/{key}/attempts/{attempt}/progress.safetensors", str(error))
+            store.home.give_up(f"trainings/{key}/attempts/{attempt}/progress.safetensors", data, str(error))
             continue
         if progress.iteration <= iterations and (longest is None or progress.iteration > longest.iteration):
             longest, seconds = progress, store.attempt(key, attempt).get("train_seconds", 0.0)
@@ -209,6 +272,10 @@ def _validated(progress: Progress, timestamp_ms: int, iterations: int) -> Event:
         "validation_loss": point.validation_loss,
         "timestamp_ms": timestamp_ms,
     }
+
+
+def _pruned(decision: Decision) -> Event:
+    return {"kind": "pruned", "iteration": decision.iteration}
 
 
 def _commit(attempt: AttemptRecord, keys: Keys, progress: Progress, files: dict[str, str]) -> Manifest:

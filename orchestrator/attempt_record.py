@@ -72,9 +72,10 @@ class AttemptRecord:
         self._record["train_seconds"] = round(train_seconds, 3)
         self._put()
 
-    def end(self, failure: Failure | None = None) -> None:
-        """The attempt ends: it is complete, or has failed."""
-        self._record |= ending(failure) | {"peak_memory_mb": peak_memory_mb()}
+    def end(self, failure: Failure | None = None, pruned: bool = False) -> None:
+        """The attempt ends: it is complete, has failed, or its sweep wants no more of the training."""
+        state = {"state": "pruned"} if pruned else {}
+        self._record |= ending(failure) | state | {"peak_memory_mb": peak_memory_mb()}
         self._put()
 
     def fail(self, failure: Failure) -> None:

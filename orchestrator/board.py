@@ -131,11 +131,12 @@ class Board:
         began = self._began.get(first.number)
         iterations = first.config.training.iterations
         before = self._lines.get(first.number)
+        reached = {"completed": iterations, "pruned": int(first.metrics.get("iterations", 0))}
         self._lines[first.number] = TrialLine(
             first.number,
             worst.state,
             self._label(rows),
-            iteration=iterations if worst.state == "completed" else before.iteration if before else 0,
+            iteration=reached.get(worst.state, before.iteration if before else 0),
             iterations=iterations,
             validation_accuracy=first.metrics.get("validation_accuracy"),
             test_accuracy=first.metrics.get("test_accuracy") if len(rows) == 1 else None,

@@ -1,6 +1,6 @@
 """Early stopping as data: the cut-offs of a trial follow from earlier curves, and its own curve and they decide.
 
-Pure, and no state is kept: the cut-offs are made when a trial is proposed, stored with its proposal, and travel with it.
+Pure, and no state is kept: cut-offs are made when a trial is proposed, stored with its proposal, and travel with it.
 ``decide`` is the same for a curve that grows, one that is taken up again, and one that the store has whole.
 """
 
@@ -102,10 +102,10 @@ def rungs(stopping: EarlyStopping, training: TrainingConfig) -> Iterator[int]:
 def asha_cutoffs(stopping: EarlyStopping, training: TrainingConfig, curves: Sequence[Curve]) -> Cutoffs:
     """ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", Algorithm 2), its stopping form.
 
-    There a trial that waits at a rung is promoted once it is among the best 1/η of those there. Here trials do not wait:
-    one that reaches a rung must equal the worst of the best ⌊m/η⌋ among the m earlier trials that reached it, each by
-    its best validation up to there. With m < η that is nobody, and all go on. So about one in η goes on, of the first
-    few more. Trials count where their curves, cut at the rung where they were pruned, have reached; failed ones nowhere.
+    There trials wait at a rung until they are among the best 1/η of those there. Here none waits: one that reaches a
+    rung must equal the worst of the best ⌊m/η⌋ among the m earlier trials that reached it, each by its best validation
+    up to there. With m < η there is no cut-off, and all go on. Trials count as far as their curves go, which end where
+    a trial was pruned; failed ones count nowhere.
 
     Rungs are iterations, whatever the length of a training: if the space varies ``training.iterations``, trials are
     compared after equally many, and longer ones have more rungs.

@@ -120,10 +120,7 @@ class Home:
         try:
             return parse(data)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            if not self._mends:
-                self.pass_over(path, str(error))
-            elif self.read(path) == data:  # else somebody has made it again meanwhile
-                self.set_aside(path, str(error))
+            self.give_up(path, data, str(error))
             return None
 
     def read_json(self, path: str, shape: type[BaseModel] | None = None) -> Any:
@@ -146,6 +143,13 @@ class Home:
             return None
         except RecursionError as error:
             raise ValueError(str(error)) from error
+
+    def give_up(self, path: str, data: bytes, reason: str) -> None:
+        """Takes an object whose content is damaged for absent: sets it aside, or, for who only reads, says so."""
+        if not self._mends:
+            self.pass_over(path, reason)
+        elif self.read(path) == data:  # else somebody has made it again meanwhile
+            self.set_aside(path, reason)
 
     def pass_over(self, path: str, reason: str) -> None:
         """Says, once, that a damaged object counts as absent."""

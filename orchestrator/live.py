@@ -246,9 +246,9 @@ def _ended(status: SweepStatus) -> int:
 def _result(trial: TrialLine, state: str = "") -> str:
     test = "" if trial.test_accuracy is None else f", test {_accuracy(trial.test_accuracy)} %"
     label = f" ({_short(trial.label)})" if trial.label else ""
-    return (
-        f"trial {trial.number}{state and ' '}{state}: validation {_accuracy(trial.validation_accuracy)} %{test}{label}"
-    )
+    place = f" at {trial.iteration}/{trial.iterations}" if state == "pruned" else ""
+    validation = _accuracy(trial.validation_accuracy)
+    return f"trial {trial.number}{state and ' '}{state}{place}: validation {validation} %{test}{label}"
 
 
 def _progress(trial: TrialLine) -> str:

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from orchestrator.early_stopping import Cutoffs
 from orchestrator.grid import GridPoint
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
@@ -18,8 +19,8 @@ from orchestrator.search.searcher import Searcher
 from orchestrator.spec import SweepSpec
 from trainers.config import TrialConfig
 
-Look = Callable[[int, TrialConfig], Row]
-"""(number, config) -> the row as the store has it now."""
+Look = Callable[[int, TrialConfig, Cutoffs | None], Row]
+"""(number, config, cut-offs) -> the row as the store has it now; no cut-offs: the sweep stops no trial early."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Plan(ABC):
 
     @abstractmethod
     def ended(self, rows: tuple[Row, ...]) -> None:
-        """Takes the rows of a unit that ended, as completed or failed."""
+        """Takes the rows of a unit that ended, as completed, pruned or failed."""
 
 
 class GridPlan(Plan):
@@ -63,7 +64,7 @@ class GridPlan(Plan):
         self._in_flight = 0
         self._left: list[Unit] = []
         for number, (_, points) in enumerate(groups):
-            unit = Unit(number, tuple(look(point.number, point.config) for point in points))
+            unit = Unit(number, tuple(look(point.number, point.config, None) for point in points))
             if all(row.final for row in unit.rows):
                 on_known(unit)
             else:
@@ -146,15 +147,25 @@ class SearchPlan(Plan):
         self._note(row)
 
     def _unit(self, proposal: Proposal) -> Unit:
-        return Unit(proposal.number, (self._look(proposal.number, proposal.config(self._base)),))
+        cutoffs = proposal.cutoffs if self._search.early_stopping else None
+        return Unit(proposal.number, (self._look(proposal.number, proposal.config(self._base), cutoffs),))
 
     def _note(self, row: Row) -> None:
         if row.state == "completed":
-            values = tuple(row.metrics[one.metric] for one in self._search.objective)
-            self._outcomes[row.number] = Outcome(row.number, "complete", values)
+            self._outcomes[row.number] = Outcome(row.number, "complete", self._values(row), row.curve)
+        elif row.state == "pruned":
+            self._outcomes[row.number] = Outcome(row.number, "pruned", self._values(row), row.curve)
         else:
             self._outcomes[row.number] = Outcome(row.number, "failed")
         self._searcher.end(self._outcomes[row.number])
+
+    def _values(self, row: Row) -> tuple[float, ...]:
+        """Of the objectives. A training that was pruned counts with what the whole of it would have taken: nothing is
+        cheaper for having been stopped."""
+        whole = row.config.training.iterations / row.metrics["iterations"] if row.state == "pruned" else 1
+        return tuple(
+            row.metrics[one.metric] * (whole if one.metric == "train_flops" else 1) for one in self._search.objective
+        )
 
     def _propose(self, number: int) -> bool:
         """Makes proposal ``number`` and stores it, if all that it is told is known."""

@@ -119,10 +119,11 @@ class CurveShape(Record):
     flops: int = 0
 
 
-class CutoffsShape(RootModel[list[Annotated[tuple[int, float], Field(strict=False)]]]):
-    """The cut-offs in ``sweeps/<name>/proposals/<n>.json``: (rung, value)."""
+class CutoffsShape(Record):
+    """The cut-offs in ``sweeps/<name>/proposals/<n>.json``."""
 
-    model_config = ConfigDict(strict=True)
+    cutoffs: list[Annotated[tuple[int, float], Field(strict=False)]] = []
+    """(rung, value)"""
 
 
 class FingerprintsShape(RootModel[dict[str, Annotated[str, Field(pattern="^[0-9a-f]{20}$")]]]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from orchestrator.analyses import CellPair, cell_pairs, lacking, read_scores
 from orchestrator.config_paths import leaves
+from orchestrator.curves import stored_curve
 from orchestrator.grid import baseline_cells, expand
 from orchestrator.home import open_home
 from orchestrator.labels import acting_paths, varying_paths
@@ -109,6 +111,11 @@ class Training:
     """Validations, oldest first, as ``trainers.snapshots.Validation`` has them; empty where nothing is recorded."""
     attempts: tuple[Mapping[str, Any], ...]
     """What the attempts recorded: environment, times, node, versions, git commit, cause of failure; oldest first."""
+
+    def until_end(self, row: Row) -> tuple[Mapping[str, Any], ...]:
+        """The curve up to where the row's trial was pruned; another trial may have gone on from there."""
+        end = row.metrics["iterations"] if row.state == "pruned" else math.inf
+        return tuple(point for point in self.curve if point["iteration"] <= end)
 
 
 @dataclass(frozen=True)
@@ -239,7 +246,4 @@ def _environments(store: Store, rows: list[Row]) -> tuple[Mapping[str, Any], ...
 
 
 def _training(store: Store, key: str) -> Training:
-    attempts = store.attempts(key)
-    manifest = store.manifest(key)
-    last = manifest.attempt if manifest else attempts[-1]["attempt"] if attempts else None
-    return Training(key, tuple(store.curve(key, last)) if last else (), tuple(attempts))
+    return Training(key, stored_curve(store, key).validations, tuple(store.attempts(key)))

@@ -10,7 +10,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from orchestrator.analyses import cell_pairs, count_analyses, lacking
+from orchestrator.curves import stored_curve
 from orchestrator.data import data_folder, image_shape_of
+from orchestrator.early_stopping import Curve, Cutoffs, best_until, decide
 from orchestrator.errors import HomeError, InputError
 from orchestrator.failure import can_pass
 from orchestrator.grid import expand
@@ -25,7 +27,7 @@ from trainers.adapt_cost import ImageShape, adapt_flops
 from trainers.config import TrialConfig, flatten
 from trainers.registry import nearest
 
-State = Literal["planned", "running", "completed", "failed"]
+State = Literal["planned", "running", "completed", "pruned", "failed"]
 SweepState = Literal["running", "interrupted", "done"]
 
 METRICS = (
@@ -53,9 +55,13 @@ class Row:
     """Of ``METRICS``, those that are known. Accuracies are fractions."""
     error: str | None = None
     final: bool = False
-    """Completed, or failed in a way that may well come again: not to be run."""
+    """Completed, pruned, or failed in a way that may well come again: not to be run."""
     cached: bool = False
     """Completed by a training that another trial or an earlier run made."""
+    cutoffs: Cutoffs | None = None
+    """That its search has given it; None where that stops no trial early."""
+    curve: Curve = ()
+    """Of a completed trial that had cut-offs, or of a pruned one, up to its end in this sweep."""
 
 
 def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
@@ -75,10 +81,16 @@ def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
 
 def asked_configs(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig]]:
     """(number, config as asked) of all rows of a sweep; trials that a search has not proposed yet have none."""
+    return [(number, config) for number, config, _ in _asked(record, spec)]
+
+
+def _asked(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig, Cutoffs | None]]:
+    """As ``asked_configs``, each with its cut-offs."""
     if spec.search is None:
-        return [(cell.number, cell.config) for cell in expand(spec)]
+        return [(cell.number, cell.config, None) for cell in expand(spec)]
     proposals = [proposal for proposal in record.proposals() if proposal.number < spec.search.trials]
-    return [(proposal.number, proposal.config(spec.trial)) for proposal in proposals]
+    stops = spec.search.early_stopping is not None
+    return [(one.number, one.config(spec.trial), one.cutoffs if stops else None) for one in proposals]
 
 
 def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
@@ -92,7 +104,7 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     shapes: dict[str, ImageShape | None] = {}
     rows: list[Row] = []
     trained_by: set[str] = set()
-    for number, config in asked_configs(record, spec):
+    for number, config, cutoffs in _asked(record, spec):
         name = config.dataset.name
         if name not in fingerprints:
             raise HomeError(
@@ -102,7 +114,7 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
         if name not in shapes:
             shapes[name] = image_shape_of(data_folder(store.home.url), name, fingerprints[name])
         keys = keys_of(config, fingerprints[name])
-        row = read_row(store, number, config, keys, record.name, run.get("run"), live, shapes[name])
+        row = read_row(store, number, config, keys, record.name, run.get("run"), live, shapes[name], cutoffs)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
             row = replace(row, cached=True)
         trained_by.add(keys.training)
@@ -119,6 +131,7 @@ def read_row(
     run: str | None,
     live: bool,
     image_shape: ImageShape | None = None,
+    cutoffs: Cutoffs | None = None,
 ) -> Row:
     """What the store knows of one trial.
 
@@ -131,8 +144,22 @@ def read_row(
         run: id of the sweep's last run: a training of an earlier one is cached.
         live: whether that run goes on now; otherwise an attempt that never ended is not running.
         image_shape: of the dataset; None where it is not known, and with it what adapting costs.
+        cutoffs: of the trial; None where its sweep stops none early. By them it may be pruned, however far the store
+            has its training: that is a fact of the sweep.
     """
+    base = Row(number, config, keys, "planned", cutoffs=cutoffs)
     manifest = store.trained(config, keys)
+    curve: Curve = ()
+    lost = False  # a part of the curve, with which the trial may have been pruned before it failed
+    if cutoffs is not None:
+        trained = stored_curve(store, keys.training)
+        curve = trained.by(config.algorithm_entry.head)
+        decision = decide(curve, cutoffs, config.training.iterations)
+        if decision.state == "pruned":
+            return _pruned(base, decision.iteration, curve, trained.flops, image_shape)
+        if decision.state != "complete":  # what later cut-offs follow from is gone
+            manifest = None
+        lost = any(int(at) > trained.reached for one in store.attempts(keys.training) for at in one["validated_ms"])
     if manifest is not None:
         accuracies = store.accuracies(config, keys, manifest)
         if accuracies is not None:
@@ -150,17 +177,27 @@ def read_row(
             if "train_seconds" in its:  # an attempt whose record is gone leaves its results
                 metrics["train_seconds"] = its["train_seconds"]
             cached = its.get("asked_by", {}).get("run") != run
-            return Row(number, config, keys, "completed", metrics, final=True, cached=cached)
+            return replace(base, state="completed", metrics=metrics, final=True, cached=cached, curve=curve)
     attempts = [one for one in store.attempts(keys.training) if _is_about(one, sweep, keys.evaluation)]
     last = attempts[-1] if attempts else None
     if live and last is not None and last["state"] == "running" and last["asked_by"].get("run") == run:
-        return Row(number, config, keys, "running")
+        return replace(base, state="running")
     for_good = store.failure(keys.training)
     if for_good is not None:
-        return Row(number, config, keys, "failed", error=for_good, final=True)
+        return replace(base, state="failed", error=for_good, final=not lost)
     if last is not None and last["state"] == "failed":
-        return Row(number, config, keys, "failed", error=last["cause"], final=not can_pass(last.get("failure")))
-    return Row(number, config, keys, "planned")
+        final = not can_pass(last.get("failure")) and not lost
+        return replace(base, state="failed", error=last["cause"], final=final)
+    return base
+
+
+def _pruned(base: Row, rung: int, curve: Curve, flops: int, image_shape: ImageShape | None) -> Row:
+    """The row of a trial that its sweep has pruned at a rung. ``flops``: of one iteration."""
+    metrics = {"validation_accuracy": best_until(curve, rung), "iterations": rung, "train_flops": flops * rung}
+    if image_shape is not None:
+        metrics["adapt_flops"] = adapt_flops(base.config, image_shape)
+    until = tuple(point for point in curve if point[0] <= rung)
+    return replace(base, state="pruned", metrics=metrics, final=True, curve=until)
 
 
 def _is_about(attempt: Mapping[str, Any], sweep: str | None, evaluation: str) -> bool:

@@ -137,7 +137,8 @@ class SweepSpec(Frozen):
         for field in ("iterations", "validate_every"):
             parameter = search.space.get(f"training.{field}")
             base = () if parameter and not parameter.when else (getattr(self.trial.training, field),)
-            values[field] = (*base, *(parameter.corners if parameter else ()))
+            corners = parameter.corners if parameter else ()  # of one that never acts they may be anything
+            values[field] = (*base, *(value for value in corners if isinstance(value, int) and value > 0))
         problem = search.early_stopping.problem(**values)
         return [(("grace_iterations",), problem)] if problem else []
 

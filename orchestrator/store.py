@@ -268,13 +268,18 @@ class Store:
 
     def curve(self, key: str, attempt: str) -> list[dict[str, Any]]:
         """The validations of an attempt so far, oldest first, read from the header of its progress alone."""
+        header = self.progress_header(key, attempt)
+        return [] if header is None else list(header["curve"])
+
+    def progress_header(self, key: str, attempt: str) -> dict[str, Any] | None:
+        """What the progress of an attempt says of itself: ``curve``, ``flops`` of an iteration; None if it is gone."""
         path = f"trainings/{key}/attempts/{attempt}/progress.safetensors"
         try:
             header = self.home.read_json_header(path)
-            return [] if header is None else _read_curve(header)
+            return None if header is None else _read_progress(header)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             self.home.pass_over(path, str(error))
-            return []
+            return None
 
 
 def _read_manifest(data: bytes) -> Manifest:
@@ -292,15 +297,15 @@ def _read_evaluation(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     return header, scores
 
 
-def _read_curve(header: Any) -> list[dict[str, Any]]:
-    """The curve in the header of ``trainers.snapshots.Progress``."""
+def _read_progress(header: Any) -> dict[str, Any]:
+    """The part of its own in the header of ``trainers.snapshots.Progress``."""
     wrapper = json.loads(header["__metadata__"]["metasweep"])
     text = wrapper["header"]
     found = hashlib.sha256(text.encode()).hexdigest()
     if wrapper.get("header_sha256", found) != found:
         raise ValueError("its header does not match the digest")
-    points: list[dict[str, Any]] = shaped(json.loads(text), CurveShape)["curve"]
-    return points
+    its: dict[str, Any] = shaped(json.loads(text), CurveShape)
+    return its
 
 
 def _manifest_path(key: str) -> str:

@@ -44,7 +44,7 @@ def track(name: str, home_url: str, uri: str | None = None) -> tuple[str, int]:
     with record.lock():
         record, spec = find_sweep(home, name)  # again, now that nobody else can change it
         store, fingerprints = Store(home), record.fingerprints
-        ended = ("completed", "failed")
+        ended = ("completed", "pruned", "failed")
         rows = [
             row if row.state in ended else replace(row, state="running")  # as the driver left it
             for row in load_rows(store, record, spec)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from orchestrator.curves import stored_curve
 from orchestrator.labels import label, varying_first
 from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec
@@ -33,6 +34,10 @@ def stored_view(row: Row, spec: SweepSpec, fingerprint: str, store: Store) -> Tr
     started = attempts[0]["started_ms"] if attempts else None
     ended = attempts[-1]["ended_ms"] or attempts[-1]["started_ms"] if attempts else None
     points = _points(row, store, attempts, last)
+    if row.state == "pruned":  # another sweep may have gone on from there
+        its = stored_curve(store, row.keys.training)
+        points = _points(row, store, attempts, its.attempt)
+        points = [point for point in points if point.step <= row.metrics["iterations"]]
     return _view(row, spec, fingerprint, _made_by(attempts, last), points, started, ended)
 
 
@@ -107,7 +112,7 @@ def _view(
     return TrialView(
         number=row.number,
         name=f"{row.number:03d} {words}" if spec.search is not None else words,
-        state=row.state if row.state in ("completed", "failed") else "running",
+        state=row.state if row.state in ("completed", "pruned", "failed") else "running",
         params=varying_first(row.config, spec),
         tags=tags | identity,
         points=tuple(points),

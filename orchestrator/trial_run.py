@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.attempt_record import record_lost
 from orchestrator.cluster.execute import Event, Request, request
+from orchestrator.early_stopping import Cutoffs
 from orchestrator.environment import git_commit
 from orchestrator.failure import Failure, FailureCount
 from orchestrator.grid import expand, group_by_training
@@ -30,9 +31,9 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
     """
     store, board = run.store, run.board
 
-    def look(number: int, config: TrialConfig) -> Row:
+    def look(number: int, config: TrialConfig, cutoffs: Cutoffs | None) -> Row:
         shape = run.data[config.dataset.name].image_shape
-        return read_row(store, number, config, _keys(run, config), run.spec.name, run.id, False, shape)
+        return read_row(store, number, config, _keys(run, config), run.spec.name, run.id, False, shape, cutoffs)
 
     plan = _plan(run, look)
     asked_by = {"sweep": run.spec.name, "run": run.id, "git_commit": git_commit(Path.cwd())}
@@ -58,7 +59,8 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
         asked = {**asked_by, "number": unit.number}
         timeout_s = count.policy.trial_timeout_s
         home, resources = run.record.home, run.spec.resources
-        return request(unit.number, home, data, configs, resources, asked, timeout_s=timeout_s)
+        cutoffs = unit.rows[0].cutoffs
+        return request(unit.number, home, data, configs, resources, asked, timeout_s=timeout_s, cutoffs=cutoffs)
 
     def on_event(number: int, event: Event) -> None:
         unit = running[number]
@@ -80,8 +82,8 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
                 run.on_warning(again)
                 ahead.append(unit)
                 return
-            rows = tuple(look(row.number, row.config) for row in unit.rows)
-            rows = tuple(row if row.state == "completed" else _failed(row) for row in rows)
+            rows = tuple(look(row.number, row.config, row.cutoffs) for row in unit.rows)
+            rows = tuple(row if row.state in ("completed", "pruned") else _failed(row) for row in rows)
             plan.ended(rows)
             board.ended(rows)
             before = {row.number for row in unit.rows if row.final and row.error}  # they failed in an earlier run

@@ -47,7 +47,7 @@ LAYERS = (
         "wording",
     },
     {"tracking"},
-    {"attempt_record", "config_paths", "growth", "objectives"},
+    {"attempt_record", "config_paths", "curves", "growth", "objectives"},
     {"pareto", "saving", "space"},
     {"attempt", "factors", "published"},
     {"grid_spec"},

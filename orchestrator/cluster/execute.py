@@ -17,6 +17,7 @@ from orchestrator.cluster.deadline import deadline
 from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.cluster.sharing import Shared, open_here, share
 from orchestrator.cluster.watch import ClusterDied, dead_part, watched
+from orchestrator.early_stopping import Cutoffs
 from orchestrator.errors import DeadCluster, InterruptedSweep
 from orchestrator.failure import Failure, failure_of, in_one_line
 from orchestrator.home import Home, open_home
@@ -53,6 +54,8 @@ class Request:
     """What is compared between trainings, as JSON; None of a trial."""
     timeout_s: float | None = None
     """How long it may take here, if there is a limit."""
+    cutoffs: Cutoffs | None = None
+    """Of a trial of a sweep that stops trials early."""
 
 
 def request(
@@ -64,6 +67,7 @@ def request(
     asked_by: dict[str, Any],
     between: Between | None = None,
     timeout_s: float | None = None,
+    cutoffs: Cutoffs | None = None,
 ) -> Request:
     """The request for work on one dataset."""
     return Request(
@@ -77,6 +81,7 @@ def request(
         asked_by=asked_by,
         between=between.model_dump_json() if between else None,
         timeout_s=timeout_s,
+        cutoffs=cutoffs,
     )
 
 
@@ -167,7 +172,8 @@ def run_request(request: Request, shared: Shared) -> Iterator[Event]:
             store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))
             data = open_here(request.home, request.dataset, request.fingerprint, shared)
             if request.between is None:
-                yield from attempt_trial(store, configs, data, request.asked_by, request.device)
+                asked_by, cutoffs = request.asked_by, request.cutoffs
+                yield from attempt_trial(store, configs, data, asked_by, request.device, cutoffs=cutoffs)
             else:
                 asked = analyses_of(configs, Between.model_validate_json(request.between), data.fingerprint)
                 yield from attempt_analyses(store, asked, data, request.device)

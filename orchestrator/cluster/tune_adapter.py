@@ -155,5 +155,7 @@ class TrialRunner(Trainable):  # type: ignore[misc]  # ray is untyped
     def _begin(self, config: dict[str, Any]) -> None:
         request = json.loads(config["request"])
         request["configs"] = tuple(request["configs"])
+        if request["cutoffs"] is not None:
+            request["cutoffs"] = tuple((rung, value) for rung, value in request["cutoffs"])
         self._spent = False
         self._events = run_request(Request(**request), self._shared)

@@ -123,10 +123,11 @@ def _draw_rest(axes: Axes, rest: Sequence[Curve]) -> None:
 def _over_seeds(study: Study, label: str, cells: Sequence[CellResult]) -> Curve | None:
     """None where no seed has come to a validation. A failed seed ends early and would cut the others short."""
     rows = [row for cell in cells for row in cell.rows]
-    keys = dict.fromkeys(row.keys.training for row in rows if row.state != "failed")
-    keys = keys or dict.fromkeys(row.keys.training for row in rows)
+    its = {row.keys.training: row for row in rows if row.state != "failed"}
+    its = its or {row.keys.training: row for row in rows}
     head = cells[0].config.algorithm_entry.head
-    by_seed = [{point["iteration"]: point for point in study.trainings[key].curve} for key in keys]
+    trainings = [study.trainings[key].until_end(row) for key, row in its.items()]
+    by_seed = [{point["iteration"]: point for point in curve} for curve in trainings]
     by_seed = [points for points in by_seed if points]
     common = (
         [iteration for iteration in by_seed[0] if all(iteration in points for points in by_seed)] if by_seed else []

@@ -61,6 +61,8 @@ def facts(source: Provenance) -> list[str]:
         f"({source.train_flops:.3g} floating-point operations), {source.evaluations:,} evaluations on "
         f"{source.test_episodes:,} test episodes; {source.core_seconds:,.0f} core-seconds in all attempts",
     ]
+    if source.pruned:
+        lines.append(f"{source.pruned:,} trials pruned, after {source.pruned_iterations:,} iterations together")
     if source.started:
         lines.append(f"begun {source.started}")
     lines += [f"data: {name}, fingerprint {fingerprint}" for name, fingerprint in source.datasets.items()]

@@ -59,7 +59,11 @@ class Provenance:
     """Of the folders that the trainings were asked from, oldest first."""
     failed: tuple[Row, ...]
     missing: int
-    """Rows that are neither completed nor failed."""
+    """Rows that are neither completed, pruned nor failed."""
+    pruned: int = 0
+    """Trials that early stopping ended."""
+    pruned_iterations: int = 0
+    """Of their trainings together, up to where they were pruned."""
 
     @property
     def mixed(self) -> bool:
@@ -75,6 +79,7 @@ def provenance(study: Study) -> Provenance:
     trained = {row.keys.training: row for row in completed}.values()
     tested = {row.keys: row for row in completed}.values()
     failed = tuple(row for row in rows if row.state == "failed")
+    pruned = [row for row in rows if row.state == "pruned"]
     attempts = sorted(
         (attempt for training in study.trainings.values() for attempt in training.attempts),
         key=lambda attempt: int(attempt["started_ms"]),
@@ -97,7 +102,9 @@ def provenance(study: Study) -> Provenance:
         environments=_environments(attempts),
         git_commits=tuple(filter(None, commits)),
         failed=failed,
-        missing=planned - len(completed) - len(failed),
+        missing=planned - len(completed) - len(pruned) - len(failed),
+        pruned=len(pruned),
+        pruned_iterations=sum(int(row.metrics["iterations"]) for row in pruned),
     )
 
 

@@ -26,7 +26,7 @@ class Trial:
     label: str
     state: str
     outcome: str
-    """In a line: its accuracies, or the cause of its failure; empty where there is none yet."""
+    """In a line: its accuracies, where it was pruned, or why it failed; empty where there is none yet."""
     facts: Mapping[str, str]
     """What it has of its own: config values that differ from the base config's, keys, metrics."""
     sparkline: Markup
@@ -82,11 +82,13 @@ def sparkline(curve: Sequence[tuple[int, float]], scale: Scale) -> Markup:
 
 def _curve(study: Study, row: Row) -> list[tuple[int, float]]:
     head = row.config.algorithm_entry.head
-    points = study.trainings[row.keys.training].curve
+    points = study.trainings[row.keys.training].until_end(row)
     return [(point["iteration"], point["validation_accuracy"][head]) for point in points]
 
 
 def _outcome(row: Row) -> str:
+    if row.state == "pruned":
+        return f"at iteration {row.metrics['iterations']}, validation {100 * row.metrics['validation_accuracy']:.1f} %"
     if row.state != "completed":
         return row.error or ""
     validation, test, half = (100 * row.metrics[name] for name in ("validation_accuracy", "test_accuracy", "test_ci95"))

@@ -48,9 +48,8 @@ class Proposal:
         """
         match record:
             case {"number": int(number), "values": dict(values), "told": str(told)}:
-                cutoffs = shaped(record.get("cutoffs", []), CutoffsShape)
-                frozen = {path: frozen_value(value) for path, value in values.items()}
-                return cls(number, frozen, told, tuple((rung, float(value)) for rung, value in cutoffs))
+                cutoffs = tuple((rung, float(value)) for rung, value in shaped(record, CutoffsShape).get("cutoffs", []))
+                return cls(number, {path: frozen_value(value) for path, value in values.items()}, told, cutoffs)
         raise ValueError(f"a proposal has number, values and told, got {json.dumps(record)[:80]}")
 
 

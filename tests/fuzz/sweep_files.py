@@ -30,8 +30,9 @@ search:
     training.meta_lr: {loguniform: [1e-4, 1e-2]}
     algorithm.inner_lr: {uniform: [0.1, 0.5]}
   start: [{algorithm.name: maml, training.meta_lr: 0.001}]
+  early_stopping: {name: asha, grace_iterations: 100, reduction: 2, metric: validation_accuracy}
 resources: {cpu: 0.5, max_concurrent: 2}
-scales: {smoke: {training.iterations: 100}}
+scales: {smoke: {training.iterations: 100, search.early_stopping: null}}
 """
 GRID = """\
 trial: {dataset: {name: glyphs}}

@@ -4,9 +4,9 @@ times, and what came of them in a form that can be compared."""
 from __future__ import annotations
 
 import os
-from collections import Counter
+import random
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from orchestrator import attempt_record, continuing, data, sweep_run, trial_run
 from orchestrator import sweep as sweep_module
 from orchestrator.cluster import sharing
 from orchestrator.cluster.execute import Event, NextTrial, OnEvent, run_request
+from orchestrator.curves import stored_curve
 from orchestrator.home import Home, open_home
 from orchestrator.inputs import Where
-from orchestrator.rows import load_rows, status
+from orchestrator.rows import METRICS, load_rows, status
 from orchestrator.spec import Resources
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store
@@ -41,14 +42,39 @@ GRID = {
 }
 """One training with a snapshot, and a test of each."""
 SEARCH = {
-    "trial": TINY | {"training": TINY["training"] | {"iterations": 2}},
+    "trial": TINY | {"training": TINY["training"] | {"iterations": 2, "validate_every": 1}},
     "search": {
-        "trials": 2,
+        "seed": 5,
+        "trials": 3,
         "window": 1,  # each proposal is told all results before it
         "sampler": "random",
         "space": {"algorithm.inner_lr": {"loguniform": [0.1, 1.0]}},
+        "early_stopping": {"name": "asha", "grace_iterations": 1, "reduction": 2},
     },
 }
+"""Two trials complete, and with their curves the third is pruned after an iteration."""
+
+STOPPED = {
+    "trial": TINY
+    | {
+        "episodes": {"ways": 3, "shots": 1, "queries": 2},
+        "training": TINY["training"] | {"validate_every": 1, "validation_episodes": 8},
+    },
+    "search": {
+        "seed": 0,
+        "trials": 9,
+        "window": 4,
+        "sampler": "random",
+        "space": {
+            "algorithm.inner_lr": {"loguniform": [0.01, 2.0]},
+            "training.meta_lr": {"loguniform": [0.001, 0.3]},
+        },
+        "early_stopping": {"name": "asha", "grace_iterations": 1, "reduction": 2},
+    },
+}
+"""A search that stops trials early, at each of two rungs."""
+
+TIMELESS = [name for name in METRICS if name != "train_seconds"]
 
 NO_TRACKING = "http://127.0.0.1:9"
 """Nothing listens there."""
@@ -77,8 +103,11 @@ def one_node(address: str | None) -> Iterator[list[dict[str, float]]]:
     yield [{"CPU": 1.0}]
 
 
-def run_here(file: Path, home: str, events: list[Event] | None = None) -> list[str]:
-    """Runs a sweep, trial after trial; ``events`` gets what they say. Gives what the sweep warned of."""
+def run_here(
+    file: Path, home: str, events: list[Event] | None = None, at_once: int = 1, order: random.Random | None = None
+) -> list[str]:
+    """Runs a sweep, trial after trial, or several in turns; ``events`` gets what they say. Gives what the sweep warned
+    of. ``order`` decides whose turn it is."""
 
     def execute(
         next_trial: NextTrial,
@@ -87,17 +116,21 @@ def run_here(file: Path, home: str, events: list[Event] | None = None) -> list[s
         max_concurrent: int,
         tables: Collection[ImageTable] = (),
     ) -> None:
+        running: list[tuple[int, Iterator[Event]]] = []
         while True:
-            try:
-                request = next_trial()
-            except StopIteration:
+            with suppress(StopIteration):
+                while len(running) < at_once and (request := next_trial()) is not None:
+                    running.append((request.number, run_request(request, {})))
+            if not running:
                 return
-            assert request is not None  # nothing else is in flight
-            for event in run_request(request, {}):
-                if events is not None:
-                    events.append(event)
-                on_event(request.number, event)
-            on_event(request.number, {"kind": "ended"})
+            turn = order.randrange(len(running)) if order else 0
+            number, its = running[turn]
+            event = next(its, None)
+            if event is None:
+                del running[turn]
+            elif events is not None:
+                events.append(event)
+            on_event(number, event or {"kind": "ended"})
 
     warned: list[str] = []
     threads = torch.get_num_threads()
@@ -130,7 +163,9 @@ def outcome(home: Home, name: str, whole: bool = True) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in home.names("trainings"):
         manifest = store.manifest(key)
-        assert manifest is not None, key
+        if manifest is None:  # then some trial is pruned, see below
+            found[f"{key}/curve"] = stored_curve(store, key).validations
+            continue
         for path, sha256 in manifest.files.items() if whole else ():
             assert store.read_file(key, path, sha256) is not None, path
         its = sorted((Path(path).name, sha256) for path, sha256 in manifest.files.items())
@@ -147,11 +182,13 @@ def outcome(home: Home, name: str, whole: bool = True) -> dict[str, Any]:
     spec = record.spec
     assert spec is not None
     rows = load_rows(store, record, spec)
-    assert Counter(row.state for row in rows) == {"completed": len(rows)}
-    found["rows"] = [(row.number, row.keys, row.metrics["test_accuracy"]) for row in rows]
+    assert {row.state for row in rows} <= {"completed", "pruned"}
+    pruned = {row.keys.training for row in rows if row.state == "pruned"}
+    assert {path.removesuffix("/curve") for path in found if path.endswith("/curve")} <= pruned
+    found["rows"] = [(row.number, row.state, row.keys, [row.metrics.get(name) for name in TIMELESS]) for row in rows]
     state = status(home, name)
     assert state["state"] == "done"
-    assert state["trials"]["completed"] == state["trials"]["planned"]
+    assert state["trials"]["completed"] + state["trials"]["pruned"] == state["trials"]["planned"]
     assert state["trials"]["failed"] == 0
     return found
 

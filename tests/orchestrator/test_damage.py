@@ -88,7 +88,11 @@ def test_any_file(done: tuple[Path, Path], damage: str, tmp_path: Path, caplog: 
             warned = run_here(file, str(home))
             assert outcome(opened(home), file.stem, whole=False) == expected, path
             aside = files(home / "damaged") if (home / "damaged").exists() else {}
-            assert len(warned) == len(aside) <= 1
+            if path.endswith("progress.safetensors"):  # a curve that cut-offs rest on; who plans and who trains say so
+                assert all(f"{path}: damaged" in line or "manifest.json: damaged (attempts/" in line for line in warned)
+                assert {place.rpartition("/")[2] for place in aside} <= {"manifest.json", "progress.safetensors"}
+            else:
+                assert len(warned) == len(aside) <= 1
             if any(kind in path for kind in MUST_BE_FOUND):
                 assert aside == {path: changed}
                 assert f"home/{path}: damaged (" in warned[0]

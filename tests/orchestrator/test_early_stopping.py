@@ -1,17 +1,28 @@
-"""Early stopping: cut-offs and decisions against their definitions, and searches that rest on them."""
+"""Early stopping: cut-offs and decisions against their definitions, and trials that end by them."""
 
 from __future__ import annotations
 
 import math
 import random
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from orchestrator.attempt import attempt_trial
 from orchestrator.early_stopping import EARLY_STOPPERS, Curve, Cutoffs, Decision, EarlyStopping, cutoffs, decide, rungs
-from trainers.config import TrainingConfig
+from orchestrator.home import open_home
+from orchestrator.rows import Row, read_row
+from orchestrator.store import Store, keys_of
+from trainers import trial
+from trainers.captured_step import MetaStep
+from trainers.config import TrainingConfig, TrialConfig
+from trainers.datasets.image_file import ImageTable
 
 NAN = math.nan
 
@@ -36,7 +47,7 @@ def reached(curve: Curve, rung: int) -> list[float]:
     """All numbers up to a rung, if the curve has come to it."""
     if not any(at >= rung for at, _ in curve):
         return []
-    return [value for at, value in curve if at <= rung and value == value]  # noqa: PLR0124
+    return [value for at, value in curve if at <= rung and value == value]
 
 
 def slow_cutoffs(grace: int, reduction: int, iterations: int, every: int, curves: Sequence[Curve]) -> Cutoffs:
@@ -82,8 +93,8 @@ def test_cutoffs_and_decisions_are_those_of_their_definitions(seed: int) -> None
         assert decide(curve, its, length) == slow_decision(curve, its, length)
 
 
-def test_a_decision_does_not_change_as_a_curve_grows(seeds: int = 200) -> None:
-    for seed in range(seeds):
+def test_a_decision_does_not_change_as_a_curve_grows() -> None:
+    for seed in range(200):
         order = random.Random(seed)
         its = ((2, 0.5), (6, 0.7))
         curve = random_curve(order, 1, 30)
@@ -128,3 +139,90 @@ def test_trainings_of_any_length_are_compared_after_equally_many_iterations() ->
 
 def test_each_early_stopper_is_named_in_the_spec() -> None:
     assert set(typing.get_args(EarlyStopping.model_fields["name"].annotation)) == EARLY_STOPPERS.keys()
+
+
+ASKED_BY = {"sweep": "s", "number": 0, "run": "r"}
+IMPOSSIBLE = 2.0
+"""No accuracy."""
+
+
+def config(trial: dict[str, Any], **training: Any) -> TrialConfig:
+    return TrialConfig.model_validate(trial | {"training": trial["training"] | {"validate_every": 2} | training})
+
+
+def row_of(store: Store, asked: TrialConfig, data: ImageTable, its: Cutoffs | None) -> Row:
+    return read_row(store, 0, asked, keys_of(asked, data.fingerprint), "s", "r", live=False, cutoffs=its)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr(trial, "count_flops", lambda *_: 3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a sweep
+    yield Store(open_home(str(tmp_path / "home")))
+    torch.set_num_threads(threads)
+
+
+def kinds(store: Store, asked: TrialConfig, data: ImageTable, its: Cutoffs | None) -> list[str]:
+    return [event["kind"] for event in attempt_trial(store, [asked], data, ASKED_BY, cutoffs=its)]
+
+
+def test_two_trials_of_a_training_each_have_their_own_end(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    asked = config(tiny_trial)
+    early, late, never = ((2, IMPOSSIBLE),), ((2, 0.0), (6, IMPOSSIBLE)), ((2, 0.0), (6, 0.0))
+    assert kinds(store, asked, glyphs, early) == ["validated", "pruned"]
+    assert (row_of(store, asked, glyphs, early).metrics["iterations"], row_of(store, asked, glyphs, late).state) == (
+        *(2, "planned"),
+    )
+    assert kinds(store, asked, glyphs, late) == ["validated", "validated", "pruned"]
+    assert kinds(store, asked, glyphs, never) == ["validated", "tested"]
+    rows = [row_of(store, asked, glyphs, its) for its in (early, late, never, (), None)]
+    assert [(row.state, row.metrics["iterations"]) for row in rows] == [
+        *(("pruned", 2), ("pruned", 6), ("completed", 8), ("completed", 8), ("completed", 8)),
+    ]
+    assert [[at for at, _ in row.curve] for row in rows] == [[2], [2, 4, 6], [2, 4, 6, 8], [2, 4, 6, 8], []]
+    assert [row.metrics["train_flops"] for row in rows] == [6, 18, 24, 24, 24]
+    # asked to run by who did not know: the store has it
+    assert kinds(store, asked, glyphs, early) == ["pruned"]
+    assert [one["state"] for one in store.attempts(rows[0].keys.training)] == ["pruned", "pruned", "complete"]
+
+
+def test_pruned_on_the_way_to_a_snapshot(store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]) -> None:
+    asked = config(tiny_trial, snapshots=[2, 6])
+    its = ((4, IMPOSSIBLE),)
+    assert kinds(store, asked, glyphs, its) == ["validated", "validated", "pruned"]
+    assert (row_of(store, asked, glyphs, its).state, row_of(store, asked, glyphs, its).metrics["iterations"]) == (
+        *("pruned", 4),
+    )
+    keys = keys_of(asked, glyphs.fingerprint)
+    assert [store.manifest(keys.shortened(step)) is not None for step in (2, 6)] == [True, False]
+    assert [one["state"] for one in store.attempts(keys.shortened(6))] == ["pruned"]
+    assert kinds(store, asked, glyphs, None) == ["validated", "validated", "tested"]
+
+
+def test_what_a_training_comes_to_behind_the_rung_plays_no_part(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(tiny_trial)
+    learned = MetaStep.__call__
+
+    def diverging(step: MetaStep, tasks: Any) -> Any:
+        result = learned(step, tasks)
+        steps.append(1)
+        return replace(result, loss=math.nan) if len(steps) == 5 else result
+
+    steps: list[int] = []
+    monkeypatch.setattr(MetaStep, "__call__", diverging)
+    assert kinds(store, asked, glyphs, None) == ["validated", "validated", "failed"]
+    keys = keys_of(asked, glyphs.fingerprint)
+    assert store.failure(keys.training) is not None
+    assert row_of(store, asked, glyphs, ((2, IMPOSSIBLE),)).state == "pruned"
+    assert row_of(store, asked, glyphs, ((6, IMPOSSIBLE),)).state == "failed"
+    assert row_of(store, asked, glyphs, ((6, IMPOSSIBLE),)).final
+    (progress,) = Path(store.home.url).glob(f"trainings/{keys.training}/attempts/*/progress.safetensors")
+    progress.unlink()  # now nobody knows, so it is run
+    assert not row_of(store, asked, glyphs, ((2, IMPOSSIBLE),)).final
+    assert kinds(store, asked, glyphs, ((2, IMPOSSIBLE),)) == ["validated", "pruned"]
+    assert row_of(store, asked, glyphs, ((2, IMPOSSIBLE),)).state == "pruned"

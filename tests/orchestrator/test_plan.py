@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.early_stopping import Cutoffs
 from orchestrator.grid import expand, group_by_training
 from orchestrator.home import open_home
 from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
@@ -42,7 +43,7 @@ class World:
         self.done: dict[str, Row] = {}
         self.ran: list[str] = []
 
-    def look(self, number: int, config: TrialConfig) -> Row:
+    def look(self, number: int, config: TrialConfig, cutoffs: Cutoffs | None = None) -> Row:
         keys = keys_of(config, DATA)
         known = self.done.get(keys.training + keys.evaluation)
         if known is None:

@@ -10,6 +10,7 @@ import statistics
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import optuna
 import pytest
 import torch
 
+from orchestrator.early_stopping import EarlyStopping
 from orchestrator.search.domains import value_at
 from orchestrator.search.proposals import Outcome, Proposal, default_window, known_before
 from orchestrator.search.samplers import EVOLVING, GENERATION, GROUPING, LEARNING, POPULATION, SAMPLERS
@@ -269,6 +271,55 @@ def test_the_digest_covers_all_that_a_proposal_rests_on(search: SearchSpec, once
     assert told_digest(grown, 10, proposals, outcomes, WINDOW) == told
 
 
+def curve_of(proposal: Proposal, end: int) -> tuple[tuple[int, float], ...]:
+    """Rises to what the proposal is worth after 500 iterations."""
+    return tuple((at, quality(proposal.values) * at / 500) for at in range(100, end + 1, 100))
+
+
+def test_cutoffs_follow_from_the_curves_that_were_told(search: SearchSpec, once: list[Proposal]) -> None:
+    stopping = EarlyStopping(name="asha", grace_iterations=100, reduction=2)
+    search = search.model_copy(update={"early_stopping": stopping})
+    earlier, told = once[:10], list(known_before(10, WINDOW))
+    outcomes = [
+        Outcome(one.number, "failed", curve=curve_of(one, 300))
+        if one.number == 1
+        else Outcome(one.number, "pruned", (quality(one.values) / 5,), curve_of(one, 100))
+        if one.number == 2
+        else Outcome(one.number, "complete", (quality(one.values),), curve_of(one, 500))
+        for one in once[:10]
+    ]
+    made = propose(search, BASE, 10, earlier, outcomes, WINDOW)
+    by_rung = {
+        rung: sorted((curve_of(once[n], 500)[rung // 100 - 1][1] for n in told if n not in left_out), reverse=True)
+        for rung, left_out in ((100, [1]), (200, [1, 2]), (400, [1, 2]))
+    }
+    assert made.cutoffs == tuple((rung, values[len(values) // 2 - 1]) for rung, values in by_rung.items())
+    assert Proposal.from_json(json.loads(json.dumps(made.to_json()))) == made
+    plain = propose(search.model_copy(update={"early_stopping": None}), BASE, 10, earlier, outcomes, WINDOW)
+    assert (plain.values, plain.cutoffs) == (made.values, ())
+    assert "cutoffs" not in plain.to_json()
+    # of what it rests on, nothing may change
+    changed = [replace(one, curve=((100, 0.0), *one.curve[1:])) if one.number == 0 else one for one in outcomes]
+    milder = search.model_copy(update={"early_stopping": stopping.model_copy(update={"reduction": 4})})
+    completed = [replace(one, state="complete") if one.number == 2 else one for one in outcomes]
+    assert told_digest(search, 10, earlier, outcomes, WINDOW) == made.told
+    assert made.told not in {
+        plain.told,
+        told_digest(search, 10, earlier, changed, WINDOW),
+        told_digest(search, 10, earlier, completed, WINDOW),
+        told_digest(milder, 10, earlier, outcomes, WINDOW),
+    }
+
+
+def test_a_pruned_trial_teaches_its_best_validation(search: SearchSpec, once: list[Proposal]) -> None:
+    """To samplers it is as one that came no further."""
+    complete = [Outcome(one.number, "complete", (quality(one.values),)) for one in once[:12]]
+    pruned = [replace(one, state="pruned") if one.number % 2 else one for one in complete]
+    found, other = (propose(search, BASE, 12, once[:12], outcomes, 1) for outcomes in (pruned, complete))
+    assert found.values == other.values
+    assert found.told != other.told
+
+
 @pytest.mark.parametrize(("proposals", "outcomes"), [(9, 10), (10, 6)])
 def test_what_must_be_known_is_asked_for(
     search: SearchSpec, once: list[Proposal], proposals: int, outcomes: int
@@ -426,8 +477,16 @@ def test_a_record_of_something_else(record: Any) -> None:
         Proposal.from_json(record)
 
 
+@pytest.mark.parametrize("its", ["x", {"100": 0.5}, [[100]], [[100, "0.5"]], [[100.5, 0.5]], [[100, 0.5, 1]], [100]])
+def test_cutoffs_of_something_else(its: Any) -> None:
+    whole = {"number": 1, "values": {}, "told": ""}
+    assert Proposal.from_json(whole | {"cutoffs": [[100, 1]]}).cutoffs == ((100, 1.0),)
+    with pytest.raises(ValueError, match=r"cutoffs(\.0)?"):
+        Proposal.from_json(whole | {"cutoffs": its})
+
+
 def test_outcomes_are_final_and_finite() -> None:
-    for state, values in [("complete", ()), ("complete", (0.5, float("nan"))), ("failed", (0.5,))]:
+    for state, values in [("complete", ()), ("pruned", ()), ("complete", (0.5, float("nan"))), ("failed", (0.5,))]:
         with pytest.raises(ValueError, match="finite"):
             Outcome(0, state, values)  # type: ignore[arg-type]
 

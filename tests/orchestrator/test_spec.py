@@ -899,6 +899,13 @@ def test_other_objectives_are_another_search(tmp_path: Path) -> None:
 TWO = "[{maximize: validation_accuracy}, {minimize: adapt_flops}]"
 
 
+def test_early_stopping_is_not_confused_by_a_parameter_that_never_acts(tmp_path: Path) -> None:
+    never = "    training.validate_every: {choice: [0, x], when: {algorithm.name: anil}}\n"
+    text = SPACE + "    algorithm.inner_lr: {uniform: [0.1, 1]}\n" + never
+    stopping = load(tmp_path, text + "  early_stopping: {name: asha, grace_iterations: 200}\n").search.early_stopping
+    assert (stopping.grace_iterations, stopping.reduction) == (200, 3)
+
+
 def test_a_window_left_out_stays(tmp_path: Path) -> None:
     stored, again = load(tmp_path, SEARCH, ("search.window=8",)), load(tmp_path, SEARCH)
     assert differences(stored, again) == []
