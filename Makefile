@@ -35,10 +35,10 @@ check: setup  ## Lint, formatting and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: setup  ## Run every benchmarks/*.py, one after another, but for chaos.py (half an hour)
+bench: setup  ## Run every benchmarks/*.py, one after another, but for chaos.py and search.py (half an hour each)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@set -e; ran=; for file in benchmarks/*.py; do \
-	  if [ -e "$$file" ] && [ "$$file" != benchmarks/chaos.py ]; then ran=1; echo "== $$file"; $(BIN)/python "$$file"; fi; \
+	  if [ -e "$$file" ] && [ "$$file" != benchmarks/chaos.py ] && [ "$$file" != benchmarks/search.py ]; then ran=1; echo "== $$file"; $(BIN)/python "$$file"; fi; \
 	done; [ -n "$$ran" ] || { echo "bench: there is no benchmarks/*.py" >&2; exit 1; }
 
 clean:  ## Remove build products and caches; .venv, runs/ and data stay

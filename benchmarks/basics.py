@@ -17,7 +17,8 @@ from statistics import median
 import torch
 
 from orchestrator.data import make_dataset
-from orchestrator.search.proposals import Outcome, Proposal, default_window, propose
+from orchestrator.search.proposals import Outcome, Proposal, default_window
+from orchestrator.search.searcher import propose
 from orchestrator.spec_file import load_spec
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable, open_image_file

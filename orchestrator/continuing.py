@@ -8,7 +8,8 @@ from orchestrator.data import data_folder, ensure_dataset, versions_of
 from orchestrator.errors import InputError, SpecError
 from orchestrator.inputs import configs_of, continued, datasets_of
 from orchestrator.record import SweepRecord
-from orchestrator.search.proposals import default_window, window_behind
+from orchestrator.search.proposals import default_window
+from orchestrator.search.searcher import window_behind
 from orchestrator.spec import SweepSpec
 from trainers.datasets.image_file import ImageTable, open_image_file
 from trainers.episodes import check_data

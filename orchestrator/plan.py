@@ -15,7 +15,8 @@ from orchestrator.early_stopping import Cutoffs
 from orchestrator.grid import GridPoint
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
-from orchestrator.search.proposals import Outcome, Proposal, known_before, propose, told_digest
+from orchestrator.search.proposals import Outcome, Proposal
+from orchestrator.search.searcher import Searcher
 from orchestrator.spec import SweepSpec
 from orchestrator.trial_numbers import trial_name
 from trainers.config import TrialConfig
@@ -134,13 +135,18 @@ class SearchPlan(Plan):
         self._stored = max(self._proposals, default=-1)
         self._unchecked = sorted(self._proposals)
         """Numbers of stored proposals, until what they were told is compared with what is known now."""
+        self._searcher = Searcher(spec.search, spec.trial, spec.search.window)
         self._started: set[int] = set()
+        self._lowest = 0
+        """All proposals below this number were started."""
         self._outcomes: dict[int, Outcome] = {}
         self._in_flight: dict[int, str] = {}
 
     def next(self) -> Unit | None:
         """The lowest proposal that is neither done nor in flight, nor shares a training with one that is."""
-        number = 0
+        while self._lowest in self._started:
+            self._lowest += 1
+        number = self._lowest
         while number < self.planned:
             if number not in self._proposals and not (self._may_propose(number) and self._propose(number)):
                 break
@@ -183,6 +189,7 @@ class SearchPlan(Plan):
             self._outcomes[row.number] = Outcome(row.number, state, self._values(row), row.curve)
         else:
             self._outcomes[row.number] = Outcome(row.number, "failed")
+        self._searcher.end(self._outcomes[row.number])
 
     def _values(self, row: Row) -> tuple[float, ...]:
         """Of the objectives. A pruned trial costs what its config costs: stopping it early makes that no cheaper."""
@@ -197,14 +204,11 @@ class SearchPlan(Plan):
 
     def _propose(self, number: int) -> bool:
         """Makes proposal ``number`` and stores it, if all that it is told is known."""
-        told = known_before(number, self._window)
-        if any(earlier not in self._outcomes for earlier in told):
+        if not self._searcher_before(number).ready:
             return False
         if self._unchecked and number > self._unchecked[-1]:
             self._check_told()
-        outcomes = [self._outcomes[earlier] for earlier in told]
-        earlier_ones = [self._proposals[earlier] for earlier in range(number)]
-        proposal = propose(self._search, self._base, number, earlier_ones, outcomes, self._window)
+        proposal = self._searcher.propose()
         proposal.config(self._base)  # can it be built? Once stored it is for good
         self._proposals[number] = self._record.put_proposal(proposal)
         return True
@@ -225,5 +229,10 @@ class SearchPlan(Plan):
             )
 
     def _told_other(self, number: int) -> bool:
-        proposals, outcomes = list(self._proposals.values()), list(self._outcomes.values())
-        return told_digest(self._search, number, proposals, outcomes, self._window) != self._proposals[number].told
+        return self._searcher_before(number).told(number) != self._proposals[number].told
+
+    def _searcher_before(self, number: int) -> Searcher:
+        """The searcher, with the proposals before ``number`` at least; it grows in number order, as the plan does."""
+        while self._searcher.number < number:
+            self._searcher.add(self._proposals[self._searcher.number])
+        return self._searcher

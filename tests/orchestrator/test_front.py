@@ -20,7 +20,8 @@ from orchestrator.report.part import Figure, Table
 from orchestrator.report.words import flops
 from orchestrator.results import Study
 from orchestrator.rows import Row, find_sweep, front_rows, load_rows, results, status
-from orchestrator.search.proposals import Outcome, told_digest
+from orchestrator.search.proposals import Outcome
+from orchestrator.search.searcher import told_digest
 from orchestrator.store import Store, keys_of
 from orchestrator.summary import summary
 from trainers.adapt_cost import adapt_flops

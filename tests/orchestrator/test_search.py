@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import random
 import statistics
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,16 +20,10 @@ import torch
 
 from orchestrator.early_stopping import EarlyStopping
 from orchestrator.search.domains import value_at
-from orchestrator.search.proposals import (
-    Outcome,
-    Proposal,
-    _trials,
-    default_window,
-    known_before,
-    propose,
-    told_digest,
-)
-from orchestrator.search.samplers import GENERATION, SAMPLERS, STARTUP, generations
+from orchestrator.search.proposals import Outcome, Proposal, default_window, known_before
+from orchestrator.search.samplers import EVOLVING, GENERATION, GROUPING, LEARNING, POPULATION, SAMPLERS
+from orchestrator.search.searcher import Searcher, propose, told_digest, window_behind
+from orchestrator.search.study import ToldStudy
 from orchestrator.space import Parameter
 from orchestrator.spec import SearchSpec
 from orchestrator.spec_file import load_spec
@@ -130,7 +126,7 @@ def test_the_same_seed_gives_the_same_proposals_and_another_gives_others(
 
 
 def test_numbers_give_different_points(search: SearchSpec, once: list[Proposal]) -> None:
-    new = once[:STARTUP] if search.sampler == "nsga2" else once  # a child may be its parent again
+    new = once[:POPULATION] if search.sampler == "nsga2" else once  # a child may be its parent again
     points = [json.dumps(proposal.to_json()["values"]) for proposal in new]
     assert len(set(points)) == len(new)
 
@@ -155,6 +151,70 @@ def test_nothing_depends_on_the_order_or_earliness_of_results(search: SearchSpec
     late = [Outcome(one.number, "complete", (0.99,)) if one.number > number - WINDOW else one for one in outcomes]
     for known in (outcomes, late):
         assert propose(search, BASE, number, earlier, known, WINDOW) == once[number]
+
+
+def test_what_is_kept_between_proposals_changes_none(search: SearchSpec, once: list[Proposal]) -> None:
+    """A searcher that lives on, and is told results in any order, as early as they can come; one that is made anew is
+    ``propose``. Both know what each proposal was told."""
+    searcher = Searcher(search, BASE, WINDOW)
+    order = random.Random(2)
+    running: list[Proposal] = []
+    for number in range(COUNT):
+        while not searcher.ready:
+            searcher.end(ended(running.pop(order.randrange(len(running)))))
+        assert number % 2 or searcher.propose() == once[number]
+        assert searcher.propose() == once[number]
+        searcher.add(once[number])
+        running.append(once[number])
+    assert [searcher.told(number) for number in range(COUNT)] == [proposal.told for proposal in once]
+
+
+def test_a_proposal_out_of_order_is_refused(search: SearchSpec, once: list[Proposal]) -> None:
+    with pytest.raises(ValueError, match="proposal 0 comes first"):
+        Searcher(search, BASE, WINDOW).add(once[1])
+
+
+def test_the_window_behind_a_proposal(search: SearchSpec, once: list[Proposal]) -> None:
+    assert window_behind(search, once[0]) == WINDOW
+    assert window_behind(search.model_copy(update={"window": WINDOW}), once[0]) == WINDOW
+    assert window_behind(search.model_copy(update={"window": WINDOW + 1}), once[0]) is None
+    assert window_behind(search.model_copy(update={"seed": 6}), once[0]) is None
+
+
+def test_parameters_that_occur_together_are_modelled_jointly(
+    search: SearchSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samplers that can do with one group only get the parameters that all have; one value is no parameter."""
+    asked: list[list[str]] = []
+
+    class Recorder(optuna.samplers.RandomSampler):
+        def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
+            asked.append(list(search_space))
+            return {}
+
+    monkeypatch.setitem(SAMPLERS, search.sampler, lambda search, number: Recorder())
+    always = {"algorithm.inner_lr": 0.1, "algorithm.inner_steps": 2, "training.meta_lr": 0.002, "episodes.ways": 5}
+    study = ToldStudy(search.model_copy(update={"start": ()}))
+    told: list[dict[str, Any]] = [
+        {"algorithm.name": "maml", "algorithm.frozen_layers": 2, **always},
+        {"algorithm.name": "nil", "training.clip": None, **always},
+        {"algorithm.name": "nil", "training.clip": 10.0, "backbone.pooling": "max", **always},
+    ]
+    for number, values in enumerate(told):
+        study.add(values)
+        if number < 2:
+            study.tell(Outcome(number, "complete", (0.5,)))
+    study.tell(Outcome(2, "failed"))
+    study.ask(3, {"backbone.width": 32})
+    common = ["algorithm.inner_lr", "algorithm.inner_steps", "algorithm.name", "training.meta_lr"]
+    if search.sampler in GROUPING:
+        assert sorted(asked) == [["algorithm.frozen_layers"], common, ["training.clip"]]
+    else:
+        assert asked == [common]
+
+
+def test_lists_of_samplers_hold_samplers() -> None:
+    assert SAMPLERS.keys() >= LEARNING >= GROUPING | EVOLVING
 
 
 def test_more_trials_continue_the_same_search(search: SearchSpec, once: list[Proposal]) -> None:
@@ -187,11 +247,9 @@ def test_failures_teach_nothing_and_results_teach_those_who_learn(search: Search
         outcomes = results if state == "complete" else [Outcome(number, "failed") for number in range(12)]
         return propose(search, BASE, 12, once, outcomes, window).values
 
-    ends = [(once[0], Outcome(0, "complete", (0.5,))), (once[1], Outcome(1, "failed")), (once[2], None)]
-    assert [trial.state.name for trial in _trials(search, ends, 1)] == ["COMPLETE", "FAIL", "RUNNING"]
     nothing = values("failed", 13)
     assert values("failed", 1) == nothing
-    assert (values("complete", 1) == nothing) == (search.sampler in ("random", "qmc"))
+    assert (values("complete", 1) == nothing) == (search.sampler not in LEARNING)
 
 
 def test_the_digest_covers_all_that_a_proposal_rests_on(search: SearchSpec, once: list[Proposal]) -> None:
@@ -254,12 +312,12 @@ def test_cutoffs_follow_from_the_curves_that_were_told(search: SearchSpec, once:
 
 
 def test_a_pruned_trial_teaches_its_best_validation(search: SearchSpec, once: list[Proposal]) -> None:
-    ends = {
-        state: _trials(search, [(once[0], Outcome(0, state, (0.4,))), (once[1], None)], 1)
-        for state in ("complete", "pruned")
-    }
-    assert [(trial.state.name, trial.value) for trial in ends["pruned"]] == [("COMPLETE", 0.4), ("RUNNING", None)]
-    assert [trial.system_attrs for trial in ends["pruned"]] == [trial.system_attrs for trial in ends["complete"]]
+    """To samplers it is as one that came no further."""
+    complete = [Outcome(one.number, "complete", (quality(one.values),)) for one in once[:12]]
+    pruned = [replace(one, state="pruned") if one.number % 2 else one for one in complete]
+    found, other = (propose(search, BASE, 12, once[:12], outcomes, 1) for outcomes in (pruned, complete))
+    assert found.values == other.values
+    assert found.told != other.told
 
 
 @pytest.mark.parametrize(("proposals", "outcomes"), [(9, 10), (10, 6)])
@@ -338,8 +396,8 @@ def test_samplers_that_learn_beat_random_on_a_quadratic(
 
 @pytest.mark.parametrize("window", [1, WINDOW])
 def test_nsga2_has_the_generations_of_a_study_that_lives_on(tmp_path: Path, window: int) -> None:
-    """And its proposals, where a generation's parents are chosen: later the study that lives on has them in another
-    order, and with a window it leaves out those whose results came late."""
+    """And its proposals, but for the first of a generation: there the study that lives on has the parents in the order
+    of their merit."""
     search = in_ranges(tmp_path, "nsga2", 0, *PATHS)
     study = optuna.create_study(direction="maximize")
     proposals: list[Proposal] = []
@@ -353,12 +411,26 @@ def test_nsga2_has_the_generations_of_a_study_that_lives_on(tmp_path: Path, wind
         drawn = {path: trial.suggest_float(path, 0.01, 1) for path in PATHS}
         made = propose(search, BASE, number, proposals, outcomes, window)
         counted = [trial.system_attrs[GENERATION] for trial in study.trials]
-        if window == 1 and (counted[-1] == 0 or counted[-1] not in counted[:-1]):
+        if counted[-1] == 0 or counted[-1] in counted[:-1]:
             assert made.values == drawn
         proposals.append(Proposal(number, drawn, made.told))
-    states = [ended(proposals[number]).state for number in known_before(45, window)] + [None] * (window - 1)
-    assert counted == generations(states, window)
     assert counted[-1] >= 3
+
+
+def test_nsga2_has_as_many_generations_as_a_long_search_brings(tmp_path: Path) -> None:
+    """Parents follow from parents, but a thousand generations are no depth of calls."""
+    search = in_ranges(tmp_path, "nsga2", 0, *PATHS)
+    searcher = Searcher(search, BASE, 1)
+    draws = random.Random(0)
+    for number in range(100 * POPULATION):
+        searcher.add(Proposal(number, {path: draws.uniform(0.01, 1) for path in PATHS}, ""))
+        searcher.end(Outcome(number, "complete", (draws.random(),)))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 150)
+    try:
+        assert set(searcher.propose().values) == set(PATHS)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_qmc_is_a_sequence_of_the_seed_that_fills_every_dimension_evenly(tmp_path: Path) -> None:
@@ -414,12 +486,7 @@ def test_cutoffs_of_something_else(its: Any) -> None:
 
 
 def test_outcomes_are_final_and_finite() -> None:
-    for state, values in [
-        ("complete", ()),
-        ("pruned", ()),
-        ("complete", (0.5, float("nan"))),
-        ("failed", (0.5,)),
-    ]:
+    for state, values in [("complete", ()), ("pruned", ()), ("complete", (0.5, float("nan"))), ("failed", (0.5,))]:
         with pytest.raises(ValueError, match="finite"):
             Outcome(0, state, values)  # type: ignore[arg-type]
 
