@@ -156,7 +156,12 @@ def cost_table(as_json: bool, quick: bool) -> None:
             rows.append(row)
     if as_json:
         print(json.dumps({"cost": rows}))
-        return
+    else:
+        show_cost(rows)
+
+
+def show_cost(rows: list[dict[str, Any]]) -> None:
+    """Prints the rows as a table."""
     print("CPU time of a proposal and of telling a result, ms, medians; memory that a search holds, MB.\n")
     print("| sampler | trials | ours | Optuna | Ray Tune | Optuna / ours | ours, MB | Optuna, MB |")
     print("|---|---|---|---|---|---|---|---|")

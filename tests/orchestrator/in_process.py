@@ -44,7 +44,7 @@ GRID = {
 SEARCH = {
     "trial": TINY | {"training": TINY["training"] | {"iterations": 2, "validate_every": 1}},
     "search": {
-        "seed": 5,
+        "seed": 3,
         "trials": 3,
         "window": 1,  # each proposal is told all results before it
         "sampler": "random",
@@ -61,7 +61,7 @@ STOPPED = {
         "training": TINY["training"] | {"validate_every": 1, "validation_episodes": 8},
     },
     "search": {
-        "seed": 0,
+        "seed": 5,
         "trials": 9,
         "window": 4,
         "sampler": "random",

@@ -76,7 +76,7 @@ def test_status_and_rows(undisturbed: Undisturbed) -> None:
     for row in pruned:
         assert row.cutoffs is not None
         assert dict(row.cutoffs)[int(row.metrics["iterations"])] > row.metrics["validation_accuracy"]
-        assert row.metrics.keys() == {"validation_accuracy", "iterations", "train_flops"}
+        assert row.metrics.keys() == {"validation_accuracy", "iterations", "train_flops", "adapt_flops"}
         assert row.metrics["train_flops"] == row.metrics["iterations"]  # of one operation each, see in_process
         assert Store(home).manifest(row.keys.training) is None
         assert [one["state"] for one in Store(home).attempts(row.keys.training)] == ["pruned"]
