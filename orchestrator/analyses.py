@@ -112,13 +112,18 @@ def analyses_of(configs: Sequence[TrialConfig], between: Between, fingerprint: s
 
 
 def lacking(store: Store, pairs: Iterable[CellPair]) -> list[Analysis]:
-    """The analyses that can be done and are not: both trainings are complete, and there is no record. Each key once."""
+    """The analyses that can be done and are not. Each key once."""
     found: dict[str, Analysis] = {}
     for pair in pairs:
         for analysis in pair.analyses:
-            if _weights(store, analysis) is not None and read_scores(store, analysis) is None:
+            if is_lacking(store, analysis):
                 found.setdefault(analysis.key, analysis)
     return list(found.values())
+
+
+def is_lacking(store: Store, analysis: Analysis) -> bool:
+    """Whether an analysis can be done and is not: both trainings are complete, and there is no record."""
+    return _weights(store, analysis) is not None and read_scores(store, analysis) is None
 
 
 def count_analyses(store: Store, pairs: Iterable[CellPair]) -> dict[str, int]:

@@ -103,7 +103,7 @@ def run_sweep(
             start = cache(lambda: None if started else stack.enter_context(cluster(None)))
             run = SweepRun(spec, record, run_id, board, data, shared, slots, start, on_warning)
             run_trials(run, count)
-            compare_trainings(run)
+            compare_trainings(run, count)
             end = "FINISHED"
         except TooManyFailures as error:
             stopped = error

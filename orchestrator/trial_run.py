@@ -74,7 +74,7 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
                 record_lost(store, unit.training_key, snapshots, {**asked_by, "number": number}, failure)
         elif event["kind"] == "ended":
             del running[number]
-            again = count.try_again(number, failures.pop(number, None))
+            again = count.try_again(f"trial {number}", failures.pop(number, None))
             if again is not None:
                 run.on_warning(again)
                 ahead.append(unit)

@@ -40,6 +40,15 @@ GRID = {
     "grid": {"test": {"evaluation.weights": [2, "final"]}},
 }
 """One training with a snapshot, and a test of each."""
+BETWEEN = {
+    "trial": TINY | {"training": TINY["training"] | {"iterations": 2}},
+    "grid": {
+        "test": {"evaluation.inner_steps": [1, 2]},
+        "seeds": 2,
+        "between": {"measure": "cka", "adapted": True},
+    },
+}
+"""Two trainings, and four comparisons between them."""
 SEARCH = {
     "trial": TINY | {"training": TINY["training"] | {"iterations": 2}},
     "search": {
@@ -149,8 +158,11 @@ def outcome(home: Home, name: str, whole: bool = True) -> dict[str, Any]:
     rows = load_rows(store, record, spec)
     assert Counter(row.state for row in rows) == {"completed": len(rows)}
     found["rows"] = [(row.number, row.keys, row.metrics["test_accuracy"]) for row in rows]
+    for key in home.names("analyses"):
+        found[f"analyses/{key}"] = home.read(f"analyses/{key}/scores.arrow")
     state = status(home, name)
     assert state["state"] == "done"
+    assert state["analyses"]["completed"] == state["analyses"]["planned"]
     assert state["trials"]["completed"] == state["trials"]["planned"]
     assert state["trials"]["failed"] == 0
     return found

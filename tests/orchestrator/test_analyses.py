@@ -39,7 +39,7 @@ from orchestrator.store import Store
 from trainers.between_trainings import Side, similarities
 from trainers.config import Between
 from trainers.datasets.image_file import ImageTable
-from trainers.snapshots import DamagedSnapshot, Weights
+from trainers.snapshots import Weights
 
 TRIAL = {
     "dataset": {"name": "glyphs"},
@@ -165,12 +165,13 @@ def test_weights_that_are_gone_make_their_training_incomplete(tmp_path: Path, gl
     file = weights_file(store, analysis.configs[1], analysis.keys[1])
     assert file is not None
     (tmp_path / "home" / "trainings" / file[0] / file[1]).unlink()
-    with pytest.raises(DamagedSnapshot, match=file[0]):
-        list(attempt_analyses(store, pair.analyses, glyphs))
+    (failed,) = attempt_analyses(store, pair.analyses, glyphs)
+    assert (failed["kind"], failed["failure"]) == ("failed", "error")
+    assert f"the weights of training {file[0]} are gone or damaged" in failed["cause"]
     assert store.manifest(analysis.keys[1].training) is None
     trained(tmp_path / "home", glyphs, spec)
     assert lacking(store, [pair]) == [analysis]
-    assert list(attempt_analyses(store, pair.analyses, glyphs))
+    assert [event["kind"] for event in attempt_analyses(store, pair.analyses, glyphs)] == ["compared"]
 
 
 def test_a_study_has_the_pairs_with_the_mean_over_the_body(tmp_path: Path, glyphs: ImageTable) -> None:
