@@ -34,19 +34,14 @@ def attempt_analyses(
 def _compare(store: Store, analyses: Sequence[Analysis], data: ImageTable, device: str) -> None:
     sides: dict[tuple[str, str], Side] = {}
     for analysis in analyses:
-        for config, keys in zip(analysis.configs, analysis.keys, strict=True):
-            if _name(keys) not in sides:
-                sides[_name(keys)] = Side(config, _params(store, config, keys))
+        for (name, config), keys in zip(analysis.networks.items(), analysis.keys, strict=True):
+            if name not in sides:
+                sides[name] = Side(config, _params(store, config, keys))
     places = {name: place for place, name in enumerate(sides)}
-    pairs = [(places[_name(one)], places[_name(other)]) for one, other in (analysis.keys for analysis in analyses)]
+    pairs = [(places[one], places[other]) for one, other in (analysis.networks for analysis in analyses)]
     found = similarities(list(sides.values()), pairs, data, analyses[0].between, device)
     for analysis, scores in zip(analyses, found, strict=True):
         put_scores(store, analysis, scores)
-
-
-def _name(keys: Keys) -> tuple[str, str]:
-    """Of a network: its training, and how it is tested."""
-    return keys.training, keys.evaluation
 
 
 def _params(store: Store, config: TrialConfig, keys: Keys) -> Mapping[str, Any]:

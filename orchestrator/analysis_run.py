@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterable
 from typing import NamedTuple
 
-from orchestrator.analyses import Analysis, cell_pairs, count_analyses, is_lacking, lacking, read_scores
+from orchestrator.analyses import Analysis, cell_pairs, count_analyses, in_blocks, is_lacking, lacking, read_scores
 from orchestrator.cluster.execute import Event, Request, request
 from orchestrator.failure import Failure, FailureCount
 from orchestrator.sweep_run import SweepRun, stop_on_full_disk
-
-AT_ONCE = 20
-"""Analyses that a worker does at a time. It runs each of their networks once; a kill costs no more than these."""
 
 
 class _Numbered(NamedTuple):
@@ -42,7 +39,9 @@ def compare_trainings(run: SweepRun, count: FailureCount) -> None:
     """
     spec, record, board, store = run.spec, run.record, run.board, run.store
     pairs = cell_pairs(spec, record.fingerprints)
-    left = deque(_blocks(lacking(store, pairs)))
+    numbers = itertools.count(1)
+    blocks = in_blocks(lacking(store, pairs))
+    left = deque([[_Numbered(next(numbers), analysis) for analysis in block] for block in blocks])
     if not left:
         return
     running: dict[int, _Block] = {}
@@ -89,20 +88,6 @@ def compare_trainings(run: SweepRun, count: FailureCount) -> None:
     board.compared, board.to_compare = counts["completed"], counts["planned"]
     board.show()
     run.execute(next_block, on_event)
-
-
-def _blocks(analyses: Iterable[Analysis]) -> list[_Block]:
-    """Analyses on the same points, some at a time."""
-    by_points: dict[str, list[Analysis]] = {}
-    for analysis in analyses:
-        by_points.setdefault(analysis.points, []).append(analysis)
-    blocks, number = [], 1
-    for its in by_points.values():
-        for first in range(0, len(its), AT_ONCE):
-            block = its[first : first + AT_ONCE]
-            blocks.append([_Numbered(number + place, analysis) for place, analysis in enumerate(block)])
-            number += len(block)
-    return blocks
 
 
 def _name(block: _Block) -> str:
