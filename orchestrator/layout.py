@@ -1,4 +1,5 @@
-"""What a grid amounts to: its cells, the trainings and evaluations behind them, what is stored, what the rest costs.
+"""What a grid amounts to: its cells, the trainings, evaluations and comparisons behind them, what is stored, what the
+rest costs.
 
 Writes nothing and needs no data.
 """
