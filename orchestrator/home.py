@@ -183,7 +183,7 @@ class Home:
         try:
             os.replace(temporary, self._full(path))
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            _discard(temporary)
             raise
         _sync_folder(temporary.parent)
 
@@ -265,11 +265,16 @@ class Home:
                 stream.flush()
                 os.fsync(stream.fileno())
         except BaseException as error:
-            temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.filename is None:  # a disk that is full does not say where
+            _discard(temporary)
+            if isinstance(error, OSError):  # a disk that is full does not say where, others name the temporary file
                 raise OSError(error.errno, error.strerror, str(target)) from error
             raise
         return temporary
+
+
+def _discard(temporary: Path) -> None:
+    with suppress(OSError):  # a disk that has become read-only says so even of a file that is not there
+        temporary.unlink()
 
 
 def _one_line(reason: str) -> str:

@@ -37,7 +37,7 @@ TRACKING_END_TIMEOUT_S = 60.0
 """How long the end of a sweep waits for a healthy tracking server to take what is left."""
 
 TRACKING_DOWN_TIMEOUT_S = 3.0
-"""How long it waits for one that does not answer at the moment."""
+"""How long it waits for one that does not answer, or whose disk takes nothing."""
 
 
 def _ignore(*_: object) -> None:
@@ -109,13 +109,12 @@ def run_sweep(
             stopped = error
         finally:
             shown_uri = masked(uri) if uri else None
-            synced = tracker is not None and tracker.finish(
-                end, TRACKING_DOWN_TIMEOUT_S if tracker.problem else TRACKING_END_TIMEOUT_S
-            )
+            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S)
             if uri is not None and not synced:
-                reason = reachable(uri, timeout_s=2) or (tracker.problem if tracker else None) or "it is slow"
+                down = reachable(uri, timeout_s=2)
+                reason = down or (tracker.problem if tracker else None) or "it is slow"
                 # A database that is damaged stays so; it is a view, and can be made again.
-                first = "once that file is removed, " if uri.startswith("sqlite:") else ""
+                first = "once that file is removed, " if uri.startswith("sqlite:") and down is None else ""
                 on_warning(
                     f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and "
                     f"{first}`orchestrate track {spec.name}` writes what is missing"
