@@ -13,7 +13,8 @@ from orchestrator.analyses import cell_pairs, count_analyses, lacking
 from orchestrator.errors import HomeError, InputError
 from orchestrator.failure import can_pass
 from orchestrator.grid import expand
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.record_shapes import TrackingShape
 from orchestrator.spec import NAME, SweepSpec

@@ -17,8 +17,9 @@ from orchestrator.environment import cpu_count, git_commit, versions
 from orchestrator.errors import TooManyFailures
 from orchestrator.failure import FailureCount, FailurePolicy
 from orchestrator.forget import check_forgettable
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
 from orchestrator.home_lock import in_use
+from orchestrator.home_objects import Home
 from orchestrator.inputs import HERE, Where, check_inputs, concurrency
 from orchestrator.interrupt import interruptible
 from orchestrator.record import SweepRecord, sweep_names

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.home import Home
+from orchestrator.home_objects import Home
 
 
 class Killed(BaseException):

@@ -18,7 +18,8 @@ from orchestrator import attempt_record, continuing, data, sweep_run, trial_run
 from orchestrator import sweep as sweep_module
 from orchestrator.cluster import sharing
 from orchestrator.cluster.execute import Event, NextTrial, OnEvent, run_request
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 from orchestrator.inputs import Where
 from orchestrator.rows import load_rows, status
 from orchestrator.spec import Resources
