@@ -12,7 +12,7 @@ from orchestrator.grid import expand
 from orchestrator.home import open_home
 from orchestrator.rows import results, status
 from orchestrator.spec_file import load_spec
-from orchestrator.store import keys_of
+from orchestrator.store import Store, keys_of
 from trainers.datasets.image_file import ImageTable
 
 MAML = {"algorithm.name": "maml", "algorithm.inner_steps": 5}
@@ -52,7 +52,7 @@ def test_trials_fail_in_three_ways_while_the_tracking_server_is_gone(
     assert "loss is nan" in found[0]["error"]
     assert "took longer than 15 s (--trial-timeout)" in found[1]["error"]
     assert "out of memory: " in found[2]["error"]
-    of_large = [attempt for attempt in attempts(home) if attempt["training_key"] == large]
+    of_large = Store(open_home(str(home))).attempts(large)
     assert [attempt["failure"] for attempt in of_large] == ["memory"] * 3
     assert len({attempt["pid"] for attempt in of_large}) == 3  # each in a fresh process
     for attempt in (2, 3):
