@@ -27,6 +27,10 @@ if TYPE_CHECKING:  # it brings torch, which reading commands do without
     from trainers.evaluation import Scores
 
 
+AT_ONCE = 20
+"""Analyses that a worker does at a time. It runs each of their networks once; a kill costs no more than these."""
+
+
 @dataclass(frozen=True)
 class Analysis:
     """One pair of trainings."""
@@ -40,6 +44,11 @@ class Analysis:
     def key(self) -> str:
         """Where its record is."""
         return analysis_key(*self.configs, self.fingerprint, self.between)
+
+    @property
+    def networks(self) -> dict[tuple[str, str], TrialConfig]:
+        """Both, each by its training and how it is tested."""
+        return {(keys.training, keys.evaluation): its for its, keys in zip(self.configs, self.keys, strict=True)}
 
     @property
     def points(self) -> str:
@@ -112,20 +121,32 @@ def analyses_of(configs: Sequence[TrialConfig], between: Between, fingerprint: s
 
 
 def lacking(store: Store, pairs: Iterable[CellPair]) -> list[Analysis]:
-    """The analyses that can be done and are not: both trainings are complete, and there is no record. Each key once."""
-    found: dict[str, Analysis] = {}
-    for pair in pairs:
-        for analysis in pair.analyses:
-            if _weights(store, analysis) is not None and read_scores(store, analysis) is None:
-                found.setdefault(analysis.key, analysis)
-    return list(found.values())
+    """The analyses that can be done and are not. Each key once."""
+    return [analysis for analysis in distinct_analyses(pairs) if is_lacking(store, analysis)]
+
+
+def is_lacking(store: Store, analysis: Analysis) -> bool:
+    """Whether an analysis can be done and is not: both trainings are complete, and there is no record."""
+    return _weights(store, analysis) is not None and read_scores(store, analysis) is None
+
+
+def distinct_analyses(pairs: Iterable[CellPair]) -> list[Analysis]:
+    """Those of all pairs; what several pairs share is there once."""
+    return list({analysis.key: analysis for pair in pairs for analysis in pair.analyses}.values())
 
 
 def count_analyses(store: Store, pairs: Iterable[CellPair]) -> dict[str, int]:
     """``planned`` and ``completed``; what several pairs share counts once."""
-    by_key = {analysis.key: analysis for pair in pairs for analysis in pair.analyses}
-    completed = sum(read_scores(store, analysis) is not None for analysis in by_key.values())
-    return {"planned": len(by_key), "completed": completed}
+    asked = distinct_analyses(pairs)
+    return {"planned": len(asked), "completed": sum(read_scores(store, analysis) is not None for analysis in asked)}
+
+
+def in_blocks(analyses: Iterable[Analysis]) -> list[list[Analysis]]:
+    """Analyses on the same points, ``AT_ONCE`` at a time."""
+    by_points: dict[str, list[Analysis]] = {}
+    for analysis in analyses:
+        by_points.setdefault(analysis.points, []).append(analysis)
+    return [its[first : first + AT_ONCE] for its in by_points.values() for first in range(0, len(its), AT_ONCE)]
 
 
 def read_scores(store: Store, analysis: Analysis) -> Scores | None:

@@ -2,49 +2,87 @@
 
 from __future__ import annotations
 
-from orchestrator.analyses import Analysis, cell_pairs, count_analyses, lacking
+import itertools
+from collections import deque
+from typing import NamedTuple
+
+from orchestrator.analyses import Analysis, cell_pairs, count_analyses, in_blocks, is_lacking, lacking, read_scores
 from orchestrator.cluster.execute import Event, Request, request
-from orchestrator.failure import Failure
+from orchestrator.failure import Failure, FailureCount
 from orchestrator.sweep_run import SweepRun, stop_on_full_disk
 
-AT_ONCE = 20
-"""Analyses that a worker does at a time. It runs each of their networks once; a kill costs no more than these."""
+
+class _Numbered(NamedTuple):
+    """One of the analyses that a run does, counted from 1."""
+
+    number: int
+    analysis: Analysis
 
 
-def compare_trainings(run: SweepRun) -> None:
+_Block = list[_Numbered]
+"""What a worker does in one attempt. Never empty."""
+
+
+def compare_trainings(run: SweepRun, count: FailureCount) -> None:
     """Does the analyses that a grid asks for and the store does not have, as far as their trainings are complete.
 
-    Some are done at a time; if those fail they stay undone, which ``on_warning`` says, and the same command tries them
-    again. There is no limit of time to them.
+    Where some that were done together fail, each of them follows by itself, so that none spoils the others. By itself
+    it is attempted as often as a trial; the limit of time is that of an attempt. What stays undone ``on_warning`` says,
+    and the same command tries it again. It does not count as a trial that failed.
+
+    Args:
+        run: of the sweep.
+        count: of its failures.
 
     Raises:
         InterruptedSweep: as ``execute``; or a disk is full.
     """
     spec, record, board, store = run.spec, run.record, run.board, run.store
     pairs = cell_pairs(spec, record.fingerprints)
-    asked = _blocks(lacking(store, pairs))
-    if not asked:
+    numbers = itertools.count(1)
+    blocks = in_blocks(lacking(store, pairs))
+    left = deque([[_Numbered(next(numbers), analysis) for analysis in block] for block in blocks])
+    if not left:
         return
-    running: dict[int, list[Analysis]] = {}
-    left = iter(enumerate(asked))
+    running: dict[int, _Block] = {}
+    failures: dict[int, Failure] = {}
 
     def next_block() -> Request | None:
-        number, block = next(left)
+        if not left:
+            if running:  # it may fail, and leave more to do
+                return None
+            raise StopIteration
+        block = left.popleft()
+        number, first = block[0]
         running[number] = block
-        data = run.data[block[0].configs[0].dataset.name]
-        configs = [config for analysis in block for config in analysis.configs]
-        return request(number, record.home, data, configs, spec.resources, {}, block[0].between)
+        data = run.data[first.configs[0].dataset.name]
+        configs = [config for one in block for config in one.analysis.configs]
+        timeout_s = count.policy.trial_timeout_s
+        return request(number, record.home, data, configs, spec.resources, {}, first.between, timeout_s)
 
     def on_event(number: int, event: Event) -> None:
         if event["kind"] == "compared":
             board.compared += event["analyses"]
             board.show()
-        elif event["kind"] == "lost":
-            stop_on_full_disk(Failure.of_event(event))
-            names = "; ".join(analysis.name for analysis in running[number])
-            run.on_warning(f"sweep {spec.name!r}: not compared: {names} ({event['cause']})")
+        elif event["kind"] in ("failed", "lost"):
+            failures[number] = failure = Failure.of_event(event)
+            stop_on_full_disk(failure)
         elif event["kind"] == "ended":
-            del running[number]
+            block = running.pop(number)
+            if number in failures:
+                failed(block, failures.pop(number))
+
+    def failed(block: _Block, failure: Failure) -> None:
+        done = [one for one in block if read_scores(store, one.analysis) is not None]
+        board.compared += len(done)
+        board.show()
+        if len(block) > 1:
+            run.on_warning(f"{_name(block)}: {failure.cause}; each that is not done follows by itself")
+            left.extendleft([one] for one in reversed(block) if is_lacking(store, one.analysis))
+        elif not done:  # its worker may have been lost after the record
+            again = count.try_again(_name(block), failure)
+            run.on_warning(again or f"sweep {spec.name!r}: not compared: {_name(block)} ({failure.cause})")
+            left.extendleft([block] if again else [])
 
     counts = count_analyses(store, pairs)
     board.compared, board.to_compare = counts["completed"], counts["planned"]
@@ -52,9 +90,8 @@ def compare_trainings(run: SweepRun) -> None:
     run.execute(next_block, on_event)
 
 
-def _blocks(analyses: list[Analysis]) -> list[list[Analysis]]:
-    """Analyses on the same points, some at a time."""
-    by_points: dict[str, list[Analysis]] = {}
-    for analysis in analyses:
-        by_points.setdefault(analysis.points, []).append(analysis)
-    return [its[first : first + AT_ONCE] for its in by_points.values() for first in range(0, len(its), AT_ONCE)]
+def _name(block: _Block) -> str:
+    """For people; no other block of the run has it."""
+    if len(block) > 1:
+        return f"comparisons {block[0].number} to {block[-1].number}"
+    return f"comparison {block[0].number} of {block[0].analysis.name}"

@@ -15,8 +15,8 @@ from pathlib import PurePosixPath
 from orchestrator.data import FOLDER, superseded_files
 from orchestrator.download import DOWNLOADS
 from orchestrator.errors import InputError
-from orchestrator.home import DAMAGED as ASIDE
-from orchestrator.home import Home, StoredFile
+from orchestrator.home_objects import DAMAGED as ASIDE
+from orchestrator.home_objects import Home, StoredFile
 from orchestrator.record import lost_specs, sweep_names
 from orchestrator.record_shapes import ConfigShape
 from orchestrator.references import References, references_of

@@ -47,7 +47,10 @@ def cli() -> None:
 @click.option("--fail-fast", is_flag=True, help="Stop as soon as a trial fails: --max-failures 1.")
 @click.option("--max-failures", type=click.IntRange(min=1), help="Stop as soon as so many trials have failed.")
 @click.option(
-    "--trial-timeout", type=click.IntRange(min=1), metavar="SECONDS", help="End a trial that takes longer at a stretch."
+    "--trial-timeout",
+    type=click.IntRange(min=1),
+    metavar="SECONDS",
+    help="End a trial, or comparisons between trainings, that take longer at a stretch.",
 )
 @click.option("--yes", is_flag=True, help="Run a grid of more than 100,000 cells.")
 @click.option("--fresh", is_flag=True, help="Forget a sweep of that name first, as `orchestrate rm` does.")
@@ -79,7 +82,7 @@ def sweep(
     The same command again runs only what is not recorded yet: after Ctrl-C, a crash, or with more trials or seeds.
     A trial whose worker was lost, ran out of memory or took longer than --trial-timeout is attempted up to three times
     in a run, each time from where it was, and again by the next; one that raised an error or diverged counts as failed
-    until --retry-failed.
+    until --retry-failed. Comparisons between trainings are tried again alike.
     Where the file has a budget: that is spent, trials that run are finished and no other begins; a larger one
     (--set budget.hours=4) goes on with them.
     SPEC may be the name of a sweep that comes with the package, such as quickstart.

@@ -31,11 +31,12 @@ def grid(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Show what the grid of SPEC amounts to: cells, trainings, what is stored, what the rest costs. Starts nothing.
+    """Show what the grid of SPEC amounts to: cells, trainings, comparisons between them, what is stored, what the rest
+    costs. Starts nothing.
 
     Cells that mean the same are one, and cells that differ in evaluation.* share a training. The cost is that of what
     is not stored yet, in seconds of one core of this machine: counted operations at the rate that it is measured to
-    have at these shapes.
+    have at these shapes, and comparisons as long as a few of them take.
     """
     from orchestrator.errors import InputError
     from orchestrator.grid import check_size

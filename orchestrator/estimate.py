@@ -7,11 +7,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from trainers.config import TrainingConfig, TrialConfig
+from trainers.config import AlgorithmConfig, Between, TrainingConfig, TrialConfig
 from trainers.datasets import recipe_of
 
 if TYPE_CHECKING:
     from trainers.adapt_cost import ImageShape
+    from trainers.comparison_cost import ComparisonCost
     from trainers.cost import Calculation
 
 Asked = tuple[TrialConfig | None, Sequence[TrialConfig]]
@@ -62,6 +63,47 @@ def estimate_core_s(
         for calculation, its_episodes in _calculations(training, evaluations, image_shapes or {}).items():
             episodes[calculation] += count * its_episodes
     return seconds + _calculating_s(episodes, rate or measured_rate)
+
+
+def comparisons_core_s(
+    blocks: Iterable[tuple[Sequence[TrialConfig], int]],
+    between: Between,
+    image_shapes: Mapping[str, ImageShape] | None = None,
+    cost: Callable[[TrialConfig, ImageShape, Between], ComparisonCost] | None = None,
+) -> float:
+    """Core-seconds that comparisons between trainings would take, in threads and on a machine as above.
+
+    Args:
+        blocks: what is done together: its networks, as the configs that test them, and how many pairs of them.
+        between: what is compared.
+        image_shapes: as above.
+        cost: of a network and of a pair; measured on this machine where left out.
+    """
+    blocks = list(blocks)
+    if not blocks:
+        return 0.0
+
+    from trainers.comparison_cost import measured_comparison
+
+    measured = cache(cost or measured_comparison)
+    seconds = 0.0
+    for networks, pairs in blocks:
+        costs = [
+            measured(_as_compared(config, between), _shape(config, image_shapes or {}), between) for config in networks
+        ]
+        mean_pair_s = sum(its.pair_s for its in costs) / len(costs)
+        of_episode = sum(its.network_s for its in costs) + pairs * mean_pair_s
+        seconds += networks[0].evaluation.episodes * of_episode
+    return seconds
+
+
+def _as_compared(config: TrialConfig, between: Between) -> TrialConfig:
+    """The same for networks whose comparison takes the same time."""
+    like = _as_measured(config)
+    if between.adapted:
+        return like
+    evaluation = like.evaluation.model_copy(update={"inner_steps": None, "frozen_layers": None, "head": None})
+    return like.model_copy(update={"algorithm": AlgorithmConfig(), "evaluation": evaluation})
 
 
 def _alike(work: Iterable[Asked]) -> list[tuple[Asked, int]]:

@@ -26,7 +26,7 @@ from trainers.errors import AdaptationDiverged, TrainingDiverged
 Kind = Literal["lost", "disk", "memory", "timeout", "error", "diverged"]
 
 ATTEMPTS_IN_A_RUN = 3
-"""How often one run of a sweep attempts a trial whose failures can pass."""
+"""How often one run of a sweep attempts a trial, or a comparison of trainings, whose failures can pass."""
 
 CAUSE_LENGTH = 500
 """Characters of an exception's text that are kept."""
@@ -94,7 +94,7 @@ class FailurePolicy:
     max_failures: int | None = None
     """The run stops as soon as so many of its trials have failed."""
     trial_timeout_s: float | None = None
-    """How long an attempt may take before its worker is ended."""
+    """How long an attempt, of a trial or of comparisons, may take before its worker is ended."""
 
 
 @dataclass
@@ -105,13 +105,18 @@ class FailureCount:
     _failed: int = 0
     _attempts: Counter[str] = field(default_factory=Counter)
 
-    def try_again(self, trial: str, failure: Failure | None) -> str | None:
-        """Whether a trial, of which an attempt has ended so, is to be attempted again: a line that says it."""
-        self._attempts[trial] += 1
-        attempt = self._attempts[trial] + 1
+    def try_again(self, work: str, failure: Failure | None) -> str | None:
+        """Whether work of which an attempt has ended so is to be attempted again: a line that says it.
+
+        Args:
+            work: what the run calls it, and nothing else: ``trial 3``.
+            failure: of the attempt; None where it did not fail.
+        """
+        self._attempts[work] += 1
+        attempt = self._attempts[work] + 1
         if failure is None or not failure.can_pass or attempt > ATTEMPTS_IN_A_RUN:
             return None
-        return f"trial {trial}: {failure.cause}; attempt {attempt} of {ATTEMPTS_IN_A_RUN} follows"
+        return f"{work}: {failure.cause}; attempt {attempt} of {ATTEMPTS_IN_A_RUN} follows"
 
     def failed(self, trial: str, cause: str) -> None:
         """A trial has failed, as far as this run goes.

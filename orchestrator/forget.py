@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from orchestrator.analyses import cell_pairs, lacking
 from orchestrator.errors import InputError
-from orchestrator.home import Home, StoredFile
 from orchestrator.home_lock import alone
+from orchestrator.home_objects import Home, StoredFile
 from orchestrator.record import SweepRecord, lost_specs, sweep_names
 from orchestrator.rows import count_asked, find_sweep, load_rows, sweep_state
 from orchestrator.store import Store

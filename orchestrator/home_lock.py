@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.errors import HomeError, InputError
-from orchestrator.home import Home
+from orchestrator.home_objects import Home
 
 PATIENCE_S = 60.0
 """How long whoever runs trials waits for ``orchestrate clean``, which takes seconds."""

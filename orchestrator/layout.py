@@ -1,4 +1,5 @@
-"""What a grid amounts to: its cells, the trainings and evaluations behind them, what is stored, what the rest costs.
+"""What a grid amounts to: its cells, the trainings, evaluations and comparisons behind them, what is stored, what the
+rest costs.
 
 Writes nothing and needs no data.
 """
@@ -9,11 +10,12 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.analyses import Analysis, cell_pairs, distinct_analyses, in_blocks, read_scores
 from orchestrator.data import data_folder, find_dataset, known_data
 from orchestrator.environment import cpu_count
-from orchestrator.estimate import estimate_core_s
+from orchestrator.estimate import comparisons_core_s, estimate_core_s
 from orchestrator.grid import GridPoint, distinct, expand, group_by_training
 from orchestrator.home import existing_home
 from orchestrator.record import SweepRecord
@@ -25,6 +27,9 @@ from trainers.datasets.image_file import ImageTable
 from trainers.datasets.recipe import Recipe
 from trainers.episodes import check_data
 from trainers.errors import DatasetError
+
+if TYPE_CHECKING:
+    from trainers.adapt_cost import ImageShape
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,12 @@ class Layout:
     trainings: int
     evaluations: int
     """Distinct ones, over all trainings."""
+    comparisons: int
+    """Distinct ones, between two trainings each."""
     stored: int | None
     """Trainings that the store has; None where there is no home yet, or not its data."""
     stored_evaluations: int | None
+    stored_comparisons: int | None
     estimate_core_s: int
     """Of what is not stored, on one core of this machine."""
 
@@ -51,8 +59,10 @@ class Layout:
             "cells": len(self.cells),
             "trainings": self.trainings,
             "evaluations": self.evaluations,
+            "comparisons": self.comparisons,
             "stored": self.stored,
             "stored_evaluations": self.stored_evaluations,
+            "stored_comparisons": self.stored_comparisons,
             "estimate_core_s": self.estimate_core_s,
         }
 
@@ -80,16 +90,30 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
         for (_, group), tests, (trained, tested) in zip(groups, wanted, done, strict=True)
     ]
     shapes = {name: its.image_shape for name, its in data.items()}
+    asked = distinct_analyses(cell_pairs(spec, {name: name for name in names} | keys.fingerprints))
+    lacking = [one for one in asked if home is None or not known or read_scores(Store(home), one) is None]
     return Layout(
         spec,
         points,
         tuple(distinct(points, keys)),
         trainings=len(groups),
         evaluations=sum(map(len, wanted)),
+        comparisons=len(asked),
         stored=sum(trained for trained, _ in done) if known else None,
         stored_evaluations=sum(len(tested) for _, tested in done) if known else None,
-        estimate_core_s=round(estimate_core_s(left, shapes)),
+        stored_comparisons=len(asked) - len(lacking) if known else None,
+        estimate_core_s=round(estimate_core_s(left, shapes) + _comparing_s(spec, lacking, shapes)),
     )
+
+
+def _comparing_s(spec: SweepSpec, analyses: Sequence[Analysis], shapes: Mapping[str, ImageShape]) -> float:
+    if spec.grid is None or spec.grid.between is None:
+        return 0.0
+    blocks = []
+    for block in in_blocks(analyses):
+        networks = {name: config for analysis in block for name, config in analysis.networks.items()}
+        blocks.append((list(networks.values()), len(block)))
+    return comparisons_core_s(blocks, spec.grid.between, shapes)
 
 
 @dataclass(frozen=True)
@@ -179,11 +203,13 @@ def layout_text(layout: Layout) -> str:
         "not known: the home or its data is not there yet"
         if layout.stored is None
         else f"{layout.stored} of the trainings, {layout.stored_evaluations} of the evaluations"
+        + (f", {layout.stored_comparisons} of the comparisons" if layout.comparisons else "")
     )
+    compared = f", {_count(layout.comparisons, 'comparison')} between trainings" if layout.comparisons else ""
     return "\n".join(
         [
             f"{spec.name}: {_count(len(layout.cells), 'cell')}{same}, {_count(grid.seed_count, 'seed')}",
-            f"work:   {_count(layout.trainings, 'training')}, {_count(layout.evaluations, 'evaluation')}",
+            f"work:   {_count(layout.trainings, 'training')}, {_count(layout.evaluations, 'evaluation')}{compared}",
             f"stored: {stored}",
             f"left:   about {_duration(layout.estimate_core_s)} on one core of this machine",
             *_beyond_budget(layout),

@@ -25,7 +25,7 @@ from typing import Any
 
 from orchestrator.budget import Used
 from orchestrator.errors import HomeError, InputError, SpecError
-from orchestrator.home import DAMAGED, Home, StoredFile
+from orchestrator.home_objects import DAMAGED, Home, StoredFile
 from orchestrator.record_shapes import FingerprintsShape, RunShape, UsedShape
 from orchestrator.seal import open_json, open_text, seal_json, seal_text
 from orchestrator.search.proposals import Proposal

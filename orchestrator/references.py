@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.analyses import cell_pairs
 from orchestrator.errors import HomeError, InputError
-from orchestrator.home import Home
+from orchestrator.home_objects import Home
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import asked_configs, find_sweep, load_rows, to_confirm
 from orchestrator.spec import SweepSpec

@@ -18,7 +18,8 @@ from orchestrator.early_stopping import Curve, Cutoffs, best_until, decide
 from orchestrator.errors import HomeError, InputError
 from orchestrator.failure import can_pass
 from orchestrator.grid import expand
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 from orchestrator.objectives import Objective
 from orchestrator.pareto import pareto_front
 from orchestrator.record import SweepRecord, sweep_names

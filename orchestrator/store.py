@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orchestrator.errors import HomeError
-from orchestrator.home import Home
+from orchestrator.home_objects import Home
 from orchestrator.record_shapes import (
     AttemptShape,
     ConfigShape,

@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.budget import budget_text, left_out_text
 from orchestrator.data import DatasetRow, data_folder
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 from orchestrator.labels import label, levels_text
 from orchestrator.record import SweepRecord
 from orchestrator.references import DiskUse

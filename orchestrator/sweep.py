@@ -18,8 +18,9 @@ from orchestrator.environment import cpu_count, git_commit, versions
 from orchestrator.errors import TooManyFailures
 from orchestrator.failure import FailureCount, FailurePolicy
 from orchestrator.forget import check_forgettable
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
 from orchestrator.home_lock import in_use
+from orchestrator.home_objects import Home
 from orchestrator.inputs import HERE, Where, check_inputs, concurrency
 from orchestrator.interrupt import interruptible
 from orchestrator.record import SweepRecord, sweep_names
@@ -39,7 +40,7 @@ TRACKING_END_TIMEOUT_S = 60.0
 """How long the end of a sweep waits for a healthy tracking server to take what is left."""
 
 TRACKING_DOWN_TIMEOUT_S = 3.0
-"""How long it waits for one that does not answer at the moment."""
+"""How long it waits for one that does not answer, or whose disk takes nothing."""
 
 
 def _ignore(*_: object) -> None:
@@ -107,19 +108,18 @@ def run_sweep(
             run = SweepRun(spec, record, run_id, board, data, shared, slots, start, spending, on_warning)
             with spending.kept():
                 run_trials(run, count)
-                compare_trainings(run)
+                compare_trainings(run, count)
             end = "FINISHED"
         except TooManyFailures as error:
             stopped = error
         finally:
             shown_uri = masked(uri) if uri else None
-            synced = tracker is not None and tracker.finish(
-                end, TRACKING_DOWN_TIMEOUT_S if tracker.problem else TRACKING_END_TIMEOUT_S
-            )
+            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S)
             if uri is not None and not synced:
-                reason = reachable(uri, timeout_s=2) or (tracker.problem if tracker else None) or "it is slow"
+                down = reachable(uri, timeout_s=2)
+                reason = down or (tracker.problem if tracker else None) or "it is slow"
                 # A database that is damaged stays so; it is a view, and can be made again.
-                first = "once that file is removed, " if uri.startswith("sqlite:") else ""
+                first = "once that file is removed, " if uri.startswith("sqlite:") and down is None else ""
                 on_warning(
                     f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and "
                     f"{first}`orchestrate track {spec.name}` writes what is missing"

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import threading
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -106,17 +107,26 @@ class Tracker:
             self._pending[trial.identity] = trial
             self._changed.notify_all()
 
-    def finish(self, state: End, timeout_s: float) -> bool:
+    def finish(self, state: End, timeout_s: float, down_timeout_s: float | None = None) -> bool:
         """Writes what is left, then ends the parent run, and as KILLED every child that has not ended.
 
+        Args:
+            state: of the sweep.
+            timeout_s: how long this may take.
+            down_timeout_s: how long it may go on once a write has failed; None: no other limit.
+
         Returns:
-            Whether all of it was written within ``timeout_s``; never takes longer.
+            Whether all of it was written in time.
         """
+        until = time.monotonic() + timeout_s
         with self._changed:
             self._end = self._end or state
             self._changed.notify_all()
-        synced = self._synced.wait(timeout_s)
-        with self._changed:
+            if down_timeout_s is not None:
+                self._changed.wait_for(lambda: self._synced.is_set() or self.problem is not None, timeout_s)
+                until = min(until, time.monotonic() + down_timeout_s)
+            self._changed.wait_for(self._synced.is_set, max(0.0, until - time.monotonic()))
+            synced = self._synced.is_set()
             self._abandoned = True
             self._changed.notify_all()
         return synced and not any(count > 1 for count in self._refusals.values())
@@ -158,13 +168,17 @@ class Tracker:
             self.experiment_id, self.run_id = self._mirror.experiment_id, self._mirror.run_id
         elif view is None and self._end is not None:
             self._mirror.end(self._end)
-            self._synced.set()
+            with self._changed:
+                self._synced.set()
+                self._changed.notify_all()
         if view is not None:
             self._mirror.write(view)
             self._refusals.pop(view.identity, None)
 
     def _keep(self, view: TrialView | None, error: Exception) -> None:
-        self.problem = _one_line(error)
+        with self._changed:
+            self.problem = _one_line(error)
+            self._changed.notify_all()
         if view is None:
             return
         # A request that MLflow calls wrong is tried twice, since it says the same of a run that was just deleted.

@@ -82,7 +82,7 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
         elif event["kind"] == "ended":
             del running[number]
             run.spending.end(unit.training_key)
-            again = count.try_again(unit.name, failures.pop(number, None))
+            again = count.try_again(f"trial {unit.name}", failures.pop(number, None))
             if again is not None:
                 run.on_warning(again)
                 ahead.append(unit)

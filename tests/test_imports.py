@@ -27,7 +27,7 @@ LAYERS = (
         "estimate",
         "export",
         "failure",
-        "home",
+        "home_objects",
         "interrupt",
         "stats",
         "status",
@@ -39,6 +39,7 @@ LAYERS = (
         "contact_sheet",
         "dashboard",
         "download",
+        "home",
         "home_lock",
         "live",
         "store",
@@ -122,7 +123,7 @@ def inside(module: str, package: str) -> bool:
 
 
 def unit(module: str) -> str:
-    """``home`` of ``orchestrator.home.Home``; ``__init__`` of ``orchestrator`` itself."""
+    """``home`` of ``orchestrator.home.open_home``; ``__init__`` of ``orchestrator`` itself."""
     return (module.split(".")[1:] or ["__init__"])[0]
 
 

@@ -20,7 +20,8 @@ from orchestrator.cluster.watch import ClusterDied, dead_part, watched
 from orchestrator.early_stopping import Cutoffs
 from orchestrator.errors import DeadCluster, InterruptedSweep
 from orchestrator.failure import Failure, failure_of, in_one_line
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 from orchestrator.spec import Resources
 from orchestrator.store import Store
 from trainers.config import Between, TrialConfig

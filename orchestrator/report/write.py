@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from orchestrator.errors import HomeError, InputError
-from orchestrator.home import Home, open_folder
+from orchestrator.home import open_folder
+from orchestrator.home_objects import Home
 from orchestrator.record_shapes import ReportShape
 from orchestrator.report import PARTS
 from orchestrator.report.formats import FORMATS

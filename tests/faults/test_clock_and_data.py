@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
-from faults_spec import SEARCH, write_spec
+from faults_spec import SEARCH, faults, write_spec
 from miniature import folder, picture, write_folder
 from mlflow_server import Read
 from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, link_data, run, wait_for
@@ -18,13 +17,12 @@ from orchestrator.home import open_home
 from orchestrator.rows import results, status
 from orchestrator.store import Store
 
-SHIM = str(Path(__file__).parent / "shim")
 DAY_S = 86_400
 
 
 def test_a_clock_that_is_set_back(tmp_path: Path, home: Path, glyphs_file: Path) -> None:
     path = write_spec(tmp_path, "search", {"iterations": 150}, search=SEARCH | {"trials": 2})
-    ahead = {"PYTHONPATH": f"{SHIM}:{os.environ.get('PYTHONPATH', '')}", "FAULT_CLOCK_S": str(DAY_S)}
+    ahead = faults(FAULT_CLOCK_S=DAY_S)
     command = [*SERIAL, "sweep", str(path), "--home", str(home)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment() | ahead)
     try:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from faults_spec import SEARCH, write_spec
+from faults_spec import SEARCH, faults, write_spec
 from processes import ORCHESTRATE, SERIAL, bits, link_data, run
 
 from orchestrator.home import open_home
 from orchestrator.rows import status
 
-SHIM = str(Path(__file__).parent / "shim")
 TINY = {"iterations": 8, "validate_every": 4, "meta_batch": 1}
 
 
@@ -31,7 +29,8 @@ def mounted(folder: Path, size: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+        while folder.is_mount():
+            subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture
@@ -41,21 +40,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def fault(disk: Path, written: str) -> dict[str, str]:
-    """Variables that fill a disk as soon as a path that contains ``written`` is."""
-    return {"PYTHONPATH": f"{SHIM}:{os.environ.get('PYTHONPATH', '')}", "FAULT_FILL": written, "FAULT_DISK": str(disk)}
-
-
-def check_stopped(done: subprocess.CompletedProcess[str], home: Path, place: str) -> None:
+def check_stopped(done: subprocess.CompletedProcess[str], home: Path, place: str, reason: str) -> None:
     """It says once, in a line, which file could not be written and what to do; it left nothing half written."""
     assert done.returncode == 3, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "error:" in line]
     assert place in line
-    assert "No space left on device" in line
+    assert reason in line
     assert "again" in line
     assert "Traceback" not in done.stderr
     assert list((home / "trainings").rglob(".*")) == []
-    assert status(open_home(str(home)), "search")["state"] == "interrupted"
+    assert status(open_home(str(home), create=False), "search")["state"] == "interrupted"
 
 
 def test_a_disk_that_is_full(tmp_path: Path, glyphs_file: Path, disk: Path) -> None:
@@ -68,8 +62,8 @@ def test_a_disk_that_is_full(tmp_path: Path, glyphs_file: Path, disk: Path) -> N
         (ORCHESTRATE, "proposals/.2", "proposals/2.json"),
     ]
     for program, written, place in cases:
-        done = run(program, *command, **fault(disk, written))
-        check_stopped(done, home, place)
+        done = run(program, *command, **faults(FAULT_FILL=written, FAULT_DISK=disk))
+        check_stopped(done, home, place, "No space left on device")
         ballast.unlink()
     done = run(SERIAL, *command)
     assert done.returncode == 0, done.stderr
@@ -77,6 +71,18 @@ def test_a_disk_that_is_full(tmp_path: Path, glyphs_file: Path, disk: Path) -> N
     whole = link_data(glyphs_file, tmp_path / "whole")
     assert run(SERIAL, "sweep", path, "--home", whole).returncode == 0
     assert bits(home, "search") == bits(whole, "search")
+
+
+def test_a_disk_that_becomes_read_only(tmp_path: Path, glyphs_file: Path, disk: Path) -> None:
+    path = write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 2})
+    home = link_data(glyphs_file, disk / "home")
+    command = ("sweep", path, "--home", home, "--max-concurrent", 1)
+    done = run(ORCHESTRATE, *command, **faults(FAULT_READ_ONLY=".progress.safetensors", FAULT_DISK=disk))
+    check_stopped(done, home, "/progress.safetensors: ", "Read-only file system")  # not the temporary file
+    subprocess.run(["umount", "--lazy", disk], check=True)
+    done = run(SERIAL, *command)
+    assert done.returncode == 0, done.stderr
+    assert status(open_home(str(home)), "search")["state"] == "done"
 
 
 def test_the_disk_of_mlflow_is_full(tmp_path: Path, home: Path) -> None:

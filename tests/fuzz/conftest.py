@@ -25,6 +25,13 @@ settings.register_profile(
 settings.load_profile("fuzz")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The limit of time of a test is one for the short form: who asks for many examples waits for them."""
+    for item in items if asked else ():
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(0))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _no_settings_of_the_caller() -> Iterator[None]:
     """None of the caller's settings that commands read."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.home import Home
+from orchestrator.home_objects import Home
 
 
 class Killed(BaseException):
@@ -24,8 +24,8 @@ class CrashPoints:
     Point 0 lies before the first step, so the point after a step is the one before the next.
     """
 
-    def __init__(self, at: int | None, really: bool = False) -> None:
-        self.at, self.really = at, really
+    def __init__(self, at: int | None, really: bool, on_point: Callable[[int], None]) -> None:
+        self.at, self.really, self.on_point = at, really, on_point
         self.passed = 0
         self._dead = False
 
@@ -36,6 +36,7 @@ class CrashPoints:
                 os.kill(os.getpid(), signal.SIGKILL)
             self._dead = True
             raise Killed
+        self.on_point(self.passed)
         self.passed += 1
 
     def around(self, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,11 +52,17 @@ class CrashPoints:
         return taken
 
 
+def _pass(point: int) -> None:
+    """Where nobody looks."""
+
+
 @contextmanager
-def crash_points(at: int | None, really: bool = False) -> Iterator[CrashPoints]:
+def crash_points(
+    at: int | None, really: bool = False, on_point: Callable[[int], None] = _pass
+) -> Iterator[CrashPoints]:
     """Points after a temporary file is written, after it gets its name (by rename or by link), after its own name or
-    an object is removed; and after each put of a home that is no local disk."""
-    points = CrashPoints(at, really)
+    an object is removed; and after each put of a home that is no local disk. ``on_point`` gets each that is passed."""
+    points = CrashPoints(at, really, on_point)
     with pytest.MonkeyPatch.context() as patch:
         for place, name in ((Home, "_write_temporary"), (os, "replace"), (os, "link"), (Path, "unlink")):
             patch.setattr(place, name, points.around(getattr(place, name)))

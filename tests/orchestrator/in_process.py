@@ -19,7 +19,8 @@ from orchestrator import sweep as sweep_module
 from orchestrator.cluster import sharing
 from orchestrator.cluster.execute import Event, NextTrial, OnEvent, run_request
 from orchestrator.curves import stored_curve
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 from orchestrator.inputs import Where
 from orchestrator.rows import METRICS, load_rows, status
 from orchestrator.spec import Resources
@@ -41,6 +42,15 @@ GRID = {
     "grid": {"test": {"evaluation.weights": [2, "final"]}},
 }
 """One training with a snapshot, and a test of each."""
+BETWEEN = {
+    "trial": TINY | {"training": TINY["training"] | {"iterations": 2}},
+    "grid": {
+        "test": {"evaluation.inner_steps": [1, 2]},
+        "seeds": 2,
+        "between": {"measure": "cka", "adapted": True},
+    },
+}
+"""Two trainings, and four comparisons between them."""
 SEARCH = {
     "trial": TINY | {"training": TINY["training"] | {"iterations": 2, "validate_every": 1}},
     "search": {
@@ -186,8 +196,11 @@ def outcome(home: Home, name: str, whole: bool = True) -> dict[str, Any]:
     pruned = {row.keys.training for row in rows if row.state == "pruned"}
     assert {path.removesuffix("/curve") for path in found if path.endswith("/curve")} <= pruned
     found["rows"] = [(row.number, row.state, row.keys, [row.metrics.get(name) for name in TIMELESS]) for row in rows]
+    for key in home.names("analyses"):
+        found[f"analyses/{key}"] = home.read(f"analyses/{key}/scores.arrow")
     state = status(home, name)
     assert state["state"] == "done"
+    assert state["analyses"]["completed"] == state["analyses"]["planned"]
     assert state["trials"]["completed"] + state["trials"]["pruned"] == state["trials"]["planned"]
     assert state["trials"]["failed"] == 0
     return found

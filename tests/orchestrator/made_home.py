@@ -12,7 +12,8 @@ import torch
 import yaml
 from pyarrow import fs
 
-from orchestrator.home import Home, StoredFile, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home, StoredFile
 from orchestrator.record import SweepRecord
 from orchestrator.rows import asked_configs
 from orchestrator.seal import seal_json

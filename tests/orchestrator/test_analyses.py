@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from processes import link_data
 from scipy import stats as scipy_stats
 
+from orchestrator import layout
 from orchestrator.analyses import (
     analyses_of,
     cell_pairs,
     count_analyses,
+    distinct_analyses,
     lacking,
     put_scores,
     read_scores,
@@ -26,6 +29,7 @@ from orchestrator.attempt import attempt_trial
 from orchestrator.errors import SpecError
 from orchestrator.grid import expand
 from orchestrator.home import open_home
+from orchestrator.layout import lay_out, layout_text
 from orchestrator.record import SweepRecord
 from orchestrator.report.between_trainings import between_trainings
 from orchestrator.report.part import Table
@@ -36,10 +40,12 @@ from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.stats import estimate_cell, seed_pseudo_values
 from orchestrator.store import Store
+from trainers import comparison_cost
 from trainers.between_trainings import Side, similarities
+from trainers.comparison_cost import ComparisonCost
 from trainers.config import Between
-from trainers.datasets.image_file import ImageTable
-from trainers.snapshots import DamagedSnapshot, Weights
+from trainers.datasets.image_file import ImageTable, open_image_file
+from trainers.snapshots import Weights
 
 TRIAL = {
     "dataset": {"name": "glyphs"},
@@ -143,6 +149,36 @@ def test_a_pair_is_compared_once_and_its_record_agrees_with_the_weights(tmp_path
     assert todo[1].key in [analysis.key for analysis in lacking(store, pairs)]
 
 
+def test_a_grid_laid_out_counts_them(glyphs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cells of two seeds are four comparisons of four networks; all of them are in one block."""
+    monkeypatch.setattr(layout, "estimate_core_s", lambda *_: 1000.0)
+    monkeypatch.setattr(comparison_cost, "measured_comparison", lambda *_: ComparisonCost(10.0, 1.0))
+    spec, home = spec_of(train={"algorithm.name": ["maml", "anil"]}, seeds=2), tmp_path / "home"
+
+    def laid_out() -> tuple[int, int | None, int]:
+        found = lay_out(spec, str(home))
+        said = found.to_json()
+        assert (said["comparisons"], said["stored_comparisons"]) == (found.comparisons, found.stored_comparisons)
+        text = layout_text(found)
+        assert "4 trainings, 4 evaluations, 4 comparisons between trainings\n" in text
+        assert ("of the comparisons\n" in text) == (found.stored_comparisons is not None)
+        return found.comparisons, found.stored_comparisons, found.estimate_core_s - 1000
+
+    assert laid_out() == (4, None, 4 * (4 * 10 + 4))
+    link_data(glyphs_file, home)
+    store = trained(home, open_image_file(glyphs_file), spec)
+    assert laid_out() == (4, 0, 4 * (4 * 10 + 4))
+    (first, second, *_) = distinct_analyses(cell_pairs(spec, {"glyphs": glyphs_file.stem.rpartition("-")[2]}))
+    for analysis in (first, second):
+        put_scores(store, analysis, {"cka.head": np.ones(4)})
+    assert first.configs[0] == second.configs[0]  # no other comparison needs it
+    assert laid_out() == (4, 2, 4 * (3 * 10 + 2))
+
+    other = lay_out(spec_of(seeds=2, between=None), str(home))
+    assert (other.comparisons, other.stored_comparisons) == (0, 0)
+    assert "comparison" not in layout_text(other)
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[:40], lambda data: b"", lambda data: data[:-1]])
 def test_a_record_that_is_not_whole_is_done_again(tmp_path: Path, glyphs: ImageTable, damage: Any) -> None:
     spec = spec_of(seeds=2)
@@ -165,12 +201,13 @@ def test_weights_that_are_gone_make_their_training_incomplete(tmp_path: Path, gl
     file = weights_file(store, analysis.configs[1], analysis.keys[1])
     assert file is not None
     (tmp_path / "home" / "trainings" / file[0] / file[1]).unlink()
-    with pytest.raises(DamagedSnapshot, match=file[0]):
-        list(attempt_analyses(store, pair.analyses, glyphs))
+    (failed,) = attempt_analyses(store, pair.analyses, glyphs)
+    assert (failed["kind"], failed["failure"]) == ("failed", "error")
+    assert f"the weights of training {file[0]} are gone or damaged" in failed["cause"]
     assert store.manifest(analysis.keys[1].training) is None
     trained(tmp_path / "home", glyphs, spec)
     assert lacking(store, [pair]) == [analysis]
-    assert list(attempt_analyses(store, pair.analyses, glyphs))
+    assert [event["kind"] for event in attempt_analyses(store, pair.analyses, glyphs)] == ["compared"]
 
 
 def test_a_study_has_the_pairs_with_the_mean_over_the_body(tmp_path: Path, glyphs: ImageTable) -> None:

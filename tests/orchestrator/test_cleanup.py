@@ -39,8 +39,9 @@ from orchestrator.cli import cli
 from orchestrator.config_paths import with_values
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.forget import check_forgettable, forget_sweep
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
 from orchestrator.home_lock import alone, in_use
+from orchestrator.home_objects import Home
 from orchestrator.inputs import Where
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.references import disk_use

@@ -173,7 +173,9 @@ def test_a_search_that_grows_is_confirmed_anew(fresh: Callable[[Any], Path], tmp
         cell.number: 2 for cell in study.confirmed
     }
     assert [cell.number for cell in study.cells] == list(range(8))
-    assert f"\nconfirmed: trial {study.confirmed[0].number} under 2 fresh seeds: " in summary(str(home), "s", status(opened(home), "s"))
+    assert f"\nconfirmed: trial {study.confirmed[0].number} under 2 fresh seeds: " in summary(
+        str(home), "s", status(opened(home), "s")
+    )
     # one more seed is two more trainings, and nothing else
     grown_file["search"]["confirm"]["seeds"] = 3
     run_here(sweep_file(tmp_path, "s", grown_file), str(home), events)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +13,19 @@ from typing import Any
 
 import pytest
 from crash_points import Killed, crash_points
-from in_process import GRID, SEARCH, files, opened, outcome, run_here, sweep_file, validations
+from in_process import BETWEEN, GRID, SEARCH, files, opened, outcome, run_here, sweep_file, validations
 
 pytestmark = pytest.mark.usefixtures("every_iteration_saved")
 """Else it would depend on time which writes there are."""
 
-SWEEPS = {"grid": GRID, "search": SEARCH}
+SWEEPS = {"grid": GRID, "search": SEARCH, "between": BETWEEN}
 PARTS = 4
 """The points are shared out among so many tests, which workers can take."""
 
 FORK = multiprocessing.get_context("fork")
+
+LINK = os.link
+"""The real one: links of a sweep are points."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +53,34 @@ def strays(home: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_kill_between_any_two_writes(undisturbed: Undisturbed, fresh: Callable[[Any], Path], part: int) -> None:
-    stem, left = undisturbed.file.stem, 0
-    for at in range(part, undisturbed.points, PARTS):
-        home, before, after = fresh(at), [], []
-        with pytest.raises(Killed), crash_points(at):
-            run_here(undisturbed.file, str(home), before)
-        left += len(strays(home))
+def test_a_kill_between_any_two_writes(
+    undisturbed: Undisturbed, fresh: Callable[[Any], Path], tmp_path: Path, part: int
+) -> None:
+    """What a kill leaves is the home as it is at that moment, so one run shows all of them."""
+    stem, before, killed = undisturbed.file.stem, [], {}
+
+    def copy(at: int) -> None:
+        if at % PARTS == part:
+            shutil.copytree(tmp_path / "home-run", tmp_path / f"home-{at}", copy_function=LINK)
+            killed[at] = validations(before)
+
+    home = fresh("run")
+    with crash_points(None, on_point=copy):
+        run_here(undisturbed.file, str(home), before)
+    assert len(killed) == len(range(part, undisturbed.points, PARTS))
+    assert any(strays(tmp_path / f"home-{at}") for at in killed)  # else all points lie between whole writes
+    for at, said in killed.items():
+        home, after = tmp_path / f"home-{at}", []
         assert run_here(undisturbed.file, str(home), after) == []
         assert outcome(opened(home), stem) == undisturbed.outcome, at
         # one may have been recorded and not yet said (it is not run again), or said and not yet recorded (it is)
-        assert abs(undisturbed.validations - validations(before) - validations(after)) <= 1, at
+        assert abs(undisturbed.validations - said - validations(after)) <= 1, at
         done = files(home)
         assert run_here(undisturbed.file, str(home), after) == []
         assert {path for path, data in files(home).items() if done.get(path) != data} <= {
             f"sweeps/{stem}/run.json",
             f"sweeps/{stem}/tracking.json",
         }
-    assert left > 0  # so no ``finally`` of the process that was killed has tidied up
 
 
 def test_killed_again_and_again(undisturbed: Undisturbed, fresh: Callable[[Any], Path]) -> None:

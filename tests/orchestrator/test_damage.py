@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import GRID, SEARCH, files, opened, outcome, run_here, sweep_file, validations
+from in_process import BETWEEN, GRID, SEARCH, files, opened, outcome, run_here, sweep_file, validations
 
 from orchestrator import continuing
 from orchestrator.errors import HomeError, InputError, SpecError
@@ -19,9 +19,9 @@ from orchestrator.home import open_home
 from orchestrator.results import load_study
 from orchestrator.rows import status
 
-SWEEPS = {"grid": GRID, "search": SEARCH}
+SWEEPS = {"grid": GRID, "search": SEARCH, "between": BETWEEN}
 
-MUST_BE_FOUND = ("manifest.json", "spec.yaml", "datasets.json", "proposals/", "evaluations/")
+MUST_BE_FOUND = ("manifest.json", "spec.yaml", "datasets.json", "proposals/", "evaluations/", "analyses/")
 """Records that every run of a sweep reads. The others it reads when it needs them, or puts anew."""
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {

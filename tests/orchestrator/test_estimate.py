@@ -10,12 +10,15 @@ import pytest
 
 from orchestrator import attempt, estimate
 from orchestrator.attempt import attempt_trial
-from orchestrator.estimate import MEASURED, TRAINING_S, VALIDATION_S, Asked, estimate_core_s
+from orchestrator.estimate import MEASURED, TRAINING_S, VALIDATION_S, Asked, comparisons_core_s, estimate_core_s
 from orchestrator.home import open_home
 from orchestrator.store import Store
-from trainers import cost
-from trainers.config import TrainingConfig, TrialConfig
+from trainers import between_trainings, comparison_cost, cost
+from trainers.between_trainings import Side
+from trainers.comparison_cost import ComparisonCost
+from trainers.config import Between, TrainingConfig, TrialConfig
 from trainers.cost import Calculation, flops, of_evaluations, of_training
+from trainers.datasets.image_file import ImageTable
 
 RATE = 1e6
 SHAPE = (28, 28, 1)
@@ -191,6 +194,44 @@ def test_similarities_count_once_an_episode_of_every_test_that_measures_them() -
     asked.clear()
     assert core_s(*((None, [one]) for one in seeds), similarity_s=similarity_s) == pytest.approx(3 * (plain + 90))
     assert len(asked) == 1
+
+
+def test_comparisons_cost_their_networks_once_a_block_and_their_pairs() -> None:
+    asked: list[TrialConfig] = []
+
+    def cost(config: TrialConfig, image_shape: Any, between: Between) -> ComparisonCost:
+        asked.append(config)
+        assert image_shape == SHAPE
+        return ComparisonCost(10.0 * config.algorithm.inner_steps, 1.0)
+
+    def s(*blocks: tuple[list[TrialConfig], int], **between: Any) -> float:
+        return comparisons_core_s(blocks, Between(**between), cost=cost)
+
+    short = [trial(training={"seed": seed}) for seed in range(3)]
+    long = [trial(training={"seed": seed}, algorithm={"inner_steps": 2}) for seed in range(2)]
+    assert s() == 0
+    assert s((short, 3)) == 30 * (3 * 10 + 3)
+    assert len(asked) == 1, "seeds take the same time"
+    assert s((short, 3), (short[:2], 1)) == 30 * (5 * 10 + 4)
+    assert s((short + long, 10), adapted=True) == 30 * (3 * 10 + 2 * 20 + 10)
+    assert s((short + long, 10)) == 30 * (5 * 10 + 10), "without their inner loop they take the same time"
+
+
+def test_the_time_of_a_comparison_is_that_of_doing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock by which a network takes 7 s, and a pair 2."""
+    now = [0.0]
+
+    def similarities(sides: list[Side], pairs: list[tuple[int, int]], data: ImageTable, between: Between) -> list[Any]:
+        done = between_trainings.similarities(sides, pairs, data, between)
+        assert all(len(column) == 1 for its in done for column in its.values())
+        assert {column.partition(".")[0] for its in done for column in its} == {"cca", "cka"}
+        now[0] += 7 * len(sides) + 2 * len(pairs)
+        return done
+
+    monkeypatch.setattr(comparison_cost.time, "process_time", lambda: now[0])
+    monkeypatch.setattr(comparison_cost, "similarities", similarities)
+    config = trial(backbone={"width": 3, "pooling": "stride"}, evaluation={"queries": 5})
+    assert comparison_cost.measured_comparison(config, SHAPE, Between(adapted=True)) == ComparisonCost(7.0, 2.0)
 
 
 def test_the_time_of_similarities_is_that_of_doing_them(monkeypatch: pytest.MonkeyPatch) -> None:

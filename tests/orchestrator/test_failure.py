@@ -57,12 +57,12 @@ def test_what_can_pass_is_attempted_three_times_and_a_bug_once() -> None:
     count = FailureCount(FailurePolicy())
     lost = Failure("lost", "its worker was lost")
     assert ATTEMPTS_IN_A_RUN == 3
-    assert count.try_again("4", lost) == "trial 4: its worker was lost; attempt 2 of 3 follows"
-    assert count.try_again("5", lost) is not None  # each trial has its own
-    assert count.try_again("4", Failure("timeout", "too long")) == "trial 4: too long; attempt 3 of 3 follows"
-    assert count.try_again("4", lost) is None
+    assert count.try_again("trial 4", lost) == "trial 4: its worker was lost; attempt 2 of 3 follows"
+    assert count.try_again("trial 5", lost) is not None  # each trial has its own
+    assert count.try_again("trial 4", Failure("timeout", "too long")) == "trial 4: too long; attempt 3 of 3 follows"
+    assert count.try_again("trial 4", lost) is None
     for final in (Failure("error", "a bug"), Failure("diverged", "nan"), None):
-        assert count.try_again("6", final) is None
+        assert count.try_again("trial 6", final) is None
 
 
 def test_a_run_ends_with_as_many_failures_as_it_may_have() -> None:

@@ -14,7 +14,8 @@ import pytest
 from pyarrow import fs
 
 from orchestrator.errors import AbsentHome, HomeError, SilentHome
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 
 
 @pytest.fixture

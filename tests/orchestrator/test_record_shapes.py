@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from made_store import made_grid
 
-from orchestrator import home as home_module
+from orchestrator import home_objects
 from orchestrator.errors import HomeError
 from orchestrator.home import open_folder, open_home
 from orchestrator.report.write import write_report
@@ -23,7 +23,7 @@ GRID = "trial: {dataset: {name: glyphs}}\ngrid: {train: {episodes.shots: [1, 2]}
 @pytest.fixture(autouse=True)
 def each_line_anew() -> None:
     """A line is said once a process."""
-    home_module._log_once.cache_clear()
+    home_objects._log_once.cache_clear()
 
 
 def damage(path: Path, *place: Any, value: Any) -> None:

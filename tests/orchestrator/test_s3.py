@@ -14,7 +14,8 @@ from crash_points import Killed, crash_points
 from in_process import GRID, SEARCH, opened, outcome, run_here, sweep_file, validations
 from moto.server import ThreadedMotoServer
 
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 
 pytestmark = pytest.mark.usefixtures("every_iteration_saved")
 """Else it would depend on time which writes there are."""

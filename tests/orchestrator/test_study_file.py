@@ -19,7 +19,8 @@ from optuna.trial import TrialState
 from orchestrator.attempt_record import AttemptRecord
 from orchestrator.cli import cli
 from orchestrator.errors import InputError
-from orchestrator.home import Home, open_home
+from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row, best_row, find_sweep, front_rows, load_rows
 from orchestrator.search.domains import encoded

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from mlflow_server import LIMIT_S, Read, Server, free_port, until
 
+from orchestrator import tracking
 from orchestrator.errors import TrackingError
 from orchestrator.tracking import Point, SweepView, Tracker, TrialView, check_uri, default_uri, reachable
 
@@ -398,6 +399,20 @@ def test_nobody_at_the_address():
     until(lambda: tracker.problem)
     assert "\n" not in tracker.problem
     assert not tracker.finish("FINISHED", 1)
+
+
+def test_the_end_of_a_sweep_does_not_wait_for_what_fails(monkeypatch):
+    """Although nothing has failed before it; a slow server would get longer than a test may take."""
+    trackers = []
+
+    def client(uri):
+        until(lambda: trackers and trackers[0]._end)
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(tracking, "_client", client)
+    trackers.append(Tracker("http://127.0.0.1:9", "metasweep", SWEEP))
+    assert not trackers[0].finish("FINISHED", 3600, 0.1)
+    assert trackers[0].problem == "gone"
 
 
 def test_reachable_is_bounded(mute):

@@ -1,28 +1,58 @@
 """Faults that no signal makes, for every Python process whose PYTHONPATH names this folder.
 
 FAULT_FILL      a disk is filled, to its last byte, when a file is about to be written whose path contains this
-FAULT_DISK      the folder where that disk is mounted
+FAULT_READ_ONLY a folder becomes read-only when such a file is about to be written, for all who open files from then on
+FAULT_DISK      where that disk or folder is mounted
+FAULT_MEMORY    a process may take only SPARE_BYTES more of memory, once it is about to write such a file
 FAULT_CLOCK_S   Python's clock is so many seconds ahead (the calendar, not the monotonic one)
 """
 
 import contextlib
 import os
 import pathlib
+import re
+import resource
+import subprocess
 import time
+
+SPARE_BYTES = 50 * 2**20
 
 _open, _time, _time_ns = pathlib.Path.open, time.time, time.time_ns
 
 
-def _filling_open(self, mode="r", *args, **kwargs):
-    if "w" in mode and os.environ["FAULT_FILL"] in str(self):
-        with contextlib.suppress(OSError), _open(pathlib.Path(os.environ["FAULT_DISK"]) / "ballast", "ab", 0) as file:
-            while True:
-                file.write(bytes(4096))
+def _fill():
+    with contextlib.suppress(OSError), _open(pathlib.Path(os.environ["FAULT_DISK"]) / "ballast", "ab", 0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def _make_read_only():
+    """By a mount on top: one that has files open for writing can't be made so itself."""
+    folder = os.environ["FAULT_DISK"]
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+
+
+def _limit_memory():
+    del os.environ["FAULT_MEMORY"]  # once a process
+    used = re.search(r"VmData:\s+(\d+)", pathlib.Path("/proc/self/status").read_text()).group(1)
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * int(used) + SPARE_BYTES,) * 2)
+
+
+FAULTS = {"FAULT_FILL": _fill, "FAULT_READ_ONLY": _make_read_only, "FAULT_MEMORY": _limit_memory}
+
+
+def _faulty_open(self, mode="r", *args, **kwargs):
+    for name, fault in FAULTS.items():
+        if "w" in mode and name in os.environ and os.environ[name] in str(self):
+            fault()
     return _open(self, mode, *args, **kwargs)
 
 
-if "FAULT_FILL" in os.environ:
-    pathlib.Path.open = _filling_open
+if FAULTS.keys() & os.environ.keys():
+    pathlib.Path.open = _faulty_open
 if "FAULT_CLOCK_S" in os.environ:
     ahead_s = int(os.environ["FAULT_CLOCK_S"])
     time.time = lambda: _time() + ahead_s
