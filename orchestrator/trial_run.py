@@ -83,7 +83,7 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
             del running[number]
             run.spending.end(unit.training_key)
             again = count.try_again(f"trial {unit.name}", failures.pop(number, None))
-            if again is not None:
+            if again is not None and run.spending.may_try_again():
                 run.on_warning(again)
                 ahead.append(unit)
                 return
