@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from orchestrator.budget import Budget, Used
@@ -65,6 +66,24 @@ class Spending:
     def may_try_again(self) -> bool:
         """Whether a trial that has begun and failed may be attempted again: that takes time, but is no new trial."""
         return not self._spent(but="trials")
+
+    def left_s(self, running: int) -> float:
+        """Seconds until no other trial begins, if so many go on running; infinite where nothing limits them."""
+        limits = self._budget.limits if self._budget is not None else {}
+        used, gpus = self._earlier + self._time(), running * self._gpus
+        by_clock = 3600 * limits.get("hours", math.inf) - used.seconds
+        by_gpus = (3600 * limits.get("gpu_hours", math.inf) - used.gpu_seconds) / gpus if gpus else math.inf
+        return max(min(by_clock, by_gpus), 0.0)
+
+    def at_most(self, seen: Collection[str]) -> float:
+        """How many trials there can be, if the budget allows no more; infinite where it does not limit them.
+
+        ``seen``: keys of the trainings of those that are done or running. To them come those that an earlier run had
+        begun, and what is left of ``budget.trials``, none once any limit is reached.
+        """
+        limit = self._budget.trials if self._budget is not None else None
+        left = 0 if self._closed else math.inf if limit is None else max(limit - len(self._trials), 0)
+        return len(seen) + len(self._trials.difference(seen)) + left
 
     def begin(self, rows: Iterable[Row]) -> None:
         """A trial is handed to the cluster. It is on record before it can do anything."""

@@ -31,6 +31,7 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
         InterruptedSweep: as ``execute``; or a disk is full, which every other trial would meet.
     """
     store, board = run.store, run.board
+    board.spending = run.spending
 
     def look(number: int, config: TrialConfig, cutoffs: Cutoffs | None) -> Row:
         shape = run.data[config.dataset.name].image_shape

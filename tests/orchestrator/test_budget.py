@@ -22,6 +22,9 @@ from orchestrator.failure import FailurePolicy
 from orchestrator.home import open_home
 from orchestrator.layout import lay_out, layout_text
 from orchestrator.record import SweepRecord
+from orchestrator.report.cells import completeness
+from orchestrator.report.provenance import provenance
+from orchestrator.results import load_study
 from orchestrator.rows import Row, State, status
 from orchestrator.spec import differences
 from orchestrator.spec_file import load_spec
@@ -222,6 +225,26 @@ def test_a_search_whose_budget_grows_is_one_that_never_stopped(fresh: Callable[[
     assert events == []
     found = status(opened(home), "twin")
     assert (found["state"], found["trials"]["cached"], found["budget"]["used"]) == ("done", 6, {"trials": 0})
+
+
+def test_a_report_says_that_the_budget_is_spent(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    home = fresh("reported")
+    for budget, missing, words in (
+        ({"trials": 2}, 3 + 2, "; the budget is spent (2 of 2 trials), 5 trials did not begin; "),
+        ({"trials": 6}, 1, "; the budget is spent (6 of 6 trials), 1 trial did not begin; "),
+        ({"trials": 7}, 0, None),
+    ):
+        run_here(sweep_file(tmp_path, "s", with_budget(LONGER, **budget)), str(home))
+        source = provenance(load_study("s", str(home)))
+        assert (source.state, source.missing) == ("done", missing)
+        notes = completeness(source)
+        assert (notes == []) if words is None else (words in notes[0])
+    grid = {"trial": TINY, "grid": {"test": {"evaluation.weights": ["best", "final"]}, "seeds": 3}}
+    run_here(sweep_file(tmp_path, "g", with_budget(grid, trials=2)), str(home))
+    (note,) = completeness(provenance(load_study("g", str(home))))
+    assert note.startswith(
+        "Not complete: 2 results are missing, 0 failed; the budget is spent (2 of 2 trials), 1 trial "
+    )
 
 
 def test_hours_end_a_sweep_cleanly(
