@@ -18,6 +18,7 @@ from in_process import GRID, SEARCH, TINY, opened, outcome, run_here, sweep_file
 
 from orchestrator import sweep as sweep_module
 from orchestrator.budget import Budget, Used, budget_json, budget_text, left_out_text, spent
+from orchestrator.environment import cpu_count
 from orchestrator.failure import FailurePolicy
 from orchestrator.home import open_home
 from orchestrator.layout import lay_out, layout_text
@@ -325,13 +326,27 @@ def test_a_grid_has_a_budget_of_trainings(fresh: Callable[[Any], Path], tmp_path
     file = sweep_file(tmp_path, "s", with_budget(grid, trials=2))
     assert len(run_here(file, str(home))) == 1
     assert counts(home) == (2, 2, "done", 1)
-    shown = layout_text(lay_out(load_spec(file), str(home)))
-    assert "budget:" not in shown  # one is left
-    tight = sweep_file(tmp_path, "s", with_budget(grid | {"trial": TINY | {"episodes": {"ways": 3}}}, trials=1))
-    assert "budget: 1 training, less than is left" in layout_text(lay_out(load_spec(tight), str(home)))
+
+    def shown(content: dict[str, Any], **budget: Any) -> str:
+        return layout_text(lay_out(load_spec(sweep_file(tmp_path, "s", with_budget(content, **budget))), str(home)))
+
+    assert "budget: 0 trainings left, which will not do" in shown(grid, trials=2)  # of three two have begun
+    assert "budget:" not in shown(grid, trials=3)
+    more = copy.deepcopy(grid)  # more tests of each, with another training to come
+    more["grid"]["test"] = {"evaluation.weights": ["best", "final"], "evaluation.episodes": [2, 3]}
+    assert "budget:" not in shown(more, trials=3)  # those that began are no new trials
+    other = more | {"name": "other"}
+    file = sweep_file(tmp_path, "other", with_budget(other, trials=2))
+    text = layout_text(lay_out(load_spec(file), str(home)))
+    assert "budget: 2 trainings left" in text  # though two of the trainings are stored, each of the three has work
     usual = grid | {"trial": {"dataset": {"name": "glyphs"}}}
-    long = sweep_file(tmp_path, "s", with_budget(usual, hours=1e-9, trials=1))
-    assert "budget: 1e-09 h of" in layout_text(lay_out(load_spec(long), str(home)))
+    assert "budget: 1e-09 h of" not in shown(usual, hours=1e-9, trials=9)  # some hours are used
+    assert f"budget: 0 h of {cpu_count()} core" in shown(usual, hours=1e-9, trials=9)
+    assert "budget:" not in shown(usual, hours=1e3, trials=9)
+    on_gpus = usual | {"resources": {"cpu": 2, "gpu": 0.5}}
+    core_h = lay_out(load_spec(sweep_file(tmp_path, "s", on_gpus)), str(home)).estimate_core_s / 3600
+    assert "GPU-h at the speed of this machine's cores left" in shown(on_gpus, gpu_hours=0.2 * core_h)
+    assert "budget:" not in shown(on_gpus, gpu_hours=0.3 * core_h)
     assert run_here(sweep_file(tmp_path, "s", grid), str(home)) == []
     assert counts(home) == (3, 3, "done", 0)
 
