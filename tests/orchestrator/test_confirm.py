@@ -151,6 +151,52 @@ def test_killed_while_it_confirms_and_run_again(fresh: Callable[[Any], Path], tm
         assert outcome(opened(home), "s") == whole, at
 
 
+STOPPED_TOO = copy.deepcopy(SEARCH)
+STOPPED_TOO["search"] |= {"confirm": {"top": 3, "seeds": 2}}
+"""Two trials complete and the third is pruned, so there are two to confirm."""
+
+
+@pytest.mark.usefixtures("every_iteration_saved")
+def test_a_pruned_trial_is_never_confirmed(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    alone, seen = fresh("stopped"), list[tuple[int, ...]]()
+    file = sweep_file(tmp_path, "s", STOPPED_TOO)
+
+    def shown(home: Path) -> tuple[int, ...]:
+        trials = status(opened(home), "s")["trials"]
+        return tuple(trials[state] for state in ("planned", "completed", "pruned", "failed"))
+
+    with crash_points(None) as points:
+        assert run_here(file, str(alone)) == []
+    assert shown(alone) == (3 + 2 * 2, 2 + 2 * 2, 1, 0)
+    study = load_study("s", str(alone))
+    (pruned,) = (one for one in study.rows if one.state == "pruned")
+    again = [one for one in study.rows if one.confirms is not None]
+    assert Counter(one.confirms for one in again) == {number: 2 for number in range(3) if number != pruned.number}
+    assert {(one.state, one.metrics["iterations"], one.cutoffs) for one in again} == {("completed", 2, None)}
+    whole = outcome(opened(alone), "s")
+    for at in range(points.passed // 4, points.passed, points.passed // 8):
+        home = fresh(at)
+        with pytest.raises(Killed), crash_points(at):
+            run_here(file, str(home))
+        seen.append(shown(home))
+        assert run_here(file, str(home)) == []
+        assert outcome(opened(home), "s") == whole, at
+    # as many as there may be, until the search has ended
+    assert {(planned, pruned) for planned, _, pruned, _ in seen} == {(3 + 3 * 2, 0), (3 + 2 * 2, 1)}
+
+
+def test_confirmations_of_a_trial_whose_curve_is_damaged_stay(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    home = fresh("curve")
+    run_here(sweep_file(tmp_path, "s", STOPPED_TOO), str(home))
+    there, study = set(opened(home).names("trainings")), load_study("s", str(home))
+    assert there == references_of(opened(home), ["s"]).trainings
+    number = study.confirmed[0].number
+    (proposed,) = (one for one in study.rows if one.number == number)
+    (progress,) = (home / "trainings" / proposed.keys.training / "attempts").glob("*/progress.safetensors")
+    progress.write_bytes(progress.read_bytes()[:-1])
+    assert there <= references_of(opened(home), ["s"]).trainings
+
+
 def test_confirmations_of_a_trial_whose_record_is_damaged_stay(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
     home, file = fresh("damaged"), sweep_file(tmp_path, "s", CONFIRMED)
     run_here(file, str(home))
