@@ -11,6 +11,7 @@ from orchestrator.labels import label
 from orchestrator.plan import Unit
 from orchestrator.rows import Row, count_trials
 from orchestrator.spec import SweepSpec
+from orchestrator.spending import Spending
 from orchestrator.status import SweepStatus, TrialLine
 from orchestrator.store import Store
 from orchestrator.tracking import Point, Tracker
@@ -93,12 +94,13 @@ class Board:
         """All of it, now."""
         rows = list(self._rows.values())
         counts = count_trials(self._spec, rows)
+        planned = self._within_budget(rows, counts)
         done = [line for line in self._lines.values() if line.state == "completed" and line.confirms is None]
         best = max(done, key=lambda line: (line.validation_accuracy or 0.0, -line.number), default=None)
         return SweepStatus(
             name=self._spec.name,
             state=state,
-            planned=self.planned,
+            planned=planned,
             completed=counts["completed"],
             failed=counts["failed"],
             pruned=counts["pruned"],
@@ -109,22 +111,37 @@ class Board:
             compared=self.compared,
             to_compare=self.to_compare,
             elapsed_s=time.monotonic() - self._started,
-            left_s=self._left_s(counts),
+            left_s=self._left_s(planned, counts),
         )
 
     planned = 0
-    """Trials in all; set when the plan is made."""
+    """Trials in all, whatever the budget; set when the plan is made."""
+    spending: Spending | None = None
+    """The account of the run; None where there is none."""
     compared = to_compare = 0
     """Pairs of trainings, as ``SweepStatus`` has them."""
 
-    def _left_s(self, counts: dict[str, int]) -> float | None:
+    def _within_budget(self, rows: list[Row], counts: dict[str, int]) -> int:
+        """How many of the planned trials are done, run, or may begin."""
+        if self.spending is None or self._spec.budget is None:
+            return self.planned
+        shown = sum(counts[state] for state in ("completed", "pruned", "failed", "running"))
+        trainings = {row.keys.training for row in rows}  # trials may share one
+        return int(min(self.planned, shown - len(trainings) + self.spending.at_most(trainings)))
+
+    def _left_s(self, planned: int, counts: dict[str, int]) -> float | None:
+        """Time for all that is planned; where the budget ends first, until then, or until those that run are done."""
         running = [line for line in self._lines.values() if line.state == "running"]
         work_done = self._ended + sum(line.iteration / line.iterations for line in running)
         if work_done <= 0:
             return None
-        open_trials = self.planned - counts["completed"] - counts["failed"] - counts["pruned"]
-        work_left = open_trials - sum(line.iteration / line.iterations for line in running)
-        return (time.monotonic() - self._work_started) / work_done * max(work_left, 0.0)
+        open_trials = planned - counts["completed"] - counts["failed"] - counts["pruned"]
+        begun = sum(line.iteration / line.iterations for line in running)
+        rate_s = (time.monotonic() - self._work_started) / work_done
+        left_s = rate_s * max(open_trials - begun, 0.0)
+        if self.spending is None:
+            return left_s
+        return min(left_s, max(self.spending.left_s(len(running)), rate_s * (len(running) - begun)))
 
     def _show_end(self, rows: tuple[Row, ...]) -> None:
         first = rows[0]

@@ -38,16 +38,20 @@ def confirmations(spec: SweepSpec, completed: Iterable[tuple[int, TrialConfig, f
     confirm = spec.search.confirm if spec.search else None
     if confirm is None:
         return []
-    first = spec.fresh_seed
     chosen: dict[Any, tuple[int, TrialConfig]] = {}
     for number, config, _ in sorted(completed, key=lambda one: (-one[2], one[0])):
         # Trials that differ in seed or test alone are one config; the head decides what is validated.
-        fresh = with_values(config, {"training.seed": first})
+        fresh = with_values(config, {"training.seed": spec.fresh_seed})
         chosen.setdefault((training_key(fresh, config.dataset.name), config.algorithm_entry.head), (number, config))
+    return [again for trial in list(chosen.values())[: confirm.top] for again in confirmations_of(spec, *trial)]
+
+
+def confirmations_of(spec: SweepSpec, number: int, config: TrialConfig) -> list[Confirmation]:
+    """What confirms one trial, if it is among the best, in the order of the seeds."""
+    seeds = spec.search.confirm.seeds if spec.search and spec.search.confirm else 0
     return [
-        Confirmation(repeat_number(number, 1 + k), number, with_values(config, {"training.seed": first + k}))
-        for number, config in list(chosen.values())[: confirm.top]
-        for k in range(confirm.seeds)
+        Confirmation(repeat_number(number, 1 + k), number, with_values(config, {"training.seed": spec.fresh_seed + k}))
+        for k in range(seeds)
     ]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.analyses import Analysis, cell_pairs, distinct_analyses, in_blocks, read_scores
+from orchestrator.budget import Used, budget_json
 from orchestrator.data import data_folder, find_dataset, known_data
 from orchestrator.environment import cpu_count
 from orchestrator.estimate import comparisons_core_s, estimate_core_s
@@ -51,6 +52,10 @@ class Layout:
     stored_comparisons: int | None
     estimate_core_s: int
     """Of what is not stored, on one core of this machine."""
+    to_begin: int
+    """Trials with work left that have not begun."""
+    used: Used
+    """Of the sweep's budget."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``orchestrate grid --json`` prints."""
@@ -90,6 +95,11 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
         for (_, group), tests, (trained, tested) in zip(groups, wanted, done, strict=True)
     ]
     shapes = {name: its.image_shape for name, its in data.items()}
+    used = SweepRecord(home, spec.name).used if home is not None and spec.budget else Used()
+    begun = {training for training, _ in used.begun}
+    to_begin = [
+        key for (key, _), (config, tests) in zip(groups, left, strict=True) if (config or tests) and key not in begun
+    ]
     asked = distinct_analyses(cell_pairs(spec, {name: name for name in names} | keys.fingerprints))
     lacking = [one for one in asked if home is None or not known or read_scores(Store(home), one) is None]
     return Layout(
@@ -103,6 +113,8 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
         stored_evaluations=sum(len(tested) for _, tested in done) if known else None,
         stored_comparisons=len(asked) - len(lacking) if known else None,
         estimate_core_s=round(estimate_core_s(left, shapes) + _comparing_s(spec, lacking, shapes)),
+        to_begin=len(to_begin),
+        used=used,
     )
 
 
@@ -219,14 +231,24 @@ def layout_text(layout: Layout) -> str:
 
 
 def _beyond_budget(layout: Layout) -> list[str]:
-    """A line where the budget can't do for what is left, all cores at work."""
-    budget, cores = layout.spec.budget, cpu_count()
-    over = []
-    if budget and budget.hours is not None and layout.estimate_core_s > 3600 * budget.hours * cores:
-        over.append(f"{budget.hours:g} h of {_count(cores, 'core')}")
-    if budget and budget.trials is not None and layout.trainings - (layout.stored or 0) > budget.trials:
-        over.append(_count(budget.trials, "training"))
-    return [f"budget: {' and '.join(over)}, less than is left"] if over else []
+    """A line where what is left of the budget can't do for what is left to run, all cores of this machine at work."""
+    budget, resources, cores = layout.spec.budget, layout.spec.resources, cpu_count()
+    if budget is None:
+        return []
+    # A trial takes its GPUs for as long as its cores.
+    needed = {
+        "hours": layout.estimate_core_s / cores / 3600,
+        "gpu_hours": layout.estimate_core_s / resources.cpu * resources.gpu / 3600,
+        "trials": layout.to_begin,
+    }
+    its = budget_json(budget, layout.used, 0)
+    words = {"hours": f"h of {_count(cores, 'core')}", "gpu_hours": "GPU-h at the speed of this machine's cores"}
+    over = [
+        _count(left, "training") if name == "trials" else f"{left:.3g} {words[name]}"
+        for name, left in its["left"].items()
+        if needed[name] > left
+    ]
+    return [f"budget: {' and '.join(over)} left, which will not do"] if over else []
 
 
 def _idle(layout: Layout) -> list[str]:

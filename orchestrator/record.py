@@ -4,7 +4,8 @@ sweeps/<name>/spec.yaml           the spec, with the window filled in
 sweeps/<name>/datasets.json       name -> fingerprint of the data it runs on, for good
 sweeps/<name>/proposals/<n>.json  what a search proposed; never made again
 sweeps/<name>/run.json            the last run: id, start, host, pid
-sweeps/<name>/runs/<id>.json      what a run has used so far, and which trials it began
+sweeps/<name>/runs/<id>.json      the time that a run has used so far
+sweeps/<name>/begun/<keys>.json   a trial that was handed to the cluster, by some run
 
 All are sealed, and a damaged one counts as absent (``Home``): the spec is stored again as it is asked, a proposal made
 again as it was.
@@ -23,10 +24,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.budget import Used
+from orchestrator.budget import Begun, Used
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home_objects import DAMAGED, Home, StoredFile
-from orchestrator.record_shapes import FingerprintsShape, RunShape, UsedShape
+from orchestrator.record_shapes import BegunShape, FingerprintsShape, RunShape, UsedShape
 from orchestrator.seal import open_json, open_text, seal_json, seal_text
 from orchestrator.search.proposals import Proposal
 from orchestrator.spec import NAME, SweepSpec
@@ -109,15 +110,22 @@ class SweepRecord:
         for name in self.home.names(f"{self._folder}/runs"):
             its = self.home.read_json(f"{self._folder}/runs/{name}", UsedShape)
             if its is not None:
-                begun = (one.split("/") for one in its["begun"])
-                found += Used(its["seconds"], its["gpu_seconds"], frozenset((key, test) for key, test in begun))
-        return found
+                found += Used(its["seconds"], its["gpu_seconds"])
+        begun: set[tuple[str, str]] = set()
+        for name in self.home.names(f"{self._folder}/begun"):
+            one = self.home.read_json(f"{self._folder}/begun/{name}", BegunShape) or {"begun": []}
+            begun |= {(training, test) for training, _, test in (keys.partition("/") for keys in one["begun"])}
+        return found + Used(begun=frozenset(begun))
 
     def put_used(self, run: str, used: Used) -> None:
-        """Stores what a run has used so far."""
-        begun = sorted("/".join(keys) for keys in used.begun)
-        its = {"seconds": used.seconds, "gpu_seconds": used.gpu_seconds, "begun": begun}
+        """Stores the time that a run has used so far."""
+        its = {"seconds": used.seconds, "gpu_seconds": used.gpu_seconds}
         self.home.put_json(f"{self._folder}/runs/{run}.json", its)
+
+    def put_begun(self, trial: Begun) -> None:
+        """Stores that a trial, with all its tests, has begun: an object of its own, small however many there are."""
+        begun = sorted("/".join(keys) for keys in trial)
+        self.home.put_json(f"{self._folder}/begun/{begun[0].replace('/', '-')}.json", {"begun": begun})
 
     def files(self) -> list[StoredFile]:
         """All that the home holds of the sweep but its lock, in the order in which it can be removed.

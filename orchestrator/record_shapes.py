@@ -141,6 +141,11 @@ class UsedShape(Record):
 
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     gpu_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class BegunShape(Record):
+    """``sweeps/<name>/begun/<key>.json``"""
+
     begun: list[Annotated[str, Field(pattern="^[^/]+/[^/]+$")]]
 
 

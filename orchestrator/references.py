@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from orchestrator.analyses import cell_pairs
+from orchestrator.confirm import Confirmation, confirmations_of
 from orchestrator.errors import HomeError, InputError
 from orchestrator.home_objects import Home
 from orchestrator.record import SweepRecord, sweep_names
-from orchestrator.rows import asked_configs, find_sweep, load_rows, to_confirm
+from orchestrator.rows import all_tried, asked_configs, find_sweep, load_rows, to_confirm
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from trainers.config import TrialConfig
@@ -37,10 +38,14 @@ class References:
         )
 
 
-def references_of(home: Home, names: Iterable[str], with_analyses: bool = True) -> References:
+def references_of(home: Home, names: Iterable[str], with_analyses: bool = True, by_results: bool = True) -> References:
     """What these sweeps ask for; what a search has not proposed yet is nobody's.
 
-    ``with_analyses``: there may be thousands, which take seconds.
+    Args:
+        home: where.
+        names: of the sweeps.
+        with_analyses: there may be thousands, which take seconds.
+        by_results: whether results, which take time to read, say what confirms a search; else whatever might.
 
     Raises:
         InputError: no such sweep, or its record can't be read.
@@ -51,7 +56,7 @@ def references_of(home: Home, names: Iterable[str], with_analyses: bool = True) 
         fingerprints = record.fingerprints
         trainings: set[str] = set()
         evaluations: set[Keys] = set()
-        for config in _configs(record, spec):
+        for config in _configs(record, spec, by_results):
             if config.dataset.name not in fingerprints:
                 raise HomeError(f"{home.url}/sweeps/{name}/datasets.json: does not name {config.dataset.name}")
             keys = keys_of(config, fingerprints[config.dataset.name])
@@ -67,14 +72,26 @@ def references_of(home: Home, names: Iterable[str], with_analyses: bool = True) 
     return asked
 
 
-def _configs(record: SweepRecord, spec: SweepSpec) -> list[TrialConfig]:
-    """All that a sweep asks for; what confirms a search that has not ended, by what has ended so far: it may be there
-    from before the search grew."""
-    asked = [config for _, config in asked_configs(record, spec)]
-    if spec.search is not None and spec.search.confirm is not None:
-        tried = [row for row in load_rows(Store(record.home), record, spec) if row.confirms is None]
-        asked += [one.config for one in to_confirm(spec, tried)]
-    return asked
+def _configs(record: SweepRecord, spec: SweepSpec, by_results: bool) -> list[TrialConfig]:
+    """All that a sweep asks for."""
+    asked = asked_configs(record, spec)
+    if spec.search is None or spec.search.confirm is None:
+        again: list[Confirmation] = []
+    elif by_results:
+        again = _confirming(record, spec)
+    else:
+        again = [one for trial in asked for one in confirmations_of(spec, *trial)]
+    return [config for _, config in asked] + [one.config for one in again]
+
+
+def _confirming(record: SweepRecord, spec: SweepSpec) -> list[Confirmation]:
+    """What confirms a search; what may, as long as what becomes of a trial is open: it may be one that had ended and
+    been confirmed, and whose record was damaged since."""
+    rows = [row for row in load_rows(Store(record.home), record, spec) if row.confirms is None]
+    if all_tried(spec, rows) and all(row.final for row in rows):
+        return to_confirm(spec, rows)
+    candidates = [row for row in rows if row.state == "completed" or not row.final]
+    return [one for row in candidates for one in confirmations_of(spec, row.number, row.config)]
 
 
 class DiskUse(NamedTuple):
@@ -97,6 +114,7 @@ def disk_use(home: Home, name: str) -> DiskUse:
     for other in sweep_names(home):
         if other != name:
             with suppress(InputError):  # it says so itself when it is asked for
-                others |= references_of(home, [other], with_analyses=False).trainings
+                if own & references_of(home, [other], with_analyses=False, by_results=False).trainings:
+                    others |= references_of(home, [other], with_analyses=False).trainings
     sizes = {key: sum(file.size_bytes for file in home.files(f"trainings/{key}")) for key in own}
     return DiskUse(sum(sizes.values()), sum(size for key, size in sizes.items() if key in others))

@@ -11,13 +11,23 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.analyses import CellPair, cell_pairs, lacking, read_scores
+from orchestrator.budget import budget_json
 from orchestrator.config_paths import leaves
 from orchestrator.curves import stored_curve
 from orchestrator.grid import baseline_cells, expand
 from orchestrator.home import open_home
 from orchestrator.labels import acting_paths, varying_paths
 from orchestrator.published import matches
-from orchestrator.rows import Row, SweepState, arrow_column, count_asked, find_sweep, load_rows, sweep_state
+from orchestrator.rows import (
+    Row,
+    SweepState,
+    arrow_column,
+    count_asked,
+    count_trials,
+    find_sweep,
+    load_rows,
+    sweep_state,
+)
 from orchestrator.spec import SweepSpec
 from orchestrator.stats import Estimate, Matrix, estimate_cell, seed_pseudo_values
 from orchestrator.store import Store
@@ -133,10 +143,12 @@ class Study:
     """Every two cells that the grid compares, each first with itself."""
     confirmed: tuple[CellResult, ...] = ()
     """The best trials of a search again, best first: each over its fresh seeds, under the number of the trial."""
+    budget: Mapping[str, Any] | None = None
+    """As ``orchestrator.budget.budget_json`` gives it; None where the sweep has none."""
 
     @property
     def rows(self) -> list[Row]:
-        """All rows, by number."""
+        """All rows: those of the grid or the search by number, then what confirms the search, best trial first."""
         return [row for cell in (*self.cells, *self.confirmed) for row in cell.rows]
 
     @property
@@ -176,9 +188,12 @@ def load_study(name: str, home: str = "./runs") -> Study:
     confirmed = [_cell(store, number, grouped[number][0], its, None) for number, its in again.items()]
     trainings = {key: _training(store, key) for key in dict.fromkeys(row.keys.training for row in rows)}
     asked = cell_pairs(spec, record.fingerprints)
-    state = sweep_state(record, count_asked(record, spec, rows), bool(lacking(store, asked)))
+    counts = count_asked(record, spec, rows)
+    state = sweep_state(record, counts, bool(lacking(store, asked)))
+    not_begun = count_trials(spec, rows)["planned"] - counts["planned"]
+    budget = budget_json(spec.budget, record.used, not_begun) if spec.budget else None
     pairs = tuple(_pair(store, pair, cells) for pair in asked)
-    return Study(spec, tuple(cells), trainings, record.fingerprints, state, pairs, tuple(confirmed))
+    return Study(spec, tuple(cells), trainings, record.fingerprints, state, pairs, tuple(confirmed), budget)
 
 
 def _cell(store: Store, number: int, levels: Mapping[str, Any], rows: list[Row], baseline: int | None) -> CellResult:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from orchestrator.budget import Budget, Used, spent
+from orchestrator.budget import Budget, Used
 from orchestrator.record import SweepRecord
 from orchestrator.rows import Row
 
@@ -31,38 +32,70 @@ class Spending:
     ) -> None:
         """``gpus``: of one trial. ``clock``: in seconds; never goes back."""
         self._record, self._run_id, self._budget, self._gpus, self._clock = record, run_id, budget, gpus, clock
-        self._before = record.used
+        before = record.used if budget is not None else Used()
+        self._earlier = Used(before.seconds, before.gpu_seconds)
         self._lock, self._putting = threading.Lock(), threading.Lock()
         self._began: float | None = None
         self._running: dict[str, float] = {}
         """Training key -> when an attempt at it began."""
         self._gpu_seconds = 0.0
-        self._begun: set[tuple[str, str]] = set()
+        self._begun = set(before.begun)
+        """By all runs; without a budget by this one."""
+        self._trials = {training for training, _ in self._begun}
         self._closed = False
 
     @property
     def used(self) -> Used:
-        """By all runs, up to now."""
-        return self._before + self._own()
+        """By all runs, up to now; without a budget by this one."""
+        return self._earlier + self._time() + Used(begun=frozenset(self._begun))
 
     def may_begin(self, rows: Iterable[Row] = ()) -> bool:
         """Whether a trial may be handed to the cluster; without ``rows``, any that is new.
 
-        Once the budget is spent, those that had begun and were interrupted still may, and no other.
+        Once the budget is spent, those that had begun and were interrupted still may, and those that failed where
+        ``may_try_again``; no other.
         """
-        if self._budget is not None and not self._closed and spent(self._budget, self.used):
+        if not self._closed and self._spent():
             self._closed = True
             self.put()  # so that it stays spent, whatever happens next
-        return not self._closed or any(row.state == "planned" and _keys(row) in self._before.begun for row in rows)
+        if not self._closed:
+            return True
+        begun = [row for row in rows if _keys(row) in self._begun]
+        return any(row.state == "planned" or (row.state == "failed" and self.may_try_again()) for row in begun)
+
+    def may_try_again(self) -> bool:
+        """Whether a trial that has begun and failed may be attempted again: that takes time, but is no new trial."""
+        return not self._spent(but="trials")
+
+    def left_s(self, running: int) -> float:
+        """Seconds until no other trial begins, if so many go on running; infinite where nothing limits them."""
+        limits = self._budget.limits if self._budget is not None else {}
+        used, gpus = self._earlier + self._time(), running * self._gpus
+        by_clock = 3600 * limits.get("hours", math.inf) - used.seconds
+        by_gpus = (3600 * limits.get("gpu_hours", math.inf) - used.gpu_seconds) / gpus if gpus else math.inf
+        return max(min(by_clock, by_gpus), 0.0)
+
+    def at_most(self, seen: Collection[str]) -> float:
+        """How many trials there can be, if the budget allows no more; infinite where it does not limit them.
+
+        ``seen``: keys of the trainings of those that are done or running. To them come those that an earlier run had
+        begun, and what is left of ``budget.trials``, none once any limit is reached.
+        """
+        limit = self._budget.trials if self._budget is not None else None
+        left = 0 if self._closed else math.inf if limit is None else max(limit - len(self._trials), 0)
+        return len(seen) + len(self._trials.difference(seen)) + left
 
     def begin(self, rows: Iterable[Row]) -> None:
         """A trial is handed to the cluster. It is on record before it can do anything."""
-        rows, now = tuple(rows), self._clock()
+        now, trial = self._clock(), frozenset(map(_keys, rows))
+        ((training, _), *_) = trial
+        if not trial <= self._begun:
+            self._record.put_begun(trial)
         with self._lock:
             self._began = now if self._began is None else self._began
-            self._begun |= {_keys(row) for row in rows}
-            self._running[rows[0].keys.training] = now
-        self.put()
+            self._begun |= trial
+            self._trials.add(training)
+            self._running[training] = now
 
     def end(self, training_key: str) -> None:
         """Its attempt has ended, however it did."""
@@ -70,10 +103,10 @@ class Spending:
             self._gpu_seconds += (self._clock() - self._running.pop(training_key)) * self._gpus
 
     def put(self) -> None:
-        """Puts what this run has used on record, if it has begun anything."""
+        """Puts the time that this run has used on record, if it has begun anything."""
         if self._began is not None:
             with self._putting:  # else an older account could come last
-                self._record.put_used(self._run_id, self._own())
+                self._record.put_used(self._run_id, self._time())
 
     @contextmanager
     def kept(self, every_s: float = EVERY_S) -> Iterator[None]:
@@ -95,12 +128,19 @@ class Spending:
             with suppress(OSError):
                 self.put()
 
-    def _own(self) -> Used:
+    def _spent(self, but: str = "") -> bool:
+        """Whether a limit is reached, but for one of this name."""
+        amounts = (self._earlier + self._time()).amounts | {"trials": len(self._trials)}
+        limits = self._budget.limits if self._budget is not None else {}
+        return any(amounts[name] >= limit for name, limit in limits.items() if name != but)
+
+    def _time(self) -> Used:
+        """That of this run."""
         with self._lock:
             now = self._clock()
             seconds = 0.0 if self._began is None else now - self._began
             running = sum(now - began for began in self._running.values())
-            return Used(seconds, self._gpu_seconds + running * self._gpus, frozenset(self._begun))
+            return Used(seconds, self._gpu_seconds + running * self._gpus)
 
 
 def _keys(row: Row) -> tuple[str, str]:

@@ -31,6 +31,7 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
         InterruptedSweep: as ``execute``; or a disk is full, which every other trial would meet.
     """
     store, board = run.store, run.board
+    board.spending = run.spending
 
     def look(number: int, config: TrialConfig, cutoffs: Cutoffs | None) -> Row:
         shape = run.data[config.dataset.name].image_shape
@@ -83,7 +84,7 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
             del running[number]
             run.spending.end(unit.training_key)
             again = count.try_again(f"trial {unit.name}", failures.pop(number, None))
-            if again is not None:
+            if again is not None and run.spending.may_try_again():
                 run.on_warning(again)
                 ahead.append(unit)
                 return

@@ -155,6 +155,7 @@ def completeness(source: Provenance) -> list[str]:
     notes = []
     if source.missing or source.failed:
         counts = f"{source.missing} results are missing, {len(source.failed)} failed"
+        counts += f"; {source.left_out}" if source.left_out else ""
         notes.append(f"Not complete: {counts}; {ABSENT} is a number that is not there.")
     if source.mixed:
         notes.append("Trainings ran in more than one environment: their numbers agree only statistically.")

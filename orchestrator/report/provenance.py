@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from orchestrator.budget import budget_text, left_out_text
 from orchestrator.results import Study
-from orchestrator.rows import Row, SweepState
+from orchestrator.rows import Row, SweepState, count_trials
 
 COMMAND = "orchestrate sweep spec.yaml"
 """Given in the folder of a report, which holds the sweep's file as it ran."""
@@ -59,11 +60,14 @@ class Provenance:
     """Of the folders that the trainings were asked from, oldest first."""
     failed: tuple[Row, ...]
     missing: int
-    """Rows that are neither completed, pruned nor failed."""
+    """Rows that are neither completed, pruned nor failed, those that a spent budget leaves out among them. Of what
+    confirms a search that has not ended, as many as there may be."""
     pruned: int = 0
     """Trials that early stopping ended."""
     pruned_iterations: int = 0
     """Of their trainings together, up to where they were pruned."""
+    left_out: str | None = None
+    """That the budget is spent, and how many trials did not begin; None where none is left out."""
 
     @property
     def mixed(self) -> bool:
@@ -85,7 +89,8 @@ def provenance(study: Study) -> Provenance:
         key=lambda attempt: int(attempt["started_ms"]),
     )
     commits = dict.fromkeys(attempt["asked_by"].get("git_commit") for attempt in attempts)
-    to_propose = study.spec.search.trials - len(study.cells) if study.spec.search else 0
+    asked = count_trials(study.spec, rows)["planned"] if study.spec.search else len(rows)
+    budget = study.budget
     return Provenance(
         name=study.spec.name,
         question=study.spec.question,
@@ -102,9 +107,12 @@ def provenance(study: Study) -> Provenance:
         environments=_environments(attempts),
         git_commits=tuple(filter(None, commits)),
         failed=failed,
-        missing=to_propose + len(rows) - len(completed) - len(pruned) - len(failed),
+        missing=asked - len(completed) - len(pruned) - len(failed),
         pruned=len(pruned),
         pruned_iterations=sum(int(row.metrics["iterations"]) for row in pruned),
+        left_out=f"the budget is spent ({budget_text(budget)}), {left_out_text(budget['not_begun'])}"
+        if budget and budget["not_begun"]
+        else None,
     )
 
 

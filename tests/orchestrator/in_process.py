@@ -19,6 +19,7 @@ from orchestrator import sweep as sweep_module
 from orchestrator.cluster import sharing
 from orchestrator.cluster.execute import Event, NextTrial, OnEvent, run_request
 from orchestrator.curves import stored_curve
+from orchestrator.failure import FailurePolicy
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.inputs import Where
@@ -26,7 +27,7 @@ from orchestrator.rows import METRICS, load_rows, status
 from orchestrator.spec import Resources
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store
-from orchestrator.sweep import run_sweep
+from orchestrator.sweep import NO_POLICY, run_sweep
 from trainers import trial
 from trainers.datasets.image_file import ImageTable, open_image_file
 
@@ -114,7 +115,12 @@ def one_node(address: str | None) -> Iterator[list[dict[str, float]]]:
 
 
 def run_here(
-    file: Path, home: str, events: list[Event] | None = None, at_once: int = 1, order: random.Random | None = None
+    file: Path,
+    home: str,
+    events: list[Event] | None = None,
+    at_once: int = 1,
+    order: random.Random | None = None,
+    policy: FailurePolicy = NO_POLICY,
 ) -> list[str]:
     """Runs a sweep, trial after trial, or several in turns; ``events`` gets what they say. Gives what the sweep warned
     of. ``order`` decides whose turn it is."""
@@ -157,7 +163,7 @@ def run_here(
         patch.setattr(trial, "count_flops", lambda *_: 1)
         patch.setattr(os, "fsync", lambda descriptor: None)
         try:
-            run_sweep(load_spec(file), Where(home, tracking_uri=NO_TRACKING), on_warning=warned.append)
+            run_sweep(load_spec(file), Where(home, tracking_uri=NO_TRACKING), policy, on_warning=warned.append)
         finally:
             torch.set_num_threads(threads)
     return [line for line in warned if not line.startswith("tracking: ")]

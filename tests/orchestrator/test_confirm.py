@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,13 +14,15 @@ import pytest
 from crash_points import Killed, crash_points
 from in_process import SEARCH, opened, outcome, run_here, sweep_file, validations
 
+from orchestrator import references
 from orchestrator.board import Board
+from orchestrator.cleanup import TRAININGS, Limits, plan_cleanup
 from orchestrator.config_paths import with_values
 from orchestrator.confirm import confirmations
 from orchestrator.home import open_home
 from orchestrator.plan import Unit
 from orchestrator.record import SweepRecord
-from orchestrator.references import references_of
+from orchestrator.references import disk_use, references_of
 from orchestrator.results import load_study
 from orchestrator.rows import Row, best_row, count_trials, load_rows, status
 from orchestrator.spec import SweepSpec
@@ -146,6 +149,86 @@ def test_killed_while_it_confirms_and_run_again(fresh: Callable[[Any], Path], tm
         assert run_here(file, str(home), events) == []
         assert validations(events) <= 4
         assert outcome(opened(home), "s") == whole, at
+
+
+STOPPED_TOO = copy.deepcopy(SEARCH)
+STOPPED_TOO["search"] |= {"confirm": {"top": 3, "seeds": 2}}
+"""Two trials complete and the third is pruned, so there are two to confirm."""
+
+
+@pytest.mark.usefixtures("every_iteration_saved")
+def test_a_pruned_trial_is_never_confirmed(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    alone, seen = fresh("stopped"), list[tuple[int, ...]]()
+    file = sweep_file(tmp_path, "s", STOPPED_TOO)
+
+    def shown(home: Path) -> tuple[int, ...]:
+        trials = status(opened(home), "s")["trials"]
+        return tuple(trials[state] for state in ("planned", "completed", "pruned", "failed"))
+
+    with crash_points(None) as points:
+        assert run_here(file, str(alone)) == []
+    assert shown(alone) == (3 + 2 * 2, 2 + 2 * 2, 1, 0)
+    study = load_study("s", str(alone))
+    (pruned,) = (one for one in study.rows if one.state == "pruned")
+    again = [one for one in study.rows if one.confirms is not None]
+    assert Counter(one.confirms for one in again) == {number: 2 for number in range(3) if number != pruned.number}
+    assert {(one.state, one.metrics["iterations"], one.cutoffs) for one in again} == {("completed", 2, None)}
+    whole = outcome(opened(alone), "s")
+    for at in range(points.passed // 4, points.passed, points.passed // 8):
+        home = fresh(at)
+        with pytest.raises(Killed), crash_points(at):
+            run_here(file, str(home))
+        seen.append(shown(home))
+        assert run_here(file, str(home)) == []
+        assert outcome(opened(home), "s") == whole, at
+    # as many as there may be, until the search has ended
+    assert {(planned, pruned) for planned, _, pruned, _ in seen} == {(3 + 3 * 2, 0), (3 + 2 * 2, 1)}
+
+
+def test_confirmations_of_a_trial_whose_curve_is_damaged_stay(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    home = fresh("curve")
+    run_here(sweep_file(tmp_path, "s", STOPPED_TOO), str(home))
+    there, study = set(opened(home).names("trainings")), load_study("s", str(home))
+    assert there == references_of(opened(home), ["s"]).trainings
+    number = study.confirmed[0].number
+    (proposed,) = (one for one in study.rows if one.number == number)
+    (progress,) = (home / "trainings" / proposed.keys.training / "attempts").glob("*/progress.safetensors")
+    progress.write_bytes(progress.read_bytes()[1:])
+    assert there <= references_of(opened(home), ["s"]).trainings
+
+
+def test_confirmations_of_a_trial_whose_record_is_damaged_stay(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    home, file = fresh("damaged"), sweep_file(tmp_path, "s", CONFIRMED)
+    run_here(file, str(home))
+    there = set(opened(home).names("trainings"))
+    best, *_ = load_study("s", str(home)).confirmed
+    proposed = next(row for row in load_study("s", str(home)).rows if row.number == best.number)
+    (test,) = (home / "trainings" / proposed.keys.training / "evaluations").iterdir()
+    whole = test.read_bytes()
+    test.write_bytes(whole[:-1])
+    assert there <= references_of(opened(home), ["s"]).trainings
+    limits = Limits(now_s=time.time() + 1e6, alone=True)
+    assert [part for part in plan_cleanup(opened(home), limits) if part.kind == TRAININGS] == []
+    test.write_bytes(whole)
+    assert there == references_of(opened(home), ["s"]).trainings
+
+
+def test_results_are_read_of_other_sweeps_that_may_share_trainings_only(
+    fresh: Callable[[Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, read = fresh("many"), list[str]()
+    for name, seed in (("one", 0), ("twin", 0), ("other", 50)):
+        content = CONFIRMED | {"trial": copy.deepcopy(CONFIRMED["trial"])}
+        content["trial"]["training"]["seed"] = seed
+        run_here(sweep_file(tmp_path, name, content), str(home))
+
+    def noted(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
+        read.append(record.name)
+        return load_rows(store, record, spec)
+
+    monkeypatch.setattr(references, "load_rows", noted)
+    use = disk_use(opened(home), "one")
+    assert (read, use.size_bytes) == (["one", "twin"], use.shared_bytes)
 
 
 def test_a_search_that_grows_is_confirmed_anew(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
