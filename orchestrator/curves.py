@@ -30,10 +30,6 @@ class StoredCurve:
         """The validation accuracies of one head."""
         return tuple((int(one["iteration"]), one["validation_accuracy"][head]) for one in self.validations)
 
-    def until(self, iteration: int) -> tuple[Mapping[str, Any], ...]:
-        """The validations up to an iteration."""
-        return tuple(one for one in self.validations if one["iteration"] <= iteration)
-
 
 def stored_curve(store: Store, key: str) -> StoredCurve:
     """The curve of the attempt that completed a training; else, or where that is gone, the longest of its attempts'.

@@ -174,6 +174,20 @@ def test_a_trial_that_was_stopped_early_has_its_curve_and_no_value(home: Home, t
     assert (first.datetime_start, first.datetime_complete) == (second.datetime_start, second.datetime_start)
 
 
+def test_the_curve_of_a_pruned_trial_ends_at_its_rung(tmp_path: Path) -> None:
+    """However far the store has its training: another sweep went on."""
+    stopping = "  early_stopping: {name: asha, grace_iterations: 100}\n  space:"
+    home = made(tmp_path, TEXT.replace("  space:", stopping))
+    record, store = SweepRecord(home, "made"), Store(home)
+    values = {"algorithm.name": "anil", "algorithm.inner_lr": 0.9, "algorithm.inner_steps": 2}
+    proposal = record.put_proposal(Proposal(6, values, "told", ((100, 0.3),)))
+    config = proposal.config(load_spec(tmp_path / "made.yaml").trial)
+    put_trial(store, config, random_accuracies(values, 0), 0.5)
+    put_curve(store, config)
+    trial = exported(home, tmp_path).trials[6]
+    assert (trial.state, trial.values, trial.intermediate_values) == (TrialState.PRUNED, None, {100: 0.1})
+
+
 def test_what_confirms_a_search_is_no_trial_of_its_study(tmp_path: Path) -> None:
     home = made(tmp_path, TEXT.replace("  trials: 20\n", "  trials: 6\n  confirm: {top: 1, seeds: 2}\n"))
     search, rows = rows_of(home)
