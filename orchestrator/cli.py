@@ -195,8 +195,8 @@ def status(name: str | None, home: str, as_json: bool) -> None:
             click.echo(json.dumps(found | disk._asdict()))
             return
         click.echo(f"{status_text(found)}\n  {disk_text(disk)}")
-        if found["front"]:
-            click.echo(front_text(opened, name))
+        if front := front_text(opened, name):
+            click.echo(front)
         return
     sweeps = [status_of(opened, known) for known in sweep_names(opened)]
     if as_json:

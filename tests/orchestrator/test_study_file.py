@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from click.testing import CliRunner
-from made_store import DATA, fail_trial, put_trial, random_accuracies
+from made_store import DATA, fail_trial, put_curve, put_trial, random_accuracies
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -30,8 +30,6 @@ from orchestrator.spec import SearchSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
 from orchestrator.study_file import export_study
-from trainers.config import TrialConfig
-from trainers.snapshots import Progress, Validation
 
 TWO = "[{minimize: adapt_flops}, {maximize: validation_accuracy}]"
 TEXT = """\
@@ -76,14 +74,6 @@ def made(folder: Path, text: str) -> Home:
         elif number == 4:
             fail_trial(store, config, "the training loss is nan")
     return home
-
-
-def put_curve(store: Store, config: TrialConfig) -> None:
-    """The progress that the attempt of ``put_trial`` leaves."""
-    points = tuple(Validation(at, 1.0, 0.5, 1.0, {"linear": at / 1000, "nil": 0.2}) for at in (100, 200))
-    store.put_file(
-        keys_of(config, DATA).training, "a", "progress.safetensors", Progress(200, {}, {}, {}, points).to_bytes()
-    )
 
 
 def rows_of(home: Home) -> tuple[SearchSpec, list[Row]]:
