@@ -188,7 +188,7 @@ def read_row(
     curve: Curve = ()
     reached = 0
     if cutoffs is not None:
-        trained = stored_curve(store, keys.training)
+        trained = stored_curve(store, keys.training, manifest)
         curve, reached = trained.by(config.algorithm_entry.head), trained.reached
         decision = decide(curve, cutoffs, config.training.iterations)
         if decision.state == "pruned":
