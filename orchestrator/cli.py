@@ -185,8 +185,8 @@ def status(name: str | None, home: str, as_json: bool) -> None:
     from orchestrator.home import open_home
     from orchestrator.record import sweep_names
     from orchestrator.references import disk_use
-    from orchestrator.rows import status as status_of
     from orchestrator.summary import disk_text, front_text, status_text
+    from orchestrator.sweep_state import status as status_of
 
     opened = open_home(home, create=False)
     if name is not None:
@@ -233,7 +233,7 @@ def export(name: str, home: str, as_format: str, output: str | None) -> None:
 
     from orchestrator.errors import InputError
     from orchestrator.export import encode
-    from orchestrator.rows import results
+    from orchestrator.row_table import results
 
     encoded = encode(results(name, home), as_format)
     if output is None:

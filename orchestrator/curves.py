@@ -34,7 +34,7 @@ class StoredCurve:
 def stored_curve(store: Store, key: str, manifest: Manifest | None = None) -> StoredCurve:
     """The curve of the attempt that completed a training; else, or where that is gone, the longest of its attempts'.
 
-    Within one environment they are beginnings of one another. ``manifest``: of the training, where that is read already.
+    Within one environment they are beginnings of one another. ``manifest``: of the training, where it is read already.
     """
     manifest = manifest or store.manifest(key)
     if manifest is not None:

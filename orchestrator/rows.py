@@ -7,32 +7,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import pyarrow as pa
-
-from orchestrator.analyses import cell_pairs, count_analyses, lacking
-from orchestrator.budget import Begun, budget_json, spent
-from orchestrator.confirm import Confirmation, confirmations, most_confirmations
+from orchestrator.confirm import Confirmation, confirmations
 from orchestrator.curves import stored_curve
 from orchestrator.data import data_folder, image_shape_of
 from orchestrator.early_stopping import Curve, Cutoffs, best_until, decide
 from orchestrator.errors import HomeError, InputError
 from orchestrator.failure import can_pass
 from orchestrator.grid import expand
-from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.objectives import Objective
 from orchestrator.pareto import pareto_front
 from orchestrator.record import SweepRecord, sweep_names
-from orchestrator.record_shapes import TrackingShape
-from orchestrator.spec import NAME, SearchSpec, SweepSpec
+from orchestrator.spec import NAME, SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from orchestrator.trial_numbers import trial_name
 from trainers.adapt_cost import ImageShape, adapt_flops
-from trainers.config import TrialConfig, flatten
+from trainers.config import TrialConfig
 from trainers.registry import nearest
 
 State = Literal["planned", "running", "completed", "pruned", "failed"]
-SweepState = Literal["running", "interrupted", "done"]
 
 METRICS = (
     "validation_accuracy",
@@ -295,138 +288,3 @@ def front_unknown(rows: Iterable[Row], objectives: Sequence[Objective]) -> str |
                     "give the command where they are"
                 )
     return None
-
-
-def status(home: Home, name: str) -> dict[str, Any]:
-    """The status object of a sweep, as ``--json`` prints it.
-
-    Raises:
-        InputError: no such sweep.
-    """
-    record, spec = find_sweep(home, name)
-    store = Store(home)
-    rows = load_rows(store, record, spec)
-    counts = count_asked(record, spec, rows)
-    not_begun = count_trials(spec, rows)["planned"] - counts["planned"]
-    pairs = cell_pairs(spec, record.fingerprints)
-    best = best_row(rows)
-    objectives = spec.search.objective if spec.search else ()
-    front = front_rows(rows, objectives) if len(objectives) > 1 else None
-    return {
-        "name": name,
-        "state": sweep_state(record, counts, bool(lacking(store, pairs))),
-        "trials": counts,
-        "budget": budget_json(spec.budget, record.used, not_begun) if spec.budget else None,
-        "analyses": count_analyses(store, pairs),
-        "best": None if best is None else _plain(best),
-        "front": None if front is None else [{"number": row.number, **_plain(row)} for row in front],
-        "home": home.url,
-        "tracking": home.read_json(f"sweeps/{name}/tracking.json", TrackingShape) or {"uri": None, "synced": False},
-    }
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    config = row.config.model_dump(mode="json")
-    return {"training_key": row.keys.training, "config": config, "metrics": dict(row.metrics)}
-
-
-def sweep_state(record: SweepRecord, counts: Mapping[str, int], analyses_left: bool) -> SweepState:
-    """Whether a process drives the sweep now; else whether all is done, by ``count_trials`` and of its analyses."""
-    if record.locked:
-        return "running"
-    finished = counts["completed"] + counts["pruned"] + counts["failed"]
-    return "done" if finished == counts["planned"] and not analyses_left else "interrupted"
-
-
-def count_asked(record: SweepRecord, spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
-    """``count_trials``, held against the budget."""
-    if spec.budget is None:
-        return count_trials(spec, rows)
-    used = record.used
-    return count_trials(spec, rows, used.begun if spent(spec.budget, used) else None)
-
-
-def count_trials(spec: SweepSpec, rows: list[Row], begun: Begun | None = None) -> dict[str, int]:
-    """Trials by state, confirmations among them; for a grid, trainings. Completed + pruned + failed = planned at the
-    end.
-
-    ``begun``: given where the budget is spent. Then only trials that have ended or begun are planned.
-    """
-    if spec.grid is not None:  # a training is as far as the least of its evaluations
-        order = {"failed": 0, "running": 1, "planned": 2, "completed": 3}
-        least: dict[str, Row] = {}
-        for row in rows:
-            known = least.get(row.keys.training)
-            if known is None or order[row.state] < order[known.state]:
-                least[row.keys.training] = row
-        rows = list(least.values())
-    counted = {state: sum(row.state == state for row in rows) for state in ("completed", "pruned", "failed", "running")}
-    if begun is not None:
-        planned = sum(row.state != "planned" or (row.keys.training, row.keys.evaluation) in begun for row in rows)
-    elif spec.search is not None:
-        tried = [row for row in rows if row.confirms is None]
-        again = len(rows) - len(tried) if all_tried(spec, tried) else most_confirmations(spec.search)
-        planned = spec.search.trials + again
-    else:
-        planned = len(rows)
-    return {"planned": planned, **counted, "cached": sum(row.cached for row in rows)}
-
-
-def table(name: str, rows: list[Row], search: SearchSpec | None = None) -> pa.Table:
-    """Flat rows as an Arrow table: keys, every leaf of the config as asked under its dotted path, metrics, error.
-
-    Of a search that is confirmed also ``confirms``; of one with several objectives also ``pareto``: whether the row is
-    on the front, null where that is not known.
-    """
-    objectives = search.objective if search else ()
-    front = front_rows(rows, objectives)
-    on_front = None if front is None else {row.number for row in front}
-    records = []
-    for row in rows:
-        records.append(
-            {
-                "sweep": name,
-                "number": row.number,
-                **({"confirms": row.confirms} if search and search.confirm else {}),
-                "training_key": row.keys.training,
-                "evaluation_key": row.keys.evaluation,
-                "state": row.state,
-                "seed": row.config.training.seed,
-                **flatten(row.config),
-                **{metric: row.metrics.get(metric) for metric in METRICS},
-                **({"pareto": None if on_front is None else row.number in on_front} if len(objectives) > 1 else {}),
-                "error": row.error,
-            }
-        )
-    types = {"confirms": pa.int64(), "pareto": pa.bool_()}  # all of their values may be null
-    columns = records[0] if records else {}
-    return pa.table(
-        {column: arrow_column([record[column] for record in records], types.get(column)) for column in columns}
-    )
-
-
-def results(name: str, home: str = "./runs") -> pa.Table:
-    """The rows of a stored sweep as an Arrow table.
-
-    Args:
-        name: the sweep's.
-        home: folder or URL.
-
-    Raises:
-        InputError: no such home, or no such sweep in it.
-    """
-    opened = open_home(home, create=False)
-    record, spec = find_sweep(opened, name)
-    return table(name, load_rows(Store(opened), record, spec), spec.search)
-
-
-def arrow_column(values: list[Any], of_type: pa.DataType | None = None) -> pa.Array:
-    """Values of one type as a column: lists (of layers, of rates) are joined by ``+``, ``2`` beside them is text.
-
-    ``of_type``: where that is not to be told from the values.
-    """
-    values = ["+".join(map(str, value)) if isinstance(value, list | tuple) else value for value in values]
-    mixed = len({type(value) for value in values if value is not None} - {int, float}) > 0
-    if mixed and any(isinstance(value, str) for value in values):
-        values = [None if value is None else str(value) for value in values]
-    return pa.array(values, of_type)

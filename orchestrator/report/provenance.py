@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.results import Study
-from orchestrator.rows import Row, SweepState
+from orchestrator.rows import Row
+from orchestrator.sweep_state import SweepState
 
 COMMAND = "orchestrate sweep spec.yaml"
 """Given in the folder of a report, which holds the sweep's file as it ran."""

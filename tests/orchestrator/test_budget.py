@@ -20,12 +20,13 @@ from orchestrator.budget import Budget, Used, budget_json, budget_text, left_out
 from orchestrator.home import open_home
 from orchestrator.layout import lay_out, layout_text
 from orchestrator.record import SweepRecord
-from orchestrator.rows import Row, State, status
+from orchestrator.rows import Row, State
 from orchestrator.spec import differences
 from orchestrator.spec_file import load_spec
 from orchestrator.spending import Spending
 from orchestrator.store import keys_of
 from orchestrator.summary import status_text
+from orchestrator.sweep_state import status
 from trainers.config import TrialConfig
 
 HOUR = 3600.0

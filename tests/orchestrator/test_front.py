@@ -22,11 +22,13 @@ from orchestrator.report.part import Figure, Table
 from orchestrator.report.words import flops
 from orchestrator.report.write import write_report
 from orchestrator.results import Study
-from orchestrator.rows import Row, find_sweep, front_rows, load_rows, results, status
+from orchestrator.row_table import results
+from orchestrator.rows import Row, find_sweep, front_rows, load_rows
 from orchestrator.search.proposals import Outcome
 from orchestrator.search.searcher import told_digest
 from orchestrator.store import Store, keys_of
 from orchestrator.summary import front_text, summary
+from orchestrator.sweep_state import status
 from trainers.adapt_cost import adapt_flops
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable

@@ -24,11 +24,13 @@ from orchestrator.home import open_home
 from orchestrator.inputs import Where, check_inputs, concurrency, configs_of, continued, datasets_of
 from orchestrator.labels import label, varying_first
 from orchestrator.record import SweepRecord
-from orchestrator.rows import METRICS, Row, State, best_row, confidence_95, count_trials, load_rows, read_row, table
+from orchestrator.row_table import table
+from orchestrator.rows import METRICS, Row, State, best_row, confidence_95, load_rows, read_row
 from orchestrator.search.proposals import Proposal
 from orchestrator.spec import Resources, SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
+from orchestrator.sweep_state import count_trials
 from trainers.config import TrialConfig, flatten
 
 DATA = "b" * 20
