@@ -17,6 +17,7 @@ from orchestrator.cluster.execute import Event, NextTrial, OnEvent, Request, run
 from orchestrator.errors import InterruptedSweep
 from orchestrator.failure import Failure, FailureCount, FailurePolicy
 from orchestrator.record import SweepRecord
+from orchestrator.spending import Spending
 from orchestrator.sweep_run import SweepRun
 from trainers.datasets.image_file import ImageTable
 
@@ -71,7 +72,9 @@ def comparing(fresh: Callable[[str], Path], glyphs: ImageTable, monkeypatch: pyt
     store = trained(fresh("h"), glyphs, spec)
     data = {"glyphs": glyphs}
     board = Board(spec, store, data, None, {}, lambda status: None)
-    run = SweepRun(spec, SweepRecord(store.home, spec.name), "run", board, data, [], 1, lambda: None, warned.append)
+    record = SweepRecord(store.home, spec.name)
+    spending = Spending(record, "run", None, 0.0)
+    run = SweepRun(spec, record, "run", board, data, [], 1, lambda: None, spending, warned.append)
     made = Comparing(run, warned)
     monkeypatch.setattr(sweep_run, "execute", made.execute)
     return made
