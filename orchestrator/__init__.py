@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.inputs import Where
     from orchestrator.results import cells_table, load_study
-    from orchestrator.rows import results
+    from orchestrator.row_table import results
     from orchestrator.spec_file import load_spec as load_sweep
     from orchestrator.sweep import run_sweep
 
@@ -25,7 +25,7 @@ _PLACES = {
     "cells_table": "orchestrator.results:cells_table",
     "load_study": "orchestrator.results:load_study",
     "load_sweep": "orchestrator.spec_file:load_spec",
-    "results": "orchestrator.rows:results",
+    "results": "orchestrator.row_table:results",
     "run_sweep": "orchestrator.sweep:run_sweep",
 }
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from orchestrator.labels import label
 from orchestrator.plan import Unit
-from orchestrator.rows import Row, count_trials
+from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec
 from orchestrator.spending import Spending
 from orchestrator.status import SweepStatus, TrialLine
 from orchestrator.store import Store
+from orchestrator.sweep_state import count_trials
 from orchestrator.tracking import Point, Tracker
 from orchestrator.tracking_rows import curve_points, live_view, recorded_points, stored_view
 from trainers.datasets.image_file import ImageTable

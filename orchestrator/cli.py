@@ -185,8 +185,8 @@ def status(name: str | None, home: str, as_json: bool) -> None:
     from orchestrator.home import open_home
     from orchestrator.record import sweep_names
     from orchestrator.references import disk_use
-    from orchestrator.rows import status as status_of
     from orchestrator.summary import disk_text, front_text, status_text
+    from orchestrator.sweep_state import status as status_of
 
     opened = open_home(home, create=False)
     if name is not None:
@@ -195,8 +195,8 @@ def status(name: str | None, home: str, as_json: bool) -> None:
             click.echo(json.dumps(found | disk._asdict()))
             return
         click.echo(f"{status_text(found)}\n  {disk_text(disk)}")
-        if found["front"]:
-            click.echo(front_text(opened, name))
+        if front := front_text(opened, name):
+            click.echo(front)
         return
     sweeps = [status_of(opened, known) for known in sweep_names(opened)]
     if as_json:
@@ -233,7 +233,7 @@ def export(name: str, home: str, as_format: str, output: str | None) -> None:
 
     from orchestrator.errors import InputError
     from orchestrator.export import encode
-    from orchestrator.rows import results
+    from orchestrator.row_table import results
 
     encoded = encode(results(name, home), as_format)
     if output is None:

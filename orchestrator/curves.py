@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.early_stopping import Curve
-from orchestrator.store import Store
+from orchestrator.store import Manifest, Store
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,13 @@ class StoredCurve:
         """The validation accuracies of one head."""
         return tuple((int(one["iteration"]), one["validation_accuracy"][head]) for one in self.validations)
 
-    def until(self, iteration: int) -> tuple[Mapping[str, Any], ...]:
-        """The validations up to an iteration."""
-        return tuple(one for one in self.validations if one["iteration"] <= iteration)
 
-
-def stored_curve(store: Store, key: str) -> StoredCurve:
+def stored_curve(store: Store, key: str, manifest: Manifest | None = None) -> StoredCurve:
     """The curve of the attempt that completed a training; else, or where that is gone, the longest of its attempts'.
 
-    Within one environment they are beginnings of one another.
+    Within one environment they are beginnings of one another. ``manifest``: of the training, where it is read already.
     """
-    manifest = store.manifest(key)
+    manifest = manifest or store.manifest(key)
     if manifest is not None:
         its = _of(store, key, manifest.attempt)
         if its.reached >= manifest.final:

@@ -32,13 +32,14 @@ class EarlyStopping(Frozen):
     ``training.iterations``, whatever the space makes of both."""
     reduction: int = Field(3, ge=2, le=1_000)
     """η: each rung is so many times the one before, and about one in η goes on from it."""
-    metric: Literal["validation_accuracy"] | None = None
+    metric: Literal["validation_accuracy"] = "validation_accuracy"
     """What is compared; to be named where a search has several objectives."""
 
     def problem(self, iterations: Sequence[Any], validate_every: Sequence[Any]) -> str | None:
         """What is wrong with ``grace_iterations`` for trials that have these values of ``training``, if anything is.
 
-        It is refused rather than rounded: so a rung is a validation of every trial, and means the same to all.
+        It is refused rather than rounded: so, given all values that trials can have, a rung is a validation of each of
+        them, and means the same to all.
         """
         grace = self.grace_iterations
         uneven = next((every for every in validate_every if grace % every), None)

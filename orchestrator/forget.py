@@ -10,8 +10,9 @@ from orchestrator.errors import InputError
 from orchestrator.home_lock import alone
 from orchestrator.home_objects import Home, StoredFile
 from orchestrator.record import SweepRecord, lost_specs, sweep_names
-from orchestrator.rows import count_asked, find_sweep, load_rows, sweep_state
+from orchestrator.rows import find_sweep, load_rows
 from orchestrator.store import Store
+from orchestrator.sweep_state import count_asked, sweep_state
 from trainers.registry import nearest
 
 QUIET_S = 3600.0

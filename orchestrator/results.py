@@ -18,19 +18,12 @@ from orchestrator.grid import baseline_cells, expand
 from orchestrator.home import open_home
 from orchestrator.labels import acting_paths, varying_paths
 from orchestrator.published import matches
-from orchestrator.rows import (
-    Row,
-    SweepState,
-    arrow_column,
-    count_asked,
-    count_trials,
-    find_sweep,
-    load_rows,
-    sweep_state,
-)
+from orchestrator.row_table import arrow_column
+from orchestrator.rows import Row, find_sweep, load_rows
 from orchestrator.spec import SweepSpec
 from orchestrator.stats import Estimate, Matrix, estimate_cell, seed_pseudo_values
 from orchestrator.store import Store
+from orchestrator.sweep_state import SweepState, count_asked, count_trials, sweep_state
 from trainers.config import TrialConfig
 
 

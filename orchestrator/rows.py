@@ -7,32 +7,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import pyarrow as pa
-
-from orchestrator.analyses import cell_pairs, count_analyses, lacking
-from orchestrator.budget import Begun, budget_json, spent
-from orchestrator.confirm import Confirmation, confirmations, most_confirmations
+from orchestrator.confirm import Confirmation, confirmations
 from orchestrator.curves import stored_curve
 from orchestrator.data import data_folder, image_shape_of
 from orchestrator.early_stopping import Curve, Cutoffs, best_until, decide
 from orchestrator.errors import HomeError, InputError
 from orchestrator.failure import can_pass
 from orchestrator.grid import expand
-from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.objectives import Objective
 from orchestrator.pareto import pareto_front
 from orchestrator.record import SweepRecord, sweep_names
-from orchestrator.record_shapes import TrackingShape
 from orchestrator.spec import NAME, SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from orchestrator.trial_numbers import trial_name
 from trainers.adapt_cost import ImageShape, adapt_flops
-from trainers.config import TrialConfig, flatten
+from trainers.config import TrialConfig
 from trainers.registry import nearest
 
 State = Literal["planned", "running", "completed", "pruned", "failed"]
-SweepState = Literal["running", "interrupted", "done"]
 
 METRICS = (
     "validation_accuracy",
@@ -136,7 +129,8 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
         row = read_row(store, number, config, keys, record.name, run.get("run"), live, shapes[name], cutoffs)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
             row = replace(row, cached=True)
-        trained_by.add(keys.training)
+        if row.state == "completed":  # one that was pruned, or failed, has left the rest of it to others
+            trained_by.add(keys.training)
         rows.append(replace(row, confirms=confirms))
 
     for number, config, cutoffs in asked_trials(record, spec):
@@ -185,16 +179,15 @@ def read_row(
     base = Row(number, config, keys, "planned", cutoffs=cutoffs)
     manifest = store.trained(config, keys)
     curve: Curve = ()
-    lost = False  # a part of the curve, with which the trial may have been pruned before it failed
+    reached = 0
     if cutoffs is not None:
-        trained = stored_curve(store, keys.training)
-        curve = trained.by(config.algorithm_entry.head)
+        trained = stored_curve(store, keys.training, manifest)
+        curve, reached = trained.by(config.algorithm_entry.head), trained.reached
         decision = decide(curve, cutoffs, config.training.iterations)
         if decision.state == "pruned":
             return _pruned(base, decision.iteration, curve, trained.flops, image_shape)
         if decision.state != "complete":  # what later cut-offs follow from is gone
             manifest = None
-        lost = any(int(at) > trained.reached for one in store.attempts(keys.training) for at in one["validated_ms"])
     if manifest is not None:
         accuracies = store.accuracies(config, keys, manifest)
         if accuracies is not None:
@@ -213,10 +206,13 @@ def read_row(
                 metrics["train_seconds"] = its["train_seconds"]
             cached = its.get("asked_by", {}).get("run") != run
             return replace(base, state="completed", metrics=metrics, final=True, cached=cached, curve=curve)
-    attempts = [one for one in store.attempts(keys.training) if _is_about(one, sweep, keys.evaluation)]
+    every_attempt = store.attempts(keys.training)
+    attempts = [one for one in every_attempt if _is_about(one, sweep, keys.evaluation)]
     last = attempts[-1] if attempts else None
     if live and last is not None and last["state"] == "running" and last["asked_by"].get("run") == run:
         return replace(base, state="running")
+    # A part of the curve, with which the trial may have been pruned before it failed.
+    lost = cutoffs is not None and any(int(at) > reached for one in every_attempt for at in one["validated_ms"])
     for_good = store.failure(keys.training)
     if for_good is not None:
         return replace(base, state="failed", error=for_good, final=not lost)
@@ -227,8 +223,15 @@ def read_row(
 
 
 def _pruned(base: Row, rung: int, curve: Curve, flops: int, image_shape: ImageShape | None) -> Row:
-    """The row of a trial that its sweep has pruned at a rung. ``flops``: of one iteration."""
-    metrics = {"validation_accuracy": best_until(curve, rung), "iterations": rung, "train_flops": flops * rung}
+    """The row of a trial that its sweep has pruned at a rung. ``flops``: of one iteration.
+
+    Without a validation that is a number up to there it has failed: there is nothing to tell a search.
+    """
+    best = best_until(curve, rung)
+    if not math.isfinite(best):
+        error = f"none of its validations up to iteration {rung} is a number"
+        return replace(base, state="failed", error=error, final=True)
+    metrics = {"validation_accuracy": best, "iterations": rung, "train_flops": flops * rung}
     if image_shape is not None:
         metrics["adapt_flops"] = adapt_flops(base.config, image_shape)
     until = tuple(point for point in curve if point[0] <= rung)
@@ -260,140 +263,28 @@ def best_row(rows: list[Row]) -> Row | None:
     return max(completed, key=lambda row: (row.metrics["validation_accuracy"], -row.number), default=None)
 
 
-def front_rows(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row]:
+def front_rows(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row] | None:
     """The Pareto front among the completed rows, best validation accuracy first; empty for one objective.
 
-    A row of which an objective is not known is not in it.
+    None where ``front_unknown`` of them: who can't be compared may be better than any other.
     """
     if len(objectives) < 2:
         return []
+    if front_unknown(rows, objectives):
+        return None
     completed = [row for row in without_confirmations(rows) if row.state == "completed"]
-    known = [row for row in completed if all(one.metric in row.metrics for one in objectives)]
-    values = [[row.metrics[one.metric] for one in objectives] for row in known]
-    front = [known[index] for index in pareto_front(values, [one.direction for one in objectives])]
+    values = [[row.metrics[one.metric] for one in objectives] for row in completed]
+    front = [completed[index] for index in pareto_front(values, [one.direction for one in objectives])]
     return sorted(front, key=lambda row: (-row.metrics["validation_accuracy"], row.number))
 
 
-def status(home: Home, name: str) -> dict[str, Any]:
-    """The status object of a sweep, as ``--json`` prints it.
-
-    Raises:
-        InputError: no such sweep.
-    """
-    record, spec = find_sweep(home, name)
-    store = Store(home)
-    rows = load_rows(store, record, spec)
-    counts = count_asked(record, spec, rows)
-    not_begun = count_trials(spec, rows)["planned"] - counts["planned"]
-    pairs = cell_pairs(spec, record.fingerprints)
-    best = best_row(rows)
-    objectives = spec.search.objective if spec.search else ()
-    return {
-        "name": name,
-        "state": sweep_state(record, counts, bool(lacking(store, pairs))),
-        "trials": counts,
-        "budget": budget_json(spec.budget, record.used, not_begun) if spec.budget else None,
-        "analyses": count_analyses(store, pairs),
-        "best": None if best is None else _plain(best),
-        "front": None
-        if len(objectives) < 2
-        else [{"number": row.number, **_plain(row)} for row in front_rows(rows, objectives)],
-        "home": home.url,
-        "tracking": home.read_json(f"sweeps/{name}/tracking.json", TrackingShape) or {"uri": None, "synced": False},
-    }
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    config = row.config.model_dump(mode="json")
-    return {"training_key": row.keys.training, "config": config, "metrics": dict(row.metrics)}
-
-
-def sweep_state(record: SweepRecord, counts: Mapping[str, int], analyses_left: bool) -> SweepState:
-    """Whether a process drives the sweep now; else whether all is done, by ``count_trials`` and of its analyses."""
-    if record.locked:
-        return "running"
-    finished = counts["completed"] + counts["pruned"] + counts["failed"]
-    return "done" if finished == counts["planned"] and not analyses_left else "interrupted"
-
-
-def count_asked(record: SweepRecord, spec: SweepSpec, rows: list[Row]) -> dict[str, int]:
-    """``count_trials``, held against the budget."""
-    used = record.used
-    return count_trials(spec, rows, used.begun if spent(spec.budget, used) else None)
-
-
-def count_trials(spec: SweepSpec, rows: list[Row], begun: Begun | None = None) -> dict[str, int]:
-    """Trials by state, confirmations among them; for a grid, trainings. Completed + pruned + failed = planned at the
-    end.
-
-    ``begun``: given where the budget is spent. Then only trials that have ended or begun are planned.
-    """
-    if spec.grid is not None:  # a training is as far as the least of its evaluations
-        order = {"failed": 0, "running": 1, "planned": 2, "completed": 3}
-        least: dict[str, Row] = {}
-        for row in rows:
-            known = least.get(row.keys.training)
-            if known is None or order[row.state] < order[known.state]:
-                least[row.keys.training] = row
-        rows = list(least.values())
-    counted = {state: sum(row.state == state for row in rows) for state in ("completed", "pruned", "failed", "running")}
-    if begun is not None:
-        planned = sum(row.state != "planned" or (row.keys.training, row.keys.evaluation) in begun for row in rows)
-    elif spec.search is not None:
-        tried = [row for row in rows if row.confirms is None]
-        again = len(rows) - len(tried) if all_tried(spec, tried) else most_confirmations(spec.search)
-        planned = spec.search.trials + again
-    else:
-        planned = len(rows)
-    return {"planned": planned, **counted, "cached": sum(row.cached for row in rows)}
-
-
-def table(name: str, rows: list[Row], objectives: Sequence[Objective] = ()) -> pa.Table:
-    """Flat rows as an Arrow table: keys, every leaf of the config as asked under its dotted path, metrics, error.
-
-    Of a search with several objectives also ``pareto``: whether the row is on the front.
-    """
-    front = {row.number for row in front_rows(rows, objectives)}
-    records = []
-    for row in rows:
-        records.append(
-            {
-                "sweep": name,
-                "number": row.number,
-                "confirms": row.confirms,
-                "training_key": row.keys.training,
-                "evaluation_key": row.keys.evaluation,
-                "state": row.state,
-                "seed": row.config.training.seed,
-                **flatten(row.config),
-                **{metric: row.metrics.get(metric) for metric in METRICS},
-                **({"pareto": row.number in front} if len(objectives) > 1 else {}),
-                "error": row.error,
-            }
-        )
-    columns = records[0] if records else {}
-    return pa.table({column: arrow_column([record[column] for record in records]) for column in columns})
-
-
-def results(name: str, home: str = "./runs") -> pa.Table:
-    """The rows of a stored sweep as an Arrow table.
-
-    Args:
-        name: the sweep's.
-        home: folder or URL.
-
-    Raises:
-        InputError: no such home, or no such sweep in it.
-    """
-    opened = open_home(home, create=False)
-    record, spec = find_sweep(opened, name)
-    return table(name, load_rows(Store(opened), record, spec), spec.search.objective if spec.search else ())
-
-
-def arrow_column(values: list[Any]) -> pa.Array:
-    """Values of one type as a column: lists (of layers, of rates) are joined by ``+``, ``2`` beside them is text."""
-    values = ["+".join(map(str, value)) if isinstance(value, list | tuple) else value for value in values]
-    mixed = len({type(value) for value in values if value is not None} - {int, float}) > 0
-    if mixed and any(isinstance(value, str) for value in values):
-        values = [None if value is None else str(value) for value in values]
-    return pa.array(values)
+def front_unknown(rows: Iterable[Row], objectives: Sequence[Objective]) -> str | None:
+    """Why values of completed rows are not known here: the images that tell them are on another machine. Else None."""
+    for row in without_confirmations(rows):
+        for one in objectives:
+            if row.state == "completed" and one.metric not in row.metrics:
+                return (
+                    f"{one.metric} of trial {row.number} is not known without the images of {row.config.dataset.name}; "
+                    "give the command where they are"
+                )
+    return None

@@ -6,7 +6,7 @@ A SweepSpec that exists is whole: its space can propose, and its grid lay out, v
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -18,6 +18,7 @@ from orchestrator.grid_spec import GridSpec
 from orchestrator.growth import changes
 from orchestrator.objectives import ACCURACY, Objective, Objectives, objective_problems, plain_objectives
 from orchestrator.space import (
+    MAX_CHOICES,
     Parameter,
     assignments,
     invalid,
@@ -126,7 +127,7 @@ class Resources(Frozen):
 
 def _metric_problems(search: SearchSpec) -> list[tuple[Place, str]]:
     """Which of several objectives a trial is stopped by is for the file to say."""
-    if len(search.objective) < 2 or search.early_stopping is None or search.early_stopping.metric is not None:
+    if len(search.objective) < 2 or search.early_stopping is None or "metric" in search.early_stopping.model_fields_set:
         return []
     return [((), f"has no metric, and there are several objectives; add metric: {ACCURACY}")]
 
@@ -164,12 +165,12 @@ class SweepSpec(Frozen):
         """What is wrong with early stopping for any trial that the space can propose."""
         if search.early_stopping is None:
             return []
-        values: dict[str, tuple[Any, ...]] = {}
+        values: dict[str, list[Any]] = {}
         for field in ("iterations", "validate_every"):
             parameter = search.space.get(f"training.{field}")
-            base = () if parameter and not parameter.when else (getattr(self.trial.training, field),)
-            corners = parameter.corners if parameter else ()  # of one that never acts they may be anything
-            values[field] = (*base, *(value for value in corners if isinstance(value, int) and value > 0))
+            base = [] if parameter and not parameter.when else [getattr(self.trial.training, field)]
+            varied = _whole_values(parameter) if parameter else ()  # of one that never acts they may be anything
+            values[field] = base + [value for value in varied if isinstance(value, int) and value > 0]
         problem = search.early_stopping.problem(**values)
         return [(("grace_iterations",), problem)] if problem else []
 
@@ -205,6 +206,15 @@ class SweepSpec(Frozen):
         factors = self.search.space if self.search else self.grid.factors if self.grid else {}
         levels = factors[path].domain if path in factors else ()
         return {self.trial.evaluation.measure, *levels, *(values[path] for values in settings if path in values)}
+
+
+def _whole_values(parameter: Parameter) -> Sequence[Any]:
+    """All that it can be; of a range of more than ``MAX_CHOICES`` whole numbers the first of them, since no number of
+    iterations is a multiple of as many in a row."""
+    if parameter.kind != "int":
+        return parameter.corners
+    low, high = parameter.domain
+    return range(low, high + 1)[:MAX_CHOICES]
 
 
 def _single(point: Mapping[str, Any]) -> dict[str, tuple[Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.home import open_home
-from orchestrator.rows import Row, find_sweep, load_rows, without_confirmations
+from orchestrator.rows import Row, find_sweep, front_unknown, load_rows, without_confirmations
 from orchestrator.search.export_study import StudyTrial, write_study
 from orchestrator.search.proposals import Proposal
 from orchestrator.spec import SearchSpec
@@ -35,23 +35,13 @@ def export_study(name: str, home_url: str, output: str | None) -> None:
     store = Store(home)
     proposals = {proposal.number: proposal for proposal in record.proposals()}
     rows = without_confirmations(load_rows(store, record, spec))
-    _check_known(rows, spec.search)
+    if unknown := front_unknown(rows, spec.search.objective):
+        raise InputError(f"--format optuna: {unknown}")
     trials = [_trial(row, proposals[row.number], spec.search, store) for row in rows]
     try:
         write_study(Path(output), name, f"{home.id}/{name}", spec.search, trials)
     except OSError as error:
         raise InputError(f"--output {output}: {error.strerror or error}; name a file that can be written") from None
-
-
-def _check_known(rows: list[Row], search: SearchSpec) -> None:
-    """Refuses to leave out values, where the images that tell what adapting costs are on another machine."""
-    for row in rows:
-        for one in search.objective:
-            if row.state == "completed" and one.metric not in row.metrics:
-                raise InputError(
-                    f"--format optuna: {one.metric} of trial {row.number} is not known without the images of "
-                    f"{row.config.dataset.name}; give the command where they are"
-                )
 
 
 def _trial(row: Row, proposal: Proposal, search: SearchSpec, store: Store) -> StudyTrial:

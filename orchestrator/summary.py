@@ -10,12 +10,13 @@ from orchestrator.data import DatasetRow, data_folder
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.labels import label, levels_text
+from orchestrator.objectives import ACCURACY
 from orchestrator.record import SweepRecord
 from orchestrator.references import DiskUse
 from orchestrator.report.confirmed import best_again, confirmed_trials
 from orchestrator.report.words import flops, interval, percent
 from orchestrator.results import Study, load_study
-from orchestrator.rows import Row, best_row, find_sweep, front_rows, load_rows, without_confirmations
+from orchestrator.rows import Row, best_row, find_sweep, front_rows, front_unknown, load_rows, without_confirmations
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Store
 from orchestrator.tracking_uri import default_uri
@@ -24,8 +25,6 @@ from trainers.datasets.image_file import open_image_file
 
 SHOWN = 5
 SHOWN_CELLS = 20
-COSTS = {"train_flops": "training", "adapt_flops": "adapting"}
-"""What a trial costs -> its heading."""
 
 
 def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
@@ -35,7 +34,9 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
     lines = [status_text(status)]
     if spec.grid is None:
         rows = load_rows(Store(home), record, spec)
-        lines += _front(rows, spec) or _best_trials(rows, spec)
+        lines += _front(rows, spec)
+        if not front_rows(rows, spec.search.objective if spec.search else ()):
+            lines += _best_trials(rows, spec)
     else:
         study = load_study(name, home_url)
         rows = study.rows
@@ -82,6 +83,8 @@ def status_text(status: dict[str, Any]) -> str:
 def front_text(home: Home, name: str) -> str:
     """The Pareto front of a sweep, a trial a line; empty where it has one objective, or nothing is completed."""
     record, spec = find_sweep(home, name)
+    if spec.search is None or len(spec.search.objective) < 2:
+        return ""
     return "\n".join(_front(load_rows(Store(home), record, spec), spec))
 
 
@@ -135,15 +138,17 @@ def _best_trials(rows: list[Row], spec: SweepSpec) -> list[str]:
 def _front(rows: list[Row], spec: SweepSpec) -> list[str]:
     objectives = spec.search.objective if spec.search else ()
     front = front_rows(rows, objectives)
+    if front is None:
+        return ["", f"Pareto front: {front_unknown(rows, objectives)}"]
     if not front:
         return []
-    costs = [one.metric for one in objectives if one.metric in COSTS]
+    costs = [one.metric for one in objectives if one.metric != ACCURACY]
     words = " and ".join(f"{one.direction} {one.metric}" for one in objectives)
-    of = f"{len(front)} of {sum(row.state == 'completed' for row in rows)} trials"
+    of = f"{len(front)} of {sum(row.state == 'completed' for row in without_confirmations(rows))} trials"
     lines = ["", f"Pareto front ({words}): {of}, best validation first"]
-    lines.append("trial  validation  test          " + "".join(f"{COSTS[cost]:>12}" for cost in costs) + "  config")
+    lines.append("trial  validation  test          " + "".join(f"{cost:>13}" for cost in costs) + "  config")
     for row in front[:SHOWN_CELLS]:
-        numbers = "".join(f"{flops(row.metrics[cost]):>12}" for cost in costs)
+        numbers = "".join(f"{flops(row.metrics[cost]):>13}" for cost in costs)
         lines.append(f"{_result(row):33}{numbers}  {label(row.config, spec)}")
     return lines + ([f"… and {len(front) - SHOWN_CELLS} more"] if len(front) > SHOWN_CELLS else [])
 

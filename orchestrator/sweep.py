@@ -24,12 +24,13 @@ from orchestrator.home_objects import Home
 from orchestrator.inputs import HERE, Where, check_inputs, concurrency
 from orchestrator.interrupt import interruptible
 from orchestrator.record import SweepRecord, sweep_names
-from orchestrator.rows import load_rows, status
+from orchestrator.rows import load_rows
 from orchestrator.spec import SweepSpec
 from orchestrator.spending import Spending
 from orchestrator.status import SweepStatus
 from orchestrator.store import Store
 from orchestrator.sweep_run import SweepRun
+from orchestrator.sweep_state import status
 from orchestrator.tracking import End, Tracker
 from orchestrator.tracking_rows import attempt_tags, sweep_view
 from orchestrator.tracking_uri import default_uri, experiment_name, reachable

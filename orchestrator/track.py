@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from orchestrator.errors import InputError, OutOfReach, TrackingError
 from orchestrator.home import open_home
-from orchestrator.rows import find_sweep, load_rows, status
+from orchestrator.rows import find_sweep, load_rows
 from orchestrator.store import Store
+from orchestrator.sweep_state import status
 from orchestrator.tracking import End, write_all
 from orchestrator.tracking_rows import stored_view, sweep_view
 from orchestrator.tracking_uri import check_uri, default_uri, experiment_name, reachable

@@ -192,6 +192,8 @@ class Tracker:
 def write_all(uri: str, experiment: str, sweep: SweepView, trials: Iterable[TrialView], end: End) -> None:
     """Makes MLflow equal to these views, in this thread; what it holds already is not written again.
 
+    Runs of trials that are not among them stay, tagged as superseded.
+
     Raises:
         OutOfReach: MLflow could not be written; what was written before stays, and the same call goes on.
     """
@@ -199,6 +201,7 @@ def write_all(uri: str, experiment: str, sweep: SweepView, trials: Iterable[Tria
         mirror = _Mirror(_client(uri), uri, experiment, sweep)
         for trial in trials:
             mirror.write(trial)
+        mirror.supersede_others()
         mirror.end(end)
     except Exception as error:  # MLflow raises anything
         raise OutOfReach(_one_line(error)) from error
@@ -250,6 +253,8 @@ class _Mirror:
         self.experiment_id = _experiment_id(client, uri, experiment)
         self.run_id = self._open_parent(sweep)
         self._children: dict[str, _Child] = {}
+        self._written: set[str] = set()
+        """Identities of the trials that were written here."""
         for run in self._runs(f"tags.`{_PARENT}` = '{self.run_id}'"):
             tags = dict(run.data.tags)
             if _TRIAL in tags and _SUPERSEDED not in tags:
@@ -302,10 +307,9 @@ class _Mirror:
         child = self._children.get(view.identity)
         if child is not None and any(child.params.get(key, value) != value for key, value in params.items()):
             # Params can't be changed: this identity was another trial before the sweep was started afresh.
-            self._set_tags(child.run_id, {_SUPERSEDED: "true"}, child.tags)
-            if child.status == "RUNNING":
-                self._close(child, "KILLED", None)
+            self._supersede(child)
             child = None
+        self._written.add(view.identity)
         if child is None:
             child = self._children[view.identity] = self._create(view)
         elif ended and child.tags.get(_SYNCED) == ended[_SYNCED] and child.status == _STATUS[view.state]:
@@ -318,6 +322,16 @@ class _Mirror:
         elif child.status != "RUNNING":
             self._client.update_run(child.run_id, status="RUNNING")
             child.status = "RUNNING"
+
+    def supersede_others(self) -> None:
+        """Says of all runs of trials that were not written here that the sweep has them no more."""
+        for identity in self._children.keys() - self._written:
+            self._supersede(self._children.pop(identity))
+
+    def _supersede(self, child: _Child) -> None:
+        self._set_tags(child.run_id, {_SUPERSEDED: "true"}, child.tags)
+        if child.status == "RUNNING":
+            self._close(child, "KILLED", None)
 
     def _create(self, view: TrialView) -> _Child:
         # A run that is never written on (the driver was killed, the server is gone) still says which trial it is of.

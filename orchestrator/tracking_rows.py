@@ -33,19 +33,18 @@ def stored_view(row: Row, spec: SweepSpec, fingerprint: str, store: Store) -> Tr
     last = manifest.attempt if manifest else attempts[-1]["attempt"] if attempts else None
     started = attempts[0]["started_ms"] if attempts else None
     ended = attempts[-1]["ended_ms"] or attempts[-1]["started_ms"] if attempts else None
-    points = _points(row, store, attempts, last)
-    if row.state == "pruned":  # another sweep may have gone on from there
-        its = stored_curve(store, row.keys.training)
-        points = _points(row, store, attempts, its.attempt)
-        points = [point for point in points if point.step <= row.metrics["iterations"]]
+    points = recorded_points(row, store) if row.state == "pruned" else _points(row, store, attempts, last)
     return _view(row, spec, fingerprint, _made_by(attempts, last), points, started, ended)
 
 
 def recorded_points(row: Row, store: Store) -> list[Point]:
-    """The points of a trial that is about to go on: those of the longest curve of its attempts so far."""
-    attempts = store.attempts(row.keys.training)
-    curves = [_points(row, store, attempts, attempt["attempt"]) for attempt in attempts]
-    return max(curves, key=len, default=[])
+    """The points of a trial as far as it came, whichever attempt that was.
+
+    Of one that was pruned up to its rung: another sweep may have gone on from there.
+    """
+    key = row.keys.training
+    points = _points(row, store, store.attempts(key), stored_curve(store, key).attempt)
+    return [point for point in points if row.state != "pruned" or point.step <= row.metrics["iterations"]]
 
 
 def _points(row: Row, store: Store, attempts: list[dict[str, Any]], last: str | None) -> list[Point]:

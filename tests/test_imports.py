@@ -58,6 +58,7 @@ LAYERS = (
     {"analyses", "record"},
     {"analysis_attempt"},
     {"cluster", "layout", "rows"},
+    {"row_table", "sweep_state"},
     {"forget", "inputs", "plan", "references", "results", "spending", "tracking_rows"},
     {"board", "cleanup", "confirm_plan", "report"},
     # what a user can do

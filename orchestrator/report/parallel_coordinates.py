@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.insight.axis import position
 from orchestrator.insight.bins import has_levels, levels_of
 from orchestrator.report.part import Figure
+from orchestrator.report.slices import GOLDEN
 from orchestrator.report.style import COLOUR_MAP, WIDE_IN, figure_files, figure_style, new_figure
 from orchestrator.report.tried import Tried, accuracies, compared, names, short_level, space_of
 from orchestrator.results import Study
@@ -32,7 +32,6 @@ WIDEST = 12
 FEW = 100
 """Trials up to which lines are strong."""
 RGBA = tuple[float, float, float, float]
-GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def parallel_coordinates(study: Study) -> list[Figure]:

@@ -13,19 +13,26 @@ from orchestrator.report.provenance import provenance
 from orchestrator.report.style import COLOURS, GREY, draw_legend, figure_files, figure_style, new_figure
 from orchestrator.report.words import flop_unit, flops, interval, level_columns, level_texts, level_values, percent
 from orchestrator.results import CellResult, Study
-from orchestrator.rows import Row, front_rows, without_confirmations
+from orchestrator.rows import Row, front_rows, front_unknown, without_confirmations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 COSTS = {"train_flops": "training", "adapt_flops": "adapting to a test episode"}
 """What a trial costs -> its name for people."""
+TITLE = "Pareto front: trials that no other beats in all objectives"
 
 
 def pareto(study: Study) -> Sequence[Table | Figure]:
-    """A table, and a figure for each cost; nothing where the study has one objective or no completed trial."""
+    """A table, and a figure for each cost; nothing where the study has one objective or no completed trial.
+
+    Where the front is not known: a table without rows, and why.
+    """
     objectives = study.spec.search.objective if study.spec.search else ()
     front = front_rows(study.rows, objectives)
+    if front is None:
+        note = f"Not known: {front_unknown(study.rows, objectives)}."
+        return [Table("pareto-front", TITLE, ("trial",), (), (), ("cell",), (note,))]
     if not front:
         return ()
     costs = [one.metric for one in objectives if one.metric in COSTS]
@@ -39,7 +46,7 @@ def _table(study: Study, front: Sequence[Row], costs: Sequence[str]) -> Table:
     ends = ("test_accuracy", "test_low95", "test_high95")
     return Table(
         name="pareto-front",
-        title="Pareto front: trials that no other beats in all objectives",
+        title=TITLE,
         columns=(
             "trial",
             *level_columns(paths),

@@ -9,7 +9,8 @@ from typing import Any
 
 from orchestrator.budget import budget_text, left_out_text
 from orchestrator.results import Study
-from orchestrator.rows import Row, SweepState, count_trials
+from orchestrator.rows import Row
+from orchestrator.sweep_state import SweepState, count_trials
 
 COMMAND = "orchestrate sweep spec.yaml"
 """Given in the folder of a report, which holds the sweep's file as it ran."""

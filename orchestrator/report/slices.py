@@ -33,6 +33,7 @@ WIDEST = 12
 DECADES = 2
 """Of a logarithmic range from which powers of ten are ticks enough."""
 GOLDEN = (math.sqrt(5) - 1) / 2
+"""Its multiples, but for their whole parts, spread evenly, however many there are."""
 
 
 def slices(study: Study) -> list[Table | Figure]:

@@ -14,8 +14,9 @@ from mlflow_server import Read
 from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, link_data, run, wait_for
 
 from orchestrator.home import open_home
-from orchestrator.rows import results, status
+from orchestrator.row_table import results
 from orchestrator.store import Store
+from orchestrator.sweep_state import status
 
 DAY_S = 86_400
 

@@ -12,7 +12,7 @@ from faults_spec import SEARCH, faults, write_spec
 from processes import ORCHESTRATE, SERIAL, bits, link_data, run
 
 from orchestrator.home import open_home
-from orchestrator.rows import status
+from orchestrator.sweep_state import status
 
 TINY = {"iterations": 8, "validate_every": 4, "meta_batch": 1}
 

@@ -10,9 +10,10 @@ from processes import ORCHESTRATE, attempts, run
 
 from orchestrator.grid import expand
 from orchestrator.home import open_home
-from orchestrator.rows import results, status
+from orchestrator.row_table import results
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
+from orchestrator.sweep_state import status
 from trainers.datasets.image_file import ImageTable
 
 MAML = {"algorithm.name": "maml", "algorithm.inner_steps": 5}

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from processes import ORCHESTRATE, SERIAL, Driver, attempts, bits, driving, frozen, link_data, run
 
 from orchestrator.home import open_home
-from orchestrator.rows import status
+from orchestrator.sweep_state import status
 
 SOON_S = 60
 """Within this nothing is left of a driver, on a busy machine too; seconds on others."""

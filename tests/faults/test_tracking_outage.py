@@ -15,8 +15,9 @@ from processes import ORCHESTRATE, SERIAL, bits, environment, link_data, run, wa
 
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
-from orchestrator.rows import load_rows, status
+from orchestrator.rows import load_rows
 from orchestrator.store import Store
+from orchestrator.sweep_state import status
 from orchestrator.tracking import Point
 from orchestrator.tracking_rows import stored_view
 

@@ -23,11 +23,12 @@ from orchestrator.failure import FailurePolicy
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.inputs import Where
-from orchestrator.rows import METRICS, load_rows, status
+from orchestrator.rows import METRICS, load_rows
 from orchestrator.spec import Resources
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store
 from orchestrator.sweep import NO_POLICY, run_sweep
+from orchestrator.sweep_state import status
 from trainers import trial
 from trainers.datasets.image_file import ImageTable, open_image_file
 

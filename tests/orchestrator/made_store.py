@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Keys, Manifest, Store, keys_of
 from trainers.config import TrialConfig
+from trainers.snapshots import Progress, Validation
 
 DATA = "d" * 20
 EPISODES = 40
@@ -57,6 +58,16 @@ def put_trial(store: Store, config: TrialConfig, accuracies: NDArray[np.float64]
     store.put_attempt(keys.training, "a", attempt)
     store.put_accuracies(config, keys, manifest, accuracies)
     return keys
+
+
+def put_curve(store: Store, config: TrialConfig, accuracies: Sequence[float] = (0.1, 0.2)) -> None:
+    """The progress that the attempt of ``put_trial`` leaves: a validation every hundred iterations."""
+    points = tuple(
+        Validation(100 * number, 1.0, 0.5, 1.0, {"linear": value, "nil": 0.2})
+        for number, value in enumerate(accuracies, start=1)
+    )
+    progress = Progress(100 * len(points), {}, {}, {}, points)
+    store.put_file(keys_of(config, DATA).training, "a", "progress.safetensors", progress.to_bytes())
 
 
 def fail_trial(store: Store, config: TrialConfig, cause: str) -> None:

@@ -34,12 +34,12 @@ from orchestrator.record import SweepRecord
 from orchestrator.report.between_trainings import between_trainings
 from orchestrator.report.part import Table
 from orchestrator.results import load_study
-from orchestrator.rows import status
 from orchestrator.seal import open_json, seal_json
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.stats import estimate_cell, seed_pseudo_values
 from orchestrator.store import Store
+from orchestrator.sweep_state import status
 from trainers import comparison_cost
 from trainers.between_trainings import Side, similarities
 from trainers.comparison_cost import ComparisonCost

@@ -26,12 +26,13 @@ from orchestrator.record import SweepRecord
 from orchestrator.report.cells import completeness
 from orchestrator.report.provenance import provenance
 from orchestrator.results import load_study
-from orchestrator.rows import Row, State, status
+from orchestrator.rows import Row, State
 from orchestrator.spec import differences
 from orchestrator.spec_file import load_spec
 from orchestrator.spending import Spending
 from orchestrator.store import keys_of
 from orchestrator.summary import status_text
+from orchestrator.sweep_state import status
 from trainers.captured_step import MetaStep
 from trainers.config import TrialConfig
 

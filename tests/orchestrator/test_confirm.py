@@ -24,11 +24,12 @@ from orchestrator.plan import Unit
 from orchestrator.record import SweepRecord
 from orchestrator.references import disk_use, references_of
 from orchestrator.results import load_study
-from orchestrator.rows import Row, best_row, count_trials, load_rows, status
+from orchestrator.rows import Row, best_row, load_rows
 from orchestrator.spec import SweepSpec
 from orchestrator.status import SweepStatus
 from orchestrator.store import Store, keys_of
 from orchestrator.summary import summary
+from orchestrator.sweep_state import count_trials, status
 from orchestrator.tracking_rows import live_view
 from trainers.config import TrialConfig
 

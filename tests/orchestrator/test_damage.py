@@ -17,7 +17,7 @@ from orchestrator import continuing
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import open_home
 from orchestrator.results import load_study
-from orchestrator.rows import status
+from orchestrator.sweep_state import status
 
 SWEEPS = {"grid": GRID, "search": SEARCH, "between": BETWEEN}
 

@@ -7,23 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from click.testing import CliRunner
 from in_process import TINY, run_here, sweep_file
-from made_store import made_search
+from made_store import made_search, put_trial, random_accuracies
 
+from orchestrator import rows as rows_module
 from orchestrator.cli import cli
 from orchestrator.home import open_home
 from orchestrator.objectives import Objective
 from orchestrator.report.pareto import draw_front, pareto
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.words import flops
+from orchestrator.report.write import write_report
 from orchestrator.results import Study
-from orchestrator.rows import Row, find_sweep, front_rows, load_rows, results, status
+from orchestrator.row_table import results
+from orchestrator.rows import Row, find_sweep, front_rows, load_rows
 from orchestrator.search.proposals import Outcome
 from orchestrator.search.searcher import told_digest
 from orchestrator.store import Store, keys_of
-from orchestrator.summary import summary
+from orchestrator.summary import front_text, summary
+from orchestrator.sweep_state import status
 from trainers.adapt_cost import adapt_flops
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
@@ -42,8 +47,8 @@ FRONT = [0, 2, 1]
 """Best validation first: 3 is beaten by 2; 4 is as good as 1 and costs more."""
 
 
-def front_study(folder: Path, text: str = TEXT) -> Study:
-    points = [{"algorithm.inner_steps": steps, "algorithm.name": "maml"} for steps in STEPS]
+def front_study(folder: Path, text: str = TEXT, trials: int = 6) -> Study:
+    points = [{"algorithm.inner_steps": steps, "algorithm.name": "maml"} for steps in STEPS[:trials]]
     return made_search(folder, text, points, VALIDATIONS)
 
 
@@ -58,7 +63,6 @@ def test_rows_of_the_front() -> None:
         row(1, validation_accuracy=0.5, adapt_flops=3),
         row(2, validation_accuracy=0.9, adapt_flops=9),
         row(3, validation_accuracy=0.9, adapt_flops=10),
-        row(4, validation_accuracy=0.99),  # of images that are not here
         Row(5, TrialConfig(), keys_of(TrialConfig(), "d" * 20), "failed", error="why"),
         replace(row(1_000_002, validation_accuracy=1.0, adapt_flops=1), confirms=2),  # chooses nothing
     ]
@@ -66,6 +70,38 @@ def test_rows_of_the_front() -> None:
     assert [one.number for one in front_rows(rows, BOTH[::-1])] == [2, 0, 1]
     assert front_rows(rows, BOTH[:1]) == []
     assert front_rows([], BOTH) == []
+    without_images = row(4, validation_accuracy=0.99)
+    assert front_rows([*rows, without_images], BOTH) is None  # it may beat any of them
+    assert front_rows([*rows, without_images], BOTH[:1]) == []
+
+
+def test_a_front_that_can_not_be_told_without_the_images_is_said_to_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, "image_shape_of", lambda *_: None)  # as of a folder that is elsewhere
+    study = front_study(tmp_path)
+    home = str(tmp_path / "home")
+    said = "adapt_flops of trial 0 is not known without the images of glyphs; give the command where they are"
+    assert status(open_home(home), "made")["front"] is None
+    exported = results("made", home)["pareto"]
+    assert (exported.type, set(exported.to_pylist())) == (pyarrow.bool_(), {None})
+    shown = CliRunner().invoke(cli, ["status", "made", "--home", home], catch_exceptions=False).output.splitlines()
+    assert shown[-1] == f"Pareto front: {said}"
+    (table,) = pareto(study)
+    assert isinstance(table, Table)
+    assert (table.rows, table.notes) == ((), (f"Not known: {said}.",))
+    made = write_report(study, open_home(home), str(tmp_path / "report"))
+    assert said in Path(made.place, "report.md").read_text()
+
+
+def test_what_confirms_a_search_is_none_of_its_trials(tmp_path: Path) -> None:
+    text = TEXT.replace("  trials: 6\n", "  trials: 5\n  confirm: {top: 1, seeds: 1}\n")
+    study = front_study(tmp_path, text, 5)
+    home = open_home(str(tmp_path / "home"))
+    (again,) = (one for one in study.rows if one.confirms is not None)
+    put_trial(Store(home), again.config, random_accuracies({}, 0), 0.99)
+    assert status(home, "made")["trials"]["completed"] == 6
+    assert "3 of 5 trials" in front_text(home, "made")
 
 
 def test_status_and_exports_say_it(tmp_path: Path) -> None:

@@ -28,10 +28,11 @@ from orchestrator.report.part import Table
 from orchestrator.report.provenance import provenance
 from orchestrator.report.write import write_report
 from orchestrator.results import Study, cells_table, load_study
-from orchestrator.rows import results, status
+from orchestrator.row_table import results
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
 from orchestrator.summary import summary
+from orchestrator.sweep_state import status
 from trainers.datasets.image_file import ImageTable
 
 FREEZING = (

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_store
 import numpy as np
 import pyarrow.parquet
 import pytest
 from scipy import stats
 
 from orchestrator.attempt_record import record_lost
+from orchestrator.early_stopping import Cutoffs
 from orchestrator.errors import ClusterError, DatasetError
 from orchestrator.export import encode
 from orchestrator.failure import Failure
@@ -19,13 +24,17 @@ from orchestrator.home import open_home
 from orchestrator.inputs import Where, check_inputs, concurrency, configs_of, continued, datasets_of
 from orchestrator.labels import label, varying_first
 from orchestrator.record import SweepRecord
-from orchestrator.rows import METRICS, Row, State, best_row, confidence_95, count_trials, read_row, table
+from orchestrator.row_table import table
+from orchestrator.rows import METRICS, Row, State, best_row, confidence_95, load_rows, read_row
+from orchestrator.search.proposals import Proposal
 from orchestrator.spec import Resources, SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
+from orchestrator.sweep_state import count_trials
 from trainers.config import TrialConfig, flatten
 
 DATA = "b" * 20
+CONFIRM = {"top": 1, "seeds": 1}
 
 
 def row(number: int, state: State = "completed", accuracy: float = 0.5, **algorithm: Any) -> Row:
@@ -73,7 +82,7 @@ def test_table_has_every_leaf_as_asked(tmp_path: Path) -> None:
         row(2, "failed", name="nil", frozen_layers=0),
     ]
     made = table("s", rows)
-    keys = ["sweep", "number", "confirms", "training_key", "evaluation_key", "state", "seed"]
+    keys = ["sweep", "number", "training_key", "evaluation_key", "state", "seed"]
     assert made.column_names == [*keys, *flatten(TrialConfig()), *METRICS, "error"]
     assert made["algorithm.frozen_layers"].to_pylist() == ["2", "conv1+head", "0"]
     assert made["algorithm.inner_lr"].to_pylist() == ["0.4", "0.1+0.1+0.1+0.1+0.4", "0.4"]
@@ -82,10 +91,59 @@ def test_table_has_every_leaf_as_asked(tmp_path: Path) -> None:
 
     assert json.loads(encode(made, "json")) == made.to_pylist()
     lines = encode(made, "csv").decode().splitlines()
-    assert lines[0].startswith('"sweep","number","confirms","training_key"')
+    assert lines[0].startswith('"sweep","number","training_key"')
     assert len(lines) == 4
     (tmp_path / "rows.parquet").write_bytes(encode(made, "parquet"))
     assert pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pylist() == made.to_pylist()
+
+
+def test_only_an_export_of_a_search_with_confirmations_says_what_they_confirm(spec_file: Any) -> None:
+    search = {"trials": 1, "space": {"algorithm.inner_lr": {"uniform": [0.1, 0.2]}}}
+    plain, confirmed = (load_spec(spec_file(search=search | more)).search for more in ({}, {"confirm": CONFIRM}))
+    assert "confirms" not in table("s", [row(0)], plain).column_names
+    made = table("s", [row(0)], confirmed)  # nothing is confirmed yet
+    assert made.column_names.index("confirms") == 2
+    assert made.schema.field("confirms").type == pyarrow.int64()
+    assert table("s", [row(0), replace(row(1_000_000), confirms=0)], confirmed)["confirms"].to_pylist() == [None, 0]
+
+
+STOPPED = """\
+trial:
+  dataset: {name: glyphs}
+  training: {iterations: 200, validate_every: 100}
+search:
+  trials: 2
+  space: {algorithm.inner_lr: {loguniform: [0.01, 1.0]}}
+  early_stopping: {name: asha, grace_iterations: 100}
+"""
+
+
+def stopped_rows(folder: Path, *cutoffs: Cutoffs, curve: Sequence[float] = (0.1, 0.2)) -> list[Row]:
+    """Of proposals of one training, which the search's last run made, and which went to its end."""
+    (folder / "made.yaml").write_text(STOPPED)
+    spec, home = load_spec(folder / "made.yaml"), open_home(str(folder / "home"))
+    record = SweepRecord(home, "made")
+    record.put_spec(spec, {"glyphs": made_store.DATA})
+    home.put_json("sweeps/made/run.json", {"run": "r"})
+    for number, its in enumerate(cutoffs):
+        config = record.put_proposal(Proposal(number, {"algorithm.inner_lr": 0.5}, "", its)).config(spec.trial)
+    made_store.put_trial(Store(home), config, np.full(4, 0.5))
+    made_store.put_curve(Store(home), config, curve)
+    return load_rows(Store(home), record, spec)
+
+
+def test_a_training_that_a_pruned_trial_began_is_from_no_record(tmp_path: Path) -> None:
+    rows = stopped_rows(tmp_path, ((100, 0.3),), ())
+    assert [(one.state, one.cached) for one in rows] == [("pruned", False), ("completed", False)]
+    (tmp_path / "twice").mkdir()
+    assert [one.cached for one in stopped_rows(tmp_path / "twice", (), ())] == [False, True]
+
+
+def test_a_trial_without_a_number_to_its_rung_has_failed(tmp_path: Path) -> None:
+    first, second = stopped_rows(tmp_path, ((100, 0.3),), (), curve=(math.nan, 0.5))
+    assert (first.state, first.final, dict(first.metrics)) == ("failed", True, {})
+    assert first.error == "none of its validations up to iteration 100 is a number"
+    assert second.state == "completed"
 
 
 def test_labels_say_what_varies_and_can_act(grid: SweepSpec, spec_file: Any) -> None:

@@ -191,6 +191,13 @@ BAD = {
         "s.yaml:5: search.early_stopping.grace_iterations: must be less than training.iterations = 200, got 200; "
         "lower it, or leave early_stopping out",
     ),
+    "grace between validations inside a range": (
+        "trial: {training: {iterations: 12, validate_every: 4}}\nsearch:\n  trials: 4\n"
+        "  space: {training.validate_every: {int: [1, 4]}}\n"
+        "  early_stopping: {name: asha, grace_iterations: 4}\n",
+        "s.yaml:5: search.early_stopping.grace_iterations: must be a multiple of training.validate_every = 3, got 4: "
+        "trials stop at validations",
+    ),
     "grace between validations of some": (
         SPACE
         + "    algorithm.name: {choice: [maml, anil]}\n"
@@ -840,16 +847,25 @@ CHANGES: list[tuple[str, str, str, list[str]]] = [
         SEARCH,
         "trials: 40",
         "trials: 40\n  early_stopping: {name: asha, grace_iterations: 100}",
-        ["search.early_stopping: null -> {name: asha, grace_iterations: 100, reduction: 3, metric: null}"],
+        [
+            "search.early_stopping: null -> {name: asha, grace_iterations: 100, reduction: 3, metric: "
+            "validation_accuracy}"
+        ],
     ),
     (
         SEARCH.replace("trials: 40", "trials: 40\n  early_stopping: {name: asha, grace_iterations: 100}"),
         "grace_iterations: 100",
         "grace_iterations: 100, reduction: 4",
         [
-            "search.early_stopping: {name: asha, grace_iterations: 100, reduction: 3, metric: null} -> "
-            "{name: asha, grace_iterations: 100, reduction: 4, metric: null}"
+            "search.early_stopping: {name: asha, grace_iterations: 100, reduction: 3, metric: validation_accuracy} -> "
+            "{name: asha, grace_iterations: 100, reduction: 4, metric: validation_accuracy}"
         ],
+    ),
+    (
+        SEARCH.replace("trials: 40", "trials: 40\n  early_stopping: {name: asha, grace_iterations: 100}"),
+        "grace_iterations: 100",
+        "grace_iterations: 100, metric: validation_accuracy",  # as it is
+        [],
     ),
     (SEARCH, "iterations: 500", "iterations: 600", ["trial.training.iterations: 500 -> 600"]),
     (

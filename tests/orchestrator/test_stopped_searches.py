@@ -22,8 +22,10 @@ from orchestrator.report.markdown_page import facts
 from orchestrator.report.provenance import provenance
 from orchestrator.report.trial_list import trial_list
 from orchestrator.results import load_study
-from orchestrator.rows import find_sweep, load_rows, results, status
+from orchestrator.row_table import results
+from orchestrator.rows import find_sweep, load_rows
 from orchestrator.store import Store
+from orchestrator.sweep_state import status
 from orchestrator.tracking_rows import stored_view
 
 

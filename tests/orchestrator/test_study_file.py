@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from click.testing import CliRunner
-from made_store import DATA, fail_trial, put_trial, random_accuracies
+from made_store import DATA, fail_trial, put_curve, put_trial, random_accuracies
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -30,8 +30,6 @@ from orchestrator.spec import SearchSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
 from orchestrator.study_file import export_study
-from trainers.config import TrialConfig
-from trainers.snapshots import Progress, Validation
 
 TWO = "[{minimize: adapt_flops}, {maximize: validation_accuracy}]"
 TEXT = """\
@@ -76,14 +74,6 @@ def made(folder: Path, text: str) -> Home:
         elif number == 4:
             fail_trial(store, config, "the training loss is nan")
     return home
-
-
-def put_curve(store: Store, config: TrialConfig) -> None:
-    """The progress that the attempt of ``put_trial`` leaves."""
-    points = tuple(Validation(at, 1.0, 0.5, 1.0, {"linear": at / 1000, "nil": 0.2}) for at in (100, 200))
-    store.put_file(
-        keys_of(config, DATA).training, "a", "progress.safetensors", Progress(200, {}, {}, {}, points).to_bytes()
-    )
 
 
 def rows_of(home: Home) -> tuple[SearchSpec, list[Row]]:
@@ -172,6 +162,20 @@ def test_a_trial_that_was_stopped_early_has_its_curve_and_no_value(home: Home, t
     first, second = opened(tmp_path / f"s.{ending}").trials
     assert (first.state, first.values, first.intermediate_values) == (TrialState.PRUNED, None, {100: 0.25})
     assert (first.datetime_start, first.datetime_complete) == (second.datetime_start, second.datetime_start)
+
+
+def test_the_curve_of_a_pruned_trial_ends_at_its_rung(tmp_path: Path) -> None:
+    """However far the store has its training: another sweep went on."""
+    stopping = "  early_stopping: {name: asha, grace_iterations: 100}\n  space:"
+    home = made(tmp_path, TEXT.replace("  space:", stopping))
+    record, store = SweepRecord(home, "made"), Store(home)
+    values = {"algorithm.name": "anil", "algorithm.inner_lr": 0.9, "algorithm.inner_steps": 2}
+    proposal = record.put_proposal(Proposal(6, values, "told", ((100, 0.3),)))
+    config = proposal.config(load_spec(tmp_path / "made.yaml").trial)
+    put_trial(store, config, random_accuracies(values, 0), 0.5)
+    put_curve(store, config)
+    trial = exported(home, tmp_path).trials[6]
+    assert (trial.state, trial.values, trial.intermediate_values) == (TrialState.PRUNED, None, {100: 0.1})
 
 
 def test_what_confirms_a_search_is_no_trial_of_its_study(tmp_path: Path) -> None:

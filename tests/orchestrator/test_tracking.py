@@ -16,7 +16,7 @@ from mlflow_server import LIMIT_S, Read, Server, free_port, until
 
 from orchestrator import tracking
 from orchestrator.errors import TrackingError
-from orchestrator.tracking import Point, SweepView, Tracker, TrialView, check_uri, default_uri, reachable
+from orchestrator.tracking import Point, SweepView, Tracker, TrialView, check_uri, default_uri, reachable, write_all
 
 SWEEP = SweepView("anil-or-maml", "home-1", "Does it?", "name: anil-or-maml\n", {"metasweep.version": "0.1.0"})
 
@@ -251,6 +251,16 @@ def test_another_trial_under_the_same_number_gets_a_run_of_its_own(uri):
     current = [run for run in read.children if "metasweep.superseded" not in run.data.tags]
     assert [run.data.params for run in current] == [{"algorithm.name": "anil"}]
     assert len(read.children) == 2
+
+
+def test_all_of_a_sweep_written_anew_leaves_no_other_trial_current(uri):
+    """As when a search that grew is confirmed by other trainings now."""
+    tracked(uri, trial(0), trial(1), trial(2, "running"))
+    for _ in range(2):
+        write_all(uri, "metasweep", SWEEP, [trial(0), trial(3)], "FINISHED")
+        runs = Read(uri).children
+        found = [(run.data.tags["metasweep.number"], "metasweep.superseded" in run.data.tags) for run in runs]
+        assert sorted(found) == [("0", False), ("1", True), ("2", True), ("3", False)]
 
 
 def test_what_the_user_has_is_left_alone(uri, tmp_path):
