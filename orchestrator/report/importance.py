@@ -105,9 +105,9 @@ def _table(study: Study, trials: Sequence[Tried], told: Importance | Untold) -> 
             "parameter",
             "acts in trials",
             "alone, %",
-            "95 % interval",
+            "95 %, over resamples",
             "alone and with others, %",
-            "95 % interval",
+            "95 %, over resamples",
         ),
         rows=tuple(
             (path, ABSENT if count is None else str(count), *share_texts(alone), *share_texts(involved))
@@ -146,7 +146,8 @@ def _left_out(study: Study, trials: Sequence[Tried]) -> list[str]:
         "that repeat another": repeated,
     }
     words = [f"{count} {what}" for what, count in counts.items() if count]
-    return [f"Trials left out: {', '.join(words)}."] if words else []
+    bias = ["What gets trials pruned looks less important here than it is."] if states.count("pruned") else []
+    return [f"Trials left out: {', '.join(words)}.", *bias] if words else []
 
 
 def _caption(told: Importance) -> str:

@@ -58,7 +58,7 @@ def _table(trials: Sequence[Tried], told: Importance, pairs: Sequence[tuple[str,
     return Table(
         name="interactions",
         title="Interactions of two parameters",
-        columns=("parameter", "and", "act in trials", "together, %", "95 % interval"),
+        columns=("parameter", "and", "act in trials", "together, %", "95 %, over resamples"),
         rows=tuple((*pair, str(acting[pair]), *share_texts(told.pairs[pair])) for pair in shown),
         values=tuple((*pair, acting[pair], *share_values(told.pairs[pair])) for pair in shown),
         value_columns=("first", "second", "trials", "together", "together_low95", "together_high95"),

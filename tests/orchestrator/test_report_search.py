@@ -102,7 +102,8 @@ def test_repeated_failed_and_pruned_trials_are_not_compared(sixty: Study) -> Non
     few = made_points(points(15), failed={7: "the loss is not finite"})
     (table,) = importance(with_state(few, 9, "pruned"))
     assert isinstance(table, Table)
-    assert "1 pruned (shorter trainings do not compare), 1 failed" in table.notes[-1]
+    assert "1 pruned (shorter trainings do not compare), 1 failed" in table.notes[-2]
+    assert "less important here than it is" in table.notes[-1]
 
 
 def test_importance_is_a_table_of_shares_and_a_figure_of_the_same(
