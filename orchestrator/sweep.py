@@ -33,7 +33,7 @@ from orchestrator.sweep_run import SweepRun
 from orchestrator.sweep_state import status
 from orchestrator.tracking import End, Tracker
 from orchestrator.tracking_rows import attempt_tags, sweep_view
-from orchestrator.tracking_uri import default_uri, experiment_name, reachable
+from orchestrator.tracking_uri import default_uri, experiment_name, reachable, sqlite_path
 from orchestrator.trial_run import run_trials
 from orchestrator.url_secrets import masked
 
@@ -120,7 +120,8 @@ def run_sweep(
                 down = reachable(uri, timeout_s=2)
                 reason = down or (tracker.problem if tracker else None) or "it is slow"
                 # A database that is damaged stays so; it is a view, and can be made again.
-                first = "once that file is removed, " if uri.startswith("sqlite:") and down is None else ""
+                damaged = uri.startswith("sqlite:") and down is None and sqlite_path(uri).exists()
+                first = "once that file is removed, " if damaged else ""
                 on_warning(
                     f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and "
                     f"{first}`orchestrate track {spec.name}` writes what is missing"

@@ -38,7 +38,7 @@ def test_trials_fail_in_three_ways_while_the_tracking_server_is_gone(
     pipe = home / "trainings" / shorter / "attempts/0/progress.safetensors"
     pipe.parent.mkdir(parents=True)
     os.mkfifo(pipe)
-    command = ("sweep", path, "--home", home, "--max-concurrent", 2, "--trial-timeout", 15)
+    command = ("sweep", path, "--home", home, "--max-concurrent", 2, "--trial-timeout", 10)
     done = run(ORCHESTRATE, *command, "--tracking-uri", "http://me:secret@127.0.0.1:9", **faults(FAULT_MEMORY=large))
     assert done.returncode == 1, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("tracking")]
@@ -53,7 +53,7 @@ def test_trials_fail_in_three_ways_while_the_tracking_server_is_gone(
     errors = [row["error"] for row in found]
     assert [row["state"] for row in found] == ["failed", "failed", "failed", "completed", "completed"], errors
     assert "loss is nan" in found[0]["error"]
-    assert "took longer than 15 s (--trial-timeout)" in found[1]["error"]
+    assert "took longer than 10 s (--trial-timeout)" in found[1]["error"]
     assert "out of memory: " in found[2]["error"]
     of_large = Store(open_home(str(home))).attempts(large)
     assert [attempt["failure"] for attempt in of_large] == ["memory"] * 3
