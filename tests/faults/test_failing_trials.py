@@ -39,7 +39,13 @@ def test_trials_fail_in_three_ways_while_the_tracking_server_is_gone(
     pipe.parent.mkdir(parents=True)
     os.mkfifo(pipe)
     command = ("sweep", path, "--home", home, "--max-concurrent", 2, "--trial-timeout", 10)
-    done = run(ORCHESTRATE, *command, "--tracking-uri", "http://me:secret@127.0.0.1:9", **faults(FAULT_MEMORY=large))
+    done = run(
+        ORCHESTRATE,
+        *command,
+        "--tracking-uri",
+        "http://me:secret@127.0.0.1:9",
+        **faults(FAULT_MEMORY=f"trainings/{large}/"),
+    )
     assert done.returncode == 1, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("tracking")]
     assert "127.0.0.1:9" in line

@@ -346,8 +346,9 @@ def test_a_grid_has_a_budget_of_trainings(fresh: Callable[[Any], Path], tmp_path
     assert "budget:" not in shown(usual, hours=1e3, trials=9)
     on_gpus = usual | {"resources": {"cpu": 2, "gpu": 0.5}}
     core_h = lay_out(load_spec(sweep_file(tmp_path, "s", on_gpus)), str(home)).estimate_core_s / 3600
-    assert "GPU-h at the speed of this machine's cores left" in shown(on_gpus, gpu_hours=0.2 * core_h)
-    assert "budget:" not in shown(on_gpus, gpu_hours=0.3 * core_h)
+    # A quarter of core_h is needed; the machine's rate, measured anew each time, may well double beside other programs.
+    assert "GPU-h at the speed of this machine's cores left" in shown(on_gpus, gpu_hours=0.02 * core_h)
+    assert "budget:" not in shown(on_gpus, gpu_hours=3 * core_h)
     assert run_here(sweep_file(tmp_path, "s", grid), str(home)) == []
     assert counts(home) == (3, 3, "done", 0)
 
