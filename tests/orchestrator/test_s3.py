@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from crash_points import Killed, crash_points
 from in_process import GRID, SEARCH, opened, outcome, run_here, sweep_file, validations
 from moto.server import ThreadedMotoServer
 
+from orchestrator.cleanup import Limits, plan_cleanup, remove_parts
+from orchestrator.cli import cli
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
+from orchestrator.record import sweep_names
 
 pytestmark = pytest.mark.usefixtures("every_iteration_saved")
 """Else it would depend on time which writes there are."""
@@ -107,3 +112,30 @@ def test_damaged_records(bucket: Callable[[Any], str], tmp_path: Path) -> None:
     assert outcome(opened(bucket("h")), "grid") == expected
     assert everything(home, "damaged") == {f"damaged/{path}": data for path, data in torn.items()}
     assert run_here(file, bucket("h")) == []
+
+
+def test_a_sweep_is_forgotten_and_cleaned_away(bucket: Callable[[Any], str], tmp_path: Path) -> None:
+    files = {
+        name: sweep_file(tmp_path, name, GRID | {"trial": GRID["trial"] | {"algorithm": {"inner_lr": inner_lr}}})
+        for name, inner_lr in (("kept", 0.1), ("forgotten", 0.2))
+    }
+    for file in files.values():
+        run_here(file, bucket("h"))
+    home = opened(bucket("h"))
+    before, trainings = everything(home, "trainings"), set(home.names("trainings"))
+
+    def command(*arguments: str) -> None:
+        done = CliRunner().invoke(cli, [*arguments, "--home", home.url], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+
+    command("rm", "forgotten")
+    assert sweep_names(home) == ["kept"]
+    assert not everything(home, "sweeps/forgotten")
+    command("clean", "--older-than", "0")  # in a bucket nobody can tell what runs: a minute at least
+    assert set(home.names("trainings")) == trainings
+    remove_parts(home, plan_cleanup(home, Limits(time.time() + 120, False, 60, False)), alone=False)
+    after, events = everything(home, "trainings"), []
+    kept = {path.split("/")[1] for path in after}
+    assert len(kept) == len(trainings) // 2
+    assert after == {path: data for path, data in before.items() if path.split("/")[1] in kept}
+    assert run_here(files["kept"], home.url, events) == events == []
