@@ -107,13 +107,16 @@ class Home:
             parse: raises ValueError, TypeError or KeyError where the object is damaged.
         """
         data = self.read(path)
-        if data is None:
-            return None
-        try:
-            return parse(data)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            self.give_up(path, data, str(error))
-            return None
+        while data is not None:
+            try:
+                return parse(data)
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                again = self.read(path)
+                if again == data:
+                    self.give_up(path, data, str(error))
+                    return None
+                data = again  # Arrow asks S3 for the size first: what is put over it meanwhile comes cut or padded
+        return None
 
     def read_json(self, path: str, shape: type[BaseModel] | None = None) -> Any:
         """The object as JSON; None where there is none, or a damaged one, or one of another shape."""

@@ -48,6 +48,9 @@ from trainers.config import TrialConfig
 
 Array = npt.NDArray[np.float64]
 
+HEADER_READS = 3
+"""How often a header is read before it is called damaged: on S3 its length and it may be of two versions."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -274,12 +277,14 @@ class Store:
     def progress_header(self, key: str, attempt: str) -> dict[str, Any] | None:
         """What the progress of an attempt says of itself: ``curve``, ``flops`` of an iteration; None if it is gone."""
         path = f"trainings/{key}/attempts/{attempt}/progress.safetensors"
-        try:
-            header = self.home.read_json_header(path)
-            return None if header is None else _read_progress(header)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            self.home.pass_over(path, str(error))
-            return None
+        for left in reversed(range(HEADER_READS)):
+            try:
+                header = self.home.read_json_header(path)
+                return None if header is None else _read_progress(header)
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                if left == 0:
+                    self.home.pass_over(path, str(error))
+        return None
 
 
 def _read_manifest(data: bytes) -> Manifest:
