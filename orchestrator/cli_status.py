@@ -30,9 +30,9 @@ def status(name: str | None, home: str, watching: bool, as_json: bool) -> None:
 
     Of a search with several objectives also its Pareto front: the trials that no other beats in all of them.
 
-    --watch shows from any shell, and any machine that sees the home, what the sweep itself shows where it runs: a table
-    on a terminal, elsewhere a line an event. It only reads, ends with the sweep, and Ctrl-C ends it alone. With --json it
-    prints an object a line, one whenever a trial starts, validates or ends; the last one is that of --json without --watch.
+    --watch shows from any shell, and any machine that sees the home, what the sweep shows where it runs: a table on a
+    terminal, elsewhere a line an event. It only reads, ends with the sweep, and Ctrl-C ends it alone. With --json it
+    prints an object a line, one whenever a trial starts, validates or ends; the last is that of --json alone.
     """
     from orchestrator.errors import InputError
     from orchestrator.home import open_home

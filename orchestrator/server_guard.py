@@ -1,4 +1,4 @@
-"""Runs a server, and ends it with all that it started as soon as stdin ends: when whoever started this is gone, however.
+"""Runs a server, and ends it with all that it started when stdin ends: whoever started this is gone, however.
 
 A program of its own, of the standard library alone. It leads its process group: ``python server_guard.py COMMAND …``.
 """
