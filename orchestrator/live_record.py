@@ -1,7 +1,7 @@
 """What the driver of a sweep says of it while it runs, kept in the home for whoever watches from elsewhere.
 
-``sweeps/<name>/live.json`` is a view, like the display: who watches reads it, and no result rests on it. One small object,
-put over itself by a thread every few seconds; reading it is all that a look costs, in a bucket too.
+``sweeps/<name>/live.json`` is a view, like the display: who watches reads it, and no result rests on it. One small
+object, put over itself by a thread every few seconds; reading it is all that a look costs, in a bucket too.
 """
 
 from __future__ import annotations

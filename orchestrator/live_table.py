@@ -21,7 +21,8 @@ _OTHER_LINES = 8
 """Of the display: sweep, bar, best, rates, header, below the rows "… more" and the last failure, and the cursor's."""
 _STYLES = {"running": "cyan", "completed": "green", "pruned": "yellow", "failed": "red"}
 _COLUMNS = ("trial", "state", "iteration", "val %", "test %", "time")
-_LONGEST_STATE = len("completed")
+_WIDTHS = {"state": len("completed"), "time": len("1:23:45")}
+"""From the start; what is wider makes its column wider, for good."""
 
 
 class LiveTable:
@@ -38,7 +39,7 @@ class LiveTable:
         self._updated = time.monotonic()
         self._status: SweepStatus | None = None
         self._rows = Rows()
-        self._widths: dict[str, int] = {"state": _LONGEST_STATE}
+        self._widths = dict(_WIDTHS)
         self._live = Live(
             get_renderable=self._render, console=console, refresh_per_second=4, redirect_stdout=False, transient=False
         )

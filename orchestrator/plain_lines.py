@@ -34,6 +34,8 @@ class PlainLines:
         self._stream, self._every_s, self._clock, self._quiet_s = stream, every_s, clock, quiet_s
         self._before: dict[int, TrialLine] | None = None
         self._quiet_until = float("-inf")
+        self._turns: dict[int, int] = {}
+        """Of the trials that run: when each was shown last, in order."""
         self._compared = (0, 0)
         self._latest: SweepStatus | None = None
         self._lock = threading.Lock()
@@ -63,20 +65,24 @@ class PlainLines:
         if (status.compared, status.to_compare) != self._compared:
             self._compared = status.compared, status.to_compare
             self._line(counts(status))
+        moved: list[TrialLine] = []
         for trial in status.trials:
             if trial.state == "planned":
                 continue
             before = self._before.get(trial.number)
             if before is None or before.state != trial.state:
                 self._changed(trial, before, status)
-            elif trial.state == "running" and trial.validation_accuracy is not None and trial != before:
-                if (trial.iteration, trial.validation_accuracy) == (before.iteration, before.validation_accuracy):
-                    continue
-                if self._clock() < self._quiet_until:
-                    continue  # not remembered, so that it is shown when its time has come
-                self._quiet_until = self._clock() + self._every_s
-                self._line(f"trial {trial.name}: {progress(trial)}  [{counts(status)}{left(status)}]")
+            elif trial.state == "running" and trial.validation_accuracy is not None:
+                if (trial.iteration, trial.validation_accuracy) != (before.iteration, before.validation_accuracy):
+                    moved.append(trial)
+                continue  # remembered when it is shown
             self._before[trial.number] = trial
+        if moved and self._clock() >= self._quiet_until:
+            self._quiet_until = self._clock() + self._every_s
+            trial = min(moved, key=lambda one: self._turns.get(one.number, 0))  # each in its turn
+            self._turns[trial.number] = max(self._turns.values(), default=0) + 1
+            self._before[trial.number] = trial
+            self._line(f"trial {trial.name}: {progress(trial)}  [{counts(status)}{left(status)}]")
 
     def _changed(self, trial: TrialLine, before: TrialLine | None, status: SweepStatus) -> None:
         if trial.state == "running":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from orchestrator.status import Resources, SweepStatus, TrialLine
 
 _SHORT = 160
-_NAMED_NODES = 3
 
 
 def counts(status: SweepStatus) -> str:
@@ -46,17 +45,16 @@ def rates(status: SweepStatus) -> str:
 
 
 def resources(taken: Resources | None) -> str:
-    """``CPU 16/16, GPU 2/4 on 3 nodes, memory 3.1/15.6 GB``; empty where nobody said."""
+    """``CPU 16/48, GPU 2/4, memory here 3.1/15.6 GB, 3 nodes: 10.0.0.1, …``; empty where nobody said."""
     if taken is None:
         return ""
     parts = [f"CPU {_amount(taken.cpu)}/{_amount(taken.cpus)}"]
     parts += [f"GPU {_amount(taken.gpu)}/{_amount(taken.gpus)}"] if taken.gpus else []
-    if len(taken.nodes) > 1:
-        names = f" ({', '.join(taken.nodes)})" if len(taken.nodes) <= _NAMED_NODES else ""
-        parts[-1] += f" on {len(taken.nodes)} nodes{names}"
+    several = len(taken.nodes) > 1
     if taken.memory_used_bytes is not None and taken.memory_bytes is not None:
-        here = " here" if len(taken.nodes) > 1 else ""
+        here = " here" if several else ""
         parts.append(f"memory{here} {taken.memory_used_bytes / 1e9:.1f}/{taken.memory_bytes / 1e9:.1f} GB")
+    parts += [f"{len(taken.nodes)} nodes: {', '.join(taken.nodes)}"] if several else []
     return ", ".join(parts)
 
 
