@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, NoReturn
 
 from orchestrator.dashboard_page import SweepPage, sweep_pages
 from orchestrator.errors import InputError, TrackingError
@@ -48,18 +48,19 @@ def serve_dashboard(
     database = home / "mlflow.db"
     if not database.is_file():
         raise InputError(f"nothing to show: {database} does not exist; run a sweep in this home first")
-    if sweep is not None and all(page.name != sweep for page in sweep_pages(database, home_id)):
+    pages = sweep_pages(database, home_id)
+    if sweep is not None and all(page.name != sweep for page in pages):
         raise InputError(f"{database}: has no sweep {sweep!r}; `orchestrate track {sweep}` writes it from the record")
     port = _usable_port(host, port)
-    server = None
+    server, orphaned = None, _orphaned()
     with tempfile.TemporaryFile() as log, _interruptible() as postponed:
         try:
             with postponed():  # else a signal between the start and its return would leave a server behind
                 server = _start(home, host, port, log)
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            _wait_until_up(server, address, log)
+            _wait_until_up(server, address, log, orphaned)
             print("\n".join([*_links(sweep_pages(database, home_id), sweep, address), "Ctrl-C stops it."]), flush=True)
-            _wait_for_end(server, log)
+            _wait_for_end(server, log, orphaned)
         except KeyboardInterrupt:
             pass
         finally:
@@ -103,13 +104,15 @@ def _start(home: Path, host: str, port: int, log: IO[bytes]) -> subprocess.Popen
     )
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
+def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes], orphaned: Callable[[], bool]) -> None:
     limit = time.monotonic() + _START_LIMIT_S
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while server.poll() is None and time.monotonic() < limit:
         with suppress(OSError), opener.open(f"{address}/health", timeout=5) as answer:
             if answer.status == 200:
                 return
+        if orphaned():
+            raise KeyboardInterrupt
         time.sleep(0.2)
     ended = server.poll() is not None
     reason = f"ended with status {server.returncode}" if ended else f"did not answer within {_START_LIMIT_S:g} s"
@@ -135,15 +138,18 @@ def _links(pages: list[SweepPage], sweep: str | None, address: str) -> list[str]
     return lines
 
 
-def _wait_for_end(server: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    """Returns when the process that started this one is gone, unless under ``nohup``."""
-    parent = os.getppid()
-    while True:
+def _wait_for_end(server: subprocess.Popen[bytes], log: IO[bytes], orphaned: Callable[[], bool]) -> NoReturn:
+    while not orphaned():
         with suppress(subprocess.TimeoutExpired):
             status = server.wait(1)
             raise TrackingError(f"the MLflow server ended by itself (status {status}): {_last_lines(log)}")
-        if os.getppid() != parent and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            return
+    raise KeyboardInterrupt
+
+
+def _orphaned() -> Callable[[], bool]:
+    """Whether the process that started this one is gone since this call; never under ``nohup``, which asks for that."""
+    parent, stays = os.getppid(), signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return lambda: not stays and os.getppid() != parent
 
 
 @contextmanager

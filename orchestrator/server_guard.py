@@ -18,13 +18,13 @@ STOP_LIMIT_S = 5.0
 def _end_with_stdin() -> None:
     while os.read(0, 1024):
         pass
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # not ourselves yet
     os.killpg(0, signal.SIGTERM)
     time.sleep(STOP_LIMIT_S)
     os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: None)  # for the server, whose end is ours; unlike SIG_IGN not inherited
     with subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL) as server:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
         status = server.wait()
