@@ -6,6 +6,7 @@ object, put over itself by a thread every few seconds; reading it is all that a 
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -62,15 +63,13 @@ def said_in_home(record: SweepRecord, run_id: str) -> Iterator[Callable[[SweepSt
         with suppress(OSError):  # a full disk is said by what met it first
             record.home.put_json(record.live_path, {"run": run_id, "beat": beat, "over": end, "status": said})
 
-    def keep() -> None:
-        beat = 0
-        while True:
-            put(beat)
-            beat += 1
-            if over.wait(every_s):
-                put(beat, end=True)
-                return
+    beats = itertools.count()
 
+    def keep() -> None:
+        while not over.wait(every_s):
+            put(next(beats))
+
+    put(next(beats))
     thread = threading.Thread(target=keep, name="live-record", daemon=True)
     thread.start()
     try:
@@ -78,6 +77,7 @@ def said_in_home(record: SweepRecord, run_id: str) -> Iterator[Callable[[SweepSt
     finally:
         over.set()
         thread.join()
+        put(next(beats), end=True)
 
 
 def read_live(record: SweepRecord) -> Live | None:
