@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.environment import memory_bytes
 from orchestrator.labels import label
+from orchestrator.pace import Pace
 from orchestrator.plan import Unit
 from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec
 from orchestrator.spending import Spending
-from orchestrator.status import SweepStatus, TrialLine
+from orchestrator.status import Resources, SweepStatus, TrialLine
 from orchestrator.store import Store
 from orchestrator.sweep_state import count_trials
 from orchestrator.tracking import Point, Tracker
@@ -39,8 +41,8 @@ class Board:
         """One a unit, by the number of its first row."""
         self._points: dict[int, list[Point]] = {}
         self._began: dict[int, float] = {}
-        self._started = self._work_started = time.monotonic()
-        self._ended = 0
+        self._started = time.monotonic()
+        self._pace = Pace()
 
     def known(self, unit: Unit) -> None:
         """The store has the unit: nothing is run. Shown with the next change, since there may be thousands."""
@@ -48,8 +50,6 @@ class Board:
 
     def started(self, unit: Unit) -> None:
         """A unit was handed to the cluster."""
-        if not self._began:
-            self._work_started = time.monotonic()  # the cluster is up
         first = unit.rows[0]
         self._began[first.number] = time.monotonic()
         for row in unit.rows:
@@ -57,12 +57,14 @@ class Board:
             self._points[row.number] = recorded_points(row, self._store)
             self._track_live(row.number)
         points = self._points[first.number]
+        reached, iterations = max((point.step for point in points), default=0), first.config.training.iterations
+        self._pace.begin(first.number, reached, iterations, whole=first.cutoffs is None)
         self._lines[first.number] = TrialLine(
             first.number,
             "running",
             self._label(unit.rows),
-            iteration=max((point.step for point in points), default=0),
-            iterations=first.config.training.iterations,
+            iteration=reached,
+            iterations=iterations,
             validation_accuracy=max((p.value for p in points if p.key == "validation_accuracy"), default=None),
             confirms=first.confirms,
         )
@@ -72,6 +74,7 @@ class Board:
         """A trial has reached a validation."""
         first = unit.rows[0]
         line = self._lines[first.number]
+        self._pace.reach(first.number, event["iteration"])
         self._lines[first.number] = replace(
             line,
             iteration=event["iteration"],
@@ -87,7 +90,6 @@ class Board:
 
     def ended(self, rows: tuple[Row, ...]) -> None:
         """A unit has ended; ``rows`` are as the store has them now."""
-        self._ended += 1
         self._show_end(rows)
         self.show()
 
@@ -113,6 +115,9 @@ class Board:
             to_compare=self.to_compare,
             elapsed_s=time.monotonic() - self._started,
             left_s=self._left_s(planned, counts),
+            iterations_per_s=self._pace.iterations_per_s,
+            trials_per_h=self._pace.trials_per_h,
+            resources=self._resources(counts["running"]),
         )
 
     planned = 0
@@ -121,6 +126,8 @@ class Board:
     """The account of the run; None where there is none."""
     compared = to_compare = 0
     """Pairs of trainings, as ``SweepStatus`` has them."""
+    nodes: Sequence[Mapping[str, float]] = ()
+    """What each machine has, as Ray names it; empty where nobody said."""
 
     def _within_budget(self, rows: list[Row], counts: dict[str, int]) -> int:
         """How many of the planned trials are done, run, or may begin."""
@@ -132,17 +139,31 @@ class Board:
 
     def _left_s(self, planned: int, counts: dict[str, int]) -> float | None:
         """Time for all that is planned; where the budget ends first, until then, or until those that run are done."""
-        running = [line for line in self._lines.values() if line.state == "running"]
-        work_done = self._ended + sum(line.iteration / line.iterations for line in running)
-        if work_done <= 0:
-            return None
-        open_trials = planned - counts["completed"] - counts["failed"] - counts["pruned"]
-        begun = sum(line.iteration / line.iterations for line in running)
-        rate_s = (time.monotonic() - self._work_started) / work_done
-        left_s = rate_s * max(open_trials - begun, 0.0)
-        if self.spending is None:
+        running = sum(line.state == "running" for line in self._lines.values())
+        others = planned - counts["completed"] - counts["failed"] - counts["pruned"] - running
+        again = 0  # confirmations, which come last
+        if self._spec.search is not None:
+            known = sum(line.confirms is not None for line in self._lines.values())
+            again = min(max(self.planned - self._spec.search.trials - known, 0), max(others, 0))
+        left_s = self._pace.left_s(max(others, 0) - again, again)
+        if self.spending is None or left_s is None:
             return left_s
-        return min(left_s, max(self.spending.left_s(len(running)), rate_s * (len(running) - begun)))
+        return min(left_s, max(self.spending.left_s(running), self._pace.left_s() or 0.0))
+
+    def _resources(self, running: int) -> Resources | None:
+        if not self.nodes:
+            return None
+        used, total = memory_bytes() or (None, None)
+        asked = self._spec.resources
+        return Resources(
+            cpu=running * asked.cpu,
+            cpus=sum(node.get("CPU", 0.0) for node in self.nodes),
+            gpu=running * asked.gpu,
+            gpus=sum(node.get("GPU", 0.0) for node in self.nodes),
+            nodes=tuple(filter(None, map(_address, self.nodes))),
+            memory_used_bytes=used,
+            memory_bytes=total,
+        )
 
     def _show_end(self, rows: tuple[Row, ...]) -> None:
         first = rows[0]
@@ -150,12 +171,14 @@ class Board:
         began = self._began.get(first.number)
         iterations = first.config.training.iterations
         before = self._lines.get(first.number)
-        reached = {"completed": iterations, "pruned": int(first.metrics.get("iterations", 0))}
+        known = {"completed": iterations, "pruned": int(first.metrics.get("iterations", 0))}
+        reached = known.get(worst.state, before.iteration if before else 0)
+        self._pace.end(first.number, reached)
         self._lines[first.number] = TrialLine(
             first.number,
             worst.state,
             self._label(rows),
-            iteration=reached.get(worst.state, before.iteration if before else 0),
+            iteration=reached,
             iterations=iterations,
             validation_accuracy=first.metrics.get("validation_accuracy"),
             test_accuracy=first.metrics.get("test_accuracy") if len(rows) == 1 else None,
@@ -183,3 +206,9 @@ class Board:
     def show(self) -> None:
         """Says how things stand."""
         self._on_change(self.status())
+
+
+def _address(node: Mapping[str, float]) -> str | None:
+    """The one that Ray gives a node as a resource of its own."""
+    names = (name.removeprefix("node:") for name in node if name.startswith("node:"))
+    return next((name for name in names if not name.startswith("__")), None)

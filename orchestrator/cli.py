@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 
 from orchestrator.cli_clean import clean, rm
+from orchestrator.cli_dashboard import dashboard
 from orchestrator.cli_data import data
 from orchestrator.cli_grid import grid
 from orchestrator.cli_options import build_bar, home_option, json_option, scale_option, set_option, warn
 from orchestrator.cli_report import report
+from orchestrator.cli_status import status
 from orchestrator.cli_track import track
 from orchestrator.spec_names import find_spec
 
@@ -174,38 +176,6 @@ def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> 
 
 
 @cli.command()
-@click.argument("name", required=False)
-@home_option
-@json_option
-def status(name: str | None, home: str, as_json: bool) -> None:
-    """Show the sweep NAME, with the disk that it uses, or all sweeps of the home.
-
-    Of a search with several objectives also its Pareto front: the trials that no other beats in all of them.
-    """
-    from orchestrator.home import open_home
-    from orchestrator.record import sweep_names
-    from orchestrator.references import disk_use
-    from orchestrator.summary import disk_text, front_text, status_text
-    from orchestrator.sweep_state import status as status_of
-
-    opened = open_home(home, create=False)
-    if name is not None:
-        found, disk = status_of(opened, name), disk_use(opened, name)
-        if as_json:
-            click.echo(json.dumps(found | disk._asdict()))
-            return
-        click.echo(f"{status_text(found)}\n  {disk_text(disk)}")
-        if front := front_text(opened, name):
-            click.echo(front)
-        return
-    sweeps = [status_of(opened, known) for known in sweep_names(opened)]
-    if as_json:
-        click.echo(json.dumps({"sweeps": sweeps}))
-    else:
-        click.echo("\n".join(map(status_text, sweeps)) or f"no sweep in {home}; `orchestrate sweep SPEC` runs one")
-
-
-@cli.command()
 @click.argument("name")
 @home_option
 @click.option(
@@ -245,28 +215,12 @@ def export(name: str, home: str, as_format: str, output: str | None) -> None:
         raise InputError(f"--output {output}: {error.strerror}; name a file that can be written") from None
 
 
-@cli.command()
-@home_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Interface to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), help="A free one where left out.")
-def dashboard(home: str, host: str, port: int | None) -> None:
-    """Open the MLflow UI on this home, until Ctrl-C."""
-    from orchestrator.dashboard import serve_dashboard
-    from orchestrator.errors import HomeError
-    from orchestrator.home import open_home
-
-    local = open_home(home, create=False).local
-    if local is None:
-        raise HomeError(f"--home {home}: its tracking store is elsewhere; open the MLflow server that the sweeps used")
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        warn(f"--host {host}: anybody who can reach this machine can read and change these records")
-    serve_dashboard(local, host, port)
-
-
+cli.add_command(dashboard)
 cli.add_command(data)
 cli.add_command(grid)
 cli.add_command(report)
 cli.add_command(rm)
+cli.add_command(status)
 cli.add_command(clean)
 cli.add_command(track)
 

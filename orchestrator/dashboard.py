@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -16,43 +15,52 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO
-from urllib.parse import quote
+from typing import IO, NoReturn
 
+from orchestrator.dashboard_page import SweepPage, sweep_pages
 from orchestrator.errors import InputError, TrackingError
-from orchestrator.tracking_uri import default_uri, experiment_name
+from orchestrator.tracking_uri import default_uri
 
 _USUAL_PORT = 5000
 _START_LIMIT_S = 90.0
 _STOP_LIMIT_S = 5.0
+_NAMED_SWEEPS = 5
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def serve_dashboard(home: Path, host: str = "127.0.0.1", port: int | None = None) -> None:
-    """Serves the home's MLflow store, prints the address, and blocks until Ctrl-C or SIGTERM; then nothing is left.
+def serve_dashboard(
+    home: Path, home_id: str, sweep: str | None = None, host: str = "127.0.0.1", port: int | None = None
+) -> None:
+    """Serves the home's MLflow store, prints where a sweep is to be seen, and blocks until Ctrl-C or SIGTERM, or until
+    the process that started it is gone; then nothing is left.
 
     Args:
+        home: the folder.
+        home_id: its identity, by which its sweeps are known.
+        sweep: the one to show; the latest where left out.
+        host: interface to listen on.
         port: 5000, or any free one where that is taken, if left out.
 
     Raises:
-        InputError: nothing is recorded in this home yet, or the port can't be used.
-        TrackingError: the server did not come up; with the end of its log.
+        InputError: nothing is recorded in this home yet, the sweep is not in its store, or the port can't be used.
+        TrackingError: the store is damaged, or the server did not come up; with the end of its log.
     """
     database = home / "mlflow.db"
     if not database.is_file():
         raise InputError(f"nothing to show: {database} does not exist; run a sweep in this home first")
+    pages = sweep_pages(database, home_id)
+    if sweep is not None and all(page.name != sweep for page in pages):
+        raise InputError(f"{database}: has no sweep {sweep!r}; `orchestrate track {sweep}` writes it from the record")
     port = _usable_port(host, port)
-    server = None
+    server, orphaned = None, _orphaned()
     with tempfile.TemporaryFile() as log, _interruptible() as postponed:
         try:
             with postponed():  # else a signal between the start and its return would leave a server behind
                 server = _start(home, host, port, log)
-            _wait_until_up(server, f"http://{host}:{port}", log)
-            print(
-                f"MLflow: {_page(database, f'http://{host}:{port}', experiment_name())}\nCtrl-C stops it.", flush=True
-            )
-            status = server.wait()
-            raise TrackingError(f"the MLflow server ended by itself (status {status}): {_last_lines(log)}")
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            _wait_until_up(server, address, log, orphaned)
+            print("\n".join([*_links(sweep_pages(database, home_id), sweep, address), "Ctrl-C stops it."]), flush=True)
+            _wait_for_end(server, log, orphaned)
         except KeyboardInterrupt:
             pass
         finally:
@@ -74,7 +82,9 @@ def _usable_port(host: str, port: int | None) -> int:
 
 def _start(home: Path, host: str, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     artifacts = (home / "mlartifacts").absolute().as_uri()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", default_uri(home)]
+    guard = str(Path(__file__).with_name("server_guard.py"))
+    command = [sys.executable, guard, sys.executable, "-m", "mlflow", "server"]
+    command += ["--backend-store-uri", default_uri(home)]
     command += ["--artifacts-destination", artifacts, "--host", host, "--port", str(port), "--workers", "1"]
     environment = {
         **os.environ,
@@ -87,20 +97,22 @@ def _start(home: Path, host: str, port: int, log: IO[bytes]) -> subprocess.Popen
         command,
         cwd=home,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # never written to: it ends when we do, and the guard ends the server
         stdout=log,
         stderr=log,
         start_new_session=True,
     )
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
+def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes], orphaned: Callable[[], bool]) -> None:
     limit = time.monotonic() + _START_LIMIT_S
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while server.poll() is None and time.monotonic() < limit:
         with suppress(OSError), opener.open(f"{address}/health", timeout=5) as answer:
             if answer.status == 200:
                 return
+        if orphaned():
+            raise KeyboardInterrupt
         time.sleep(0.2)
     ended = server.poll() is not None
     reason = f"ended with status {server.returncode}" if ended else f"did not answer within {_START_LIMIT_S:g} s"
@@ -113,13 +125,31 @@ def _last_lines(log: IO[bytes], count: int = 5) -> str:
     return " | ".join(lines) or "it wrote no log"
 
 
-def _page(database: Path, address: str, experiment: str) -> str:
-    """The experiment's page, or the front page where it is not simply known."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as store:
-        row = store.execute("SELECT experiment_id FROM experiments WHERE name = ?", (experiment,)).fetchone()
-        if row is not None:
-            return f"{address}/#/experiments/{row[0]}"
-    return address
+def _links(pages: list[SweepPage], sweep: str | None, address: str) -> list[str]:
+    """The sweep's trials first; its own run; how many others there are."""
+    page = next((page for page in pages if sweep in (None, page.name)), None)
+    if page is None:
+        return [f"MLflow: {address}"]
+    lines = [f"MLflow: {page.trials(address)}", f"the sweep {page.name} itself: {page.run(address)}"]
+    others = [other.name for other in pages if other.name != page.name]
+    if others and sweep is None:
+        more = f" and {len(others) - _NAMED_SWEEPS} more" if len(others) > _NAMED_SWEEPS else ""
+        lines.append(f"it is the latest; by NAME: {', '.join(others[:_NAMED_SWEEPS])}{more}")
+    return lines
+
+
+def _wait_for_end(server: subprocess.Popen[bytes], log: IO[bytes], orphaned: Callable[[], bool]) -> NoReturn:
+    while not orphaned():
+        with suppress(subprocess.TimeoutExpired):
+            status = server.wait(1)
+            raise TrackingError(f"the MLflow server ended by itself (status {status}): {_last_lines(log)}")
+    raise KeyboardInterrupt
+
+
+def _orphaned() -> Callable[[], bool]:
+    """Whether the process that started this one is gone since this call; never under ``nohup``, which asks for that."""
+    parent, stays = os.getppid(), signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return lambda: not stays and os.getppid() != parent
 
 
 @contextmanager
@@ -149,8 +179,11 @@ def _interruptible() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     if threading.current_thread() is not threading.main_thread():
         yield postponed
         return
-    # Ctrl-C too: a shell starts background commands with it ignored.
-    before = {number: signal.signal(number, interrupt) for number in _ENDING}
+    # Ctrl-C too: a shell starts background commands with it ignored. But SIGHUP stays ignored under `nohup`.
+    ending = [
+        number for number in _ENDING if number != signal.SIGHUP or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, interrupt) for number in ending}
     try:
         yield postponed
     finally:

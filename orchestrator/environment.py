@@ -64,6 +64,23 @@ def peak_memory_mb() -> float:
     return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
 
 
+def memory_bytes() -> tuple[int, int] | None:
+    """(used, in all) of this machine, or of the container that limits it; None where the system does not say."""
+    try:
+        fields = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+        machine = {name: 1024 * int(value) for name, value, *_ in fields}
+        used, total = machine["MemTotal:"] - machine["MemAvailable:"], machine["MemTotal:"]
+    except (OSError, KeyError, ValueError):
+        return None
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, held = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())["inactive_file"]
+    except (OSError, KeyError, ValueError):  # no container, or one without a limit ("max")
+        return used, total
+    return (max(held - int(cached), 0), limit) if limit < total else (used, total)
+
+
 def _cpu_model() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -6,6 +6,7 @@ sweeps/<name>/proposals/<n>.json  what a search proposed; never made again
 sweeps/<name>/run.json            the last run: id, start, host, pid
 sweeps/<name>/runs/<id>.json      the time that a run has used so far
 sweeps/<name>/begun/<keys>.json   a trial that was handed to the cluster, by some run
+sweeps/<name>/live.json           what its driver said last, for who watches from elsewhere
 
 All are sealed, and a damaged one counts as absent (``Home``): the spec is stored again as it is asked, a proposal made
 again as it was.
@@ -44,6 +45,7 @@ class SweepRecord:
         self.home = home
         self.name = name
         self._folder = f"sweeps/{name}"
+        self.live_path = f"{self._folder}/live.json"
 
     @property
     def spec(self) -> SweepSpec | None:

@@ -4,7 +4,7 @@ is read. Keys that a shape does not name are left alone: later versions may writ
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
@@ -147,6 +147,69 @@ class BegunShape(Record):
     """``sweeps/<name>/begun/<key>.json``"""
 
     begun: list[Annotated[str, Field(pattern="^[^/]+/[^/]+$")]]
+
+
+class LiveTrialShape(Record):
+    """A trial in ``sweeps/<name>/live.json``"""
+
+    number: int
+    state: Literal["planned", "running", "completed", "pruned", "failed"]
+    label: str
+    iteration: int
+    iterations: int
+    validation_accuracy: float | None
+    test_accuracy: float | None
+    error: str | None
+    seconds: float
+    confirms: int | None
+
+
+class LiveCountsShape(Record):
+    """Trials by state in ``sweeps/<name>/live.json``"""
+
+    planned: int
+    completed: int
+    pruned: int
+    failed: int
+    running: int
+    cached: int
+
+
+class LiveResourcesShape(Record):
+    """Resources in ``sweeps/<name>/live.json``"""
+
+    cpu: float
+    cpus: float
+    gpu: float
+    gpus: float
+    nodes: list[Annotated[str, Field(pattern="^[A-Za-z0-9_.:-]+$")]]
+    memory_used_bytes: int | None
+    memory_bytes: int | None
+
+
+class LiveStatusShape(Record):
+    """How a sweep stands in ``sweeps/<name>/live.json``"""
+
+    state: Literal["running"]
+    trials: LiveCountsShape
+    best_trial: LiveTrialShape | None
+    lines: list[LiveTrialShape]
+    compared: int
+    to_compare: int
+    elapsed_s: float
+    left_s: Annotated[float, Field(allow_inf_nan=False)] | None
+    iterations_per_s: float | None
+    trials_per_h: float | None
+    resources: LiveResourcesShape | None
+
+
+class LiveShape(Record):
+    """``sweeps/<name>/live.json``"""
+
+    run: str
+    beat: int
+    over: bool
+    status: LiveStatusShape | None
 
 
 class TrackingShape(Record):

@@ -10,6 +10,7 @@ from orchestrator.data import DatasetRow, data_folder
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.labels import label, levels_text
+from orchestrator.live_record import read_live
 from orchestrator.objectives import ACCURACY
 from orchestrator.record import SweepRecord
 from orchestrator.references import DiskUse
@@ -52,7 +53,7 @@ def summary(home_url: str, name: str, status: dict[str, Any]) -> str:
         lines.append(f"failed: {len(failed) - SHOWN} more; `orchestrate export {name}` has them all")
     if any(row.final for row in failed):
         lines.append("failed trials are not run again; the same command with --retry-failed does")
-    at = "" if home_url == "./runs" else f" --home {shlex.quote(home_url)}"
+    at = _at(home_url)
     lines += [
         "",
         f"record: {home.url}",
@@ -78,6 +79,17 @@ def status_text(status: dict[str, Any]) -> str:
     parts += [f"the budget is spent and {left_out_text(budget['not_begun'])}"] if budget and budget["not_begun"] else []
     line = f"{status['name']}: {status['state']}, {trials['planned']} planned"
     return ", ".join([line, *parts])
+
+
+def resume_text(home: Home, name: str) -> str:
+    """How an interrupted sweep goes on."""
+    record = SweepRecord(home, name)
+    if home.local is None:
+        live = read_live(record)
+        now = "; unless it runs now, which --watch tells" if live is not None and not live.over else ""
+        return f"  the command that ran it goes on from there{now}"
+    spec = shlex.quote(f"{home.url}/sweeps/{name}/spec.yaml")
+    return f"  the command that ran it goes on from there; so does\n  orchestrate sweep {spec}{_at(home.url)}"
 
 
 def front_text(home: Home, name: str) -> str:
@@ -199,6 +211,10 @@ def _confirmed(study: Study) -> list[str]:
             f"test {percent(test.value)} % (95 % interval {interval(test)})"
         )
     return lines
+
+
+def _at(home_url: str) -> str:
+    return "" if home_url == "./runs" else f" --home {shlex.quote(home_url)}"
 
 
 def _result(row: Row) -> str:

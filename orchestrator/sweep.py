@@ -23,6 +23,7 @@ from orchestrator.home_lock import in_use
 from orchestrator.home_objects import Home
 from orchestrator.inputs import HERE, Where, check_inputs, concurrency
 from orchestrator.interrupt import interruptible
+from orchestrator.live_record import said_in_home
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import load_rows
 from orchestrator.spec import SweepSpec
@@ -94,10 +95,17 @@ def run_sweep(
             record.forget()
         spec, data = take_up(checked.spec, record, slots, where.home, on_build)
         run_id = record.begin_run()
+        say = stack.enter_context(said_in_home(record, run_id))
         uri = checked.tracking_uri or (default_uri(home.local) if home.local and checked.tracked else None)
         tracker = _tracker(spec, home, uri)
         tags = attempt_tags(versions(), git_commit(Path.cwd()))
-        board = Board(spec, Store(home), data, tracker, tags, on_change)
+
+        def changed(now: SweepStatus) -> None:
+            say(now)
+            on_change(now)
+
+        board = Board(spec, Store(home), data, tracker, tags, changed)
+        board.nodes = nodes
         if policy.retry_failed:
             _set_failures_aside(record, spec)
         count, stopped = FailureCount(policy), None

@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A module imports only from layers below its own, and from ``trainers``. A new module joins the lowest
 # layer that is above everything it imports. ``cluster`` is one unit.
 LAYERS = (
-    {"budget", "errors", "record_shapes", "seal", "trial_numbers", "url_secrets", "usage"},
+    {"budget", "errors", "pace", "record_shapes", "seal", "server_guard", "trial_numbers", "url_secrets", "usage"},
     # parts that know nothing of sweeps
     {
+        "dashboard_page",
         "data",
         "early_stopping",
         "environment",
@@ -41,13 +42,15 @@ LAYERS = (
         "download",
         "home",
         "home_lock",
-        "live",
+        "live_rows",
+        "status_text",
         "store",
         "tracking_database",
         "verdicts",
         "wording",
     },
-    {"tracking"},
+    {"live_table", "plain_lines", "tracking"},
+    {"live"},
     {"attempt_record", "config_paths", "curves", "growth", "objectives"},
     {"pareto", "saving", "space"},
     {"attempt", "factors", "insight", "published"},
@@ -57,8 +60,8 @@ LAYERS = (
     {"confirm", "grid", "labels", "search", "spec_file"},
     {"analyses", "record"},
     {"analysis_attempt"},
-    {"cluster", "layout", "rows"},
-    {"row_table", "sweep_state"},
+    {"cluster", "layout", "live_record", "rows"},
+    {"row_table", "sweep_state", "watch"},
     {"forget", "inputs", "plan", "references", "results", "spending", "tracking_rows"},
     {"board", "cleanup", "confirm_plan", "report"},
     # what a user can do
@@ -67,7 +70,7 @@ LAYERS = (
     {"sweep"},
     {"preview", "single", "study_file", "summary", "track"},
     {"cli_options", "spec_names"},
-    {"cli_clean", "cli_data", "cli_grid", "cli_report", "cli_track"},
+    {"cli_clean", "cli_dashboard", "cli_data", "cli_grid", "cli_report", "cli_status", "cli_track"},
     {"cli", "__init__"},
 )
 

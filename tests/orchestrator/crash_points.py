@@ -66,6 +66,8 @@ def crash_points(
     with pytest.MonkeyPatch.context() as patch:
         for place, name in ((Home, "_write_temporary"), (os, "replace"), (os, "link"), (Path, "unlink")):
             patch.setattr(place, name, points.around(getattr(place, name)))
+        for name in ("EVERY_S", "EVERY_IN_BUCKET_S"):  # which points there are would depend on time
+            patch.setattr(f"orchestrator.live_record.{name}", 1e6)
         patch.setattr(Home, "remove", points.around(Home.remove))
         patch.setattr(Home, "put", _elsewhere(Home.put, points))
         points.point()

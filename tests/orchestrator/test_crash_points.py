@@ -78,6 +78,7 @@ def test_a_kill_between_any_two_writes(
         done = files(home)
         assert run_here(undisturbed.file, str(home), after) == []
         assert {path for path, data in files(home).items() if done.get(path) != data} <= {
+            f"sweeps/{stem}/live.json",
             f"sweeps/{stem}/run.json",
             f"sweeps/{stem}/tracking.json",
         }

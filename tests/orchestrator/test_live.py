@@ -4,11 +4,14 @@ import io
 import re
 from dataclasses import replace
 
+from processes import wait_for
 from rich.cells import cell_len
 from rich.console import Console
 
-from orchestrator.live import LiveTable, PlainLines, Silence, open_display
-from orchestrator.status import SweepStatus, TrialLine
+from orchestrator.live import Silence, open_display
+from orchestrator.live_table import LiveTable
+from orchestrator.plain_lines import PlainLines
+from orchestrator.status import Resources, SweepStatus, TrialLine
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -57,16 +60,26 @@ def test_sixteen_at_once_are_bounded_by_the_screen():
         lines = drawn(status(*trials), height=height)
         assert len(lines) < height
         assert max(map(cell_len, lines)) <= 80
-    assert "more running" in lines[-1]
+    assert "12 more running" in lines[-1]
     assert sum(" running " in each for each in drawn(status(*trials), height=40)) == 16
 
 
-def test_running_trials_come_first_then_the_last_that_ended():
-    first = [line(n) for n in range(8)]
-    second = [replace(t, state="completed") if t.number in (0, 5, 1, 6, 7) else t for t in first]
-    third = [replace(t, state="failed", error="boom") if t.number == 3 else t for t in second]
-    rows = [int(each.split()[0]) for each in drawn(*(status(*trials) for trials in (first, second, third)))[3:]]
-    assert rows == [2, 4, 5, 6, 7, 3]
+def test_speed_and_resources_have_a_line():
+    nodes = tuple(f"10.0.0.{n}" for n in range(1, 10))
+    taken = Resources(16, 48, 2, 4.5, nodes, 3_100_000_000, 15_600_000_000)
+    lines = drawn(status(line(1), iterations_per_s=132.4, trials_per_h=4.83, resources=taken))
+    assert "132 iterations/s, 4.8 trials/h; CPU 16/48, GPU 2/4.5, memory here 3.1/15.6 GB, …" in lines[3].replace(
+        "9 nodes: 10…", "…"
+    )
+    lines = drawn(status(line(1), resources=replace(taken, gpus=0.0, nodes=nodes[:1])))
+    assert lines[3] == "– iterations/s, – trials/h; CPU 16/48, memory 3.1/15.6 GB"
+
+
+def test_the_last_failure_keeps_a_line_of_its_own():
+    failed = line(2, "failed", error="CUDA out of memory [bold]\nTraceback")
+    later = [line(n) for n in range(3, 40)]
+    text = drawn(status(failed, line(1, "failed", error="boom"), *later, failed=3))[-1]
+    assert text == "trial 1 failed after 1:01: boom (2 more failed)"
 
 
 def test_an_empty_sweep_and_a_narrow_terminal():
@@ -105,7 +118,7 @@ def test_plain_lines_say_each_event_once():
         status(line(0, "completed"), line(1, "failed", error="loss is \x1b[31mnan\x1b[0m\r\nTraceback")),
     )
     assert len(lines) == 4
-    assert lines[0] == "omniglot: 40 trials, 1 of them in the store"
+    assert lines[0] == "omniglot: 40 trials, 1 of them done already"
     assert lines[1].startswith("trial 1 started: algorithm.name=maml")
     assert lines[2].startswith("trial 1: iteration 200/500, validation 91.2 %")
     assert lines[3].startswith("trial 1 failed after 1:01: loss is")
@@ -118,6 +131,24 @@ def test_validations_are_thinned_and_ends_are_not():
     lines = plain(status(), *views, end, seconds_between=0.5)
     assert sum("iteration" in each for each in lines) == 4
     assert lines[-1].startswith("trial 1 completed: validation 49.0 %, test 50.0 %")
+
+
+def test_each_trial_has_its_turn():
+    trials = [line(n, iteration=0, validation_accuracy=None) for n in range(4)]
+    views = [
+        status(*(replace(t, iteration=step, validation_accuracy=step / 1000) for t in trials))
+        for step in range(10, 90, 10)
+    ]
+    lines = [each for each in plain(status(*trials), *views) if "iteration" in each]
+    assert [int(each.split()[1][:-1]) for each in lines] == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+def test_a_silent_sweep_says_how_it_stands():
+    stream = io.StringIO()
+    with PlainLines(stream, quiet_s=0.02) as display:
+        display.update(status(line(1)))
+        wait_for(lambda: stream.getvalue().count("\n") > 3, "nothing more was written")
+    assert stream.getvalue().splitlines()[-1] == "omniglot: 0/40 trials done, 1 running; – iterations/s, – trials/h"
 
 
 def test_a_reader_that_left_does_not_stop_the_sweep():
