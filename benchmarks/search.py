@@ -2,7 +2,7 @@
 
 python benchmarks/search.py                 regret and early stopping, 100 seeds: a quarter of an hour
 python benchmarks/search.py --quick         five seeds: a minute
-python benchmarks/search.py --stopping      early stopping alone
+python benchmarks/search.py --stopping --samplers random    early stopping alone
 python benchmarks/search.py --samplers gp --seeds 10        gp alone, whose proposals take long
 python benchmarks/search.py --cost          ms and MB of a proposal after 100, 1,000 and 10,000 trials
 python benchmarks/search.py --table HOME    makes the table anew from a home where search_table.yaml was run
@@ -70,15 +70,15 @@ REDUCTION = 2
 SAMPLERS = ("tpe", "random", "nsga2", "qmc", "gp")
 
 
-def entries_of(samplers: Sequence[str]) -> list[Entry]:
-    """All that are compared."""
+def entries_of(samplers: Sequence[str], reduction: int) -> list[Entry]:
+    """All that are compared, early stopping with this reduction."""
     plain = [Entry("ours", sampler, WINDOW) for sampler in samplers]
     peers = [Entry("Optuna", sampler) for sampler in samplers]
-    stopped = [Entry("ours", sampler, WINDOW, REDUCTION) for sampler in samplers]
+    stopped = [Entry("ours", sampler, WINDOW, reduction) for sampler in samplers]
     if "tpe" in samplers:
         plain.append(Entry("ours", "tpe", WORKERS))
         peers.append(Entry("Ray Tune"))
-        stopped.append(Entry("Optuna", reduction=REDUCTION))
+        stopped.append(Entry("Optuna", reduction=reduction))
     return [*plain, *peers, *stopped]
 
 
@@ -148,7 +148,7 @@ def stopping_rows(runs: dict[Entry, list[Run]], trials: int) -> list[dict[str, A
     those in which the best trial stays as good; and the same until both have completed a trial as good as the best of
     the search without. ASHA may begin more trials for that, as long as it has spent less."""
     rows = []
-    for entry in LONG:
+    for entry in (one for one in LONG if one in runs):
         pairs = list(zip(runs[replace(entry, reduction=None)], runs[entry], strict=True))
         row: dict[str, Any] = {"search": entry.name, "trials": trials, "seeds": len(pairs)}
         ratios = [plain.spent_on(trials) / asha.spent_on(trials) for plain, asha in pairs]
@@ -224,13 +224,13 @@ def run_all(pool: Pool, entries: Sequence[Entry], seeds: int) -> dict[Entry, lis
     return {entry: pool.map(partial(one_run, entry, TRIALS, None), range(seeds), 1) for entry in entries}
 
 
-def run_long(pool: Pool, seeds: int) -> dict[Entry, list[Run]]:
+def run_long(pool: Pool, samplers: Sequence[str], seeds: int) -> dict[Entry, list[Run]]:
     """Searches for the table of early stopping: with ASHA as many trials as the others' iterations allow."""
-    last = LONG_TRIALS[-1]
-    plain = dict.fromkeys(replace(entry, reduction=None) for entry in LONG)
+    last, entries = LONG_TRIALS[-1], [entry for entry in LONG if entry.sampler in samplers]
+    plain = dict.fromkeys(replace(entry, reduction=None) for entry in entries)
     budget = last * TABLE.iterations
     return {entry: pool.map(partial(one_run, entry, last, None), range(seeds), 1) for entry in plain} | {
-        entry: pool.map(partial(one_run, entry, budget, budget), range(seeds), 1) for entry in LONG
+        entry: pool.map(partial(one_run, entry, budget, budget), range(seeds), 1) for entry in entries
     }
 
 
@@ -239,6 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=100, help="of each search (100)")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS[:-1], help="(all but gp)")
+    parser.add_argument("--reduction", type=int, default=REDUCTION, help=f"of ASHA in the first table ({REDUCTION})")
     parser.add_argument("--quick", action="store_true", help="5 seeds; with --cost up to 1,000 trials")
     parser.add_argument("--stopping", action="store_true", help="early stopping alone")
     parser.add_argument("--cost", action="store_true", help="what a proposal costs, instead")
@@ -256,10 +257,10 @@ def main() -> None:
     seeds = 5 if asked.quick else asked.seeds
     found: dict[str, Any] = {"early_stopping": []}
     with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
-        runs = {} if asked.stopping else run_all(pool, entries_of(asked.samplers), seeds)
+        runs = {} if asked.stopping else run_all(pool, entries_of(asked.samplers, asked.reduction), seeds)
         found["regret"] = regret_rows(runs)
-        if {entry.sampler for entry in LONG} <= set(asked.samplers):
-            longer = run_long(pool, min(seeds, LONG_SEEDS))
+        if asked.stopping or {entry.sampler for entry in LONG} <= set(asked.samplers):
+            longer = run_long(pool, asked.samplers, min(seeds, LONG_SEEDS))
             found["early_stopping"] = [row for trials in LONG_TRIALS for row in stopping_rows(longer, trials)]
     if asked.figure and runs:
         drawn = [entry for entry in runs if entry in DRAWN]
