@@ -60,7 +60,7 @@ def _tpe(search: SearchSpec, number: int) -> optuna.samplers.BaseSampler:
 
 
 @lru_cache(maxsize=1)
-def _untold_tpe() -> Any:
+def _untold_tpe() -> optuna.samplers.TPESampler:
     """What every proposal's is a copy of. To make one takes longer than to copy it; nobody asks this one."""
     from orchestrator.search.column_tpe import ColumnTPE
 

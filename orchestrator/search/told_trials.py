@@ -71,7 +71,7 @@ class Columns:
 
     def of(self, numbers: Numbers, paths: Mapping[str, Any]) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
         """Path -> values, of those among the trials that have all of the parameters."""
-        rows = self._params[np.ix_(numbers, [self._at[path] for path in paths])]
+        rows = self._params[numbers][:, np.array([self._at[path] for path in paths], dtype=np.int64)]
         having = rows[~np.isnan(rows).any(axis=1)]
         return {path: having[:, column] for column, path in enumerate(paths)}
 
