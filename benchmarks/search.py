@@ -2,6 +2,7 @@
 
 python benchmarks/search.py                 regret and early stopping, 100 seeds: a quarter of an hour
 python benchmarks/search.py --quick         five seeds: a minute
+python benchmarks/search.py --stopping --samplers random    early stopping alone
 python benchmarks/search.py --samplers gp --seeds 10        gp alone, whose proposals take long
 python benchmarks/search.py --cost          ms and MB of a proposal after 100, 1,000 and 10,000 trials
 python benchmarks/search.py --table HOME    makes the table anew from a home where search_table.yaml was run
@@ -45,35 +46,39 @@ class Entry:
     who: str
     sampler: str = "tpe"
     window: int | None = None
-    asha: bool = False
+    reduction: int | None = None
+    """Of ASHA, where it stops trials early."""
 
     @property
     def name(self) -> str:
         """As tables show it."""
         window = "" if self.window is None else f", window {self.window}"
-        return f"{self.who} {self.sampler}{window}{' + ASHA' if self.asha else ''}"
+        asha = "" if self.reduction is None else f" + ASHA, {self.reduction}"
+        return f"{self.who} {self.sampler}{window}{asha}"
 
     def contestant(self, seed: int, trials: int) -> Contestant:
         """The search of one seed."""
         if self.window is not None:
-            return Ours(TABLE, self.sampler, seed, trials, self.asha, self.window)
-        search = our_sweep(TABLE, "tpe", seed, trials, asha=False).search
+            return Ours(TABLE, self.sampler, seed, trials, self.reduction, self.window)
+        search = our_sweep(TABLE, "tpe", seed, trials, reduction=None).search
         assert search is not None
-        return RayTune(search, seed) if self.who == "Ray Tune" else Optuna(search, self.sampler, seed, self.asha)
+        return RayTune(search, seed) if self.who == "Ray Tune" else Optuna(search, self.sampler, seed, self.reduction)
 
 
+REDUCTION = 2
+"""The default of a sweep."""
 SAMPLERS = ("tpe", "random", "nsga2", "qmc", "gp")
 
 
-def entries_of(samplers: Sequence[str]) -> list[Entry]:
-    """All that are compared."""
+def entries_of(samplers: Sequence[str], reduction: int) -> list[Entry]:
+    """All that are compared, early stopping with this reduction."""
     plain = [Entry("ours", sampler, WINDOW) for sampler in samplers]
     peers = [Entry("Optuna", sampler) for sampler in samplers]
-    stopped = [Entry("ours", sampler, WINDOW, asha=True) for sampler in samplers]
+    stopped = [Entry("ours", sampler, WINDOW, reduction) for sampler in samplers]
     if "tpe" in samplers:
         plain.append(Entry("ours", "tpe", WORKERS))
         peers.append(Entry("Ray Tune"))
-        stopped.append(Entry("Optuna", asha=True))
+        stopped.append(Entry("Optuna", reduction=reduction))
     return [*plain, *peers, *stopped]
 
 
@@ -85,10 +90,19 @@ DRAWN = (
     Entry("ours", "qmc", WINDOW),
     Entry("ours", "nsga2", WINDOW),
 )
-LONG = (Entry("ours", "tpe", WINDOW), Entry("ours", "random", WINDOW), Entry("ours", "random", WORKERS))
+LONG = tuple(
+    Entry("ours", sampler, window, reduction)
+    for sampler, window, reduction in (
+        ("random", WINDOW, REDUCTION),
+        ("random", WORKERS, REDUCTION),
+        ("random", WINDOW, REDUCTION + 1),
+        ("qmc", WINDOW, REDUCTION),
+        ("tpe", WINDOW, REDUCTION),
+    )
+)
 LONG_SEEDS = 40
-LONG_TRIALS = (40, 100)
-"""The first 40 proposals of a search of 100 are a search of 40."""
+LONG_TRIALS = (40, 100, 200)
+"""The first 40 proposals of a search of 200 are a search of 40."""
 A_POINT = 0.01
 
 
@@ -130,15 +144,18 @@ def regret_rows(runs: dict[Entry, list[Run]]) -> list[dict[str, Any]]:
 
 
 def stopping_rows(runs: dict[Entry, list[Run]], trials: int) -> list[dict[str, Any]]:
-    """By search: what ``trials`` trials take without early stopping, over what they take with ASHA; and the same until
-    both have completed a trial as good as the best of the search without. ASHA may begin more trials for that, as long
-    as it has spent less."""
+    """By search: what ``trials`` trials take without early stopping, over what they take with ASHA, of all seeds and of
+    those in which the best trial stays as good; and the same until both have completed a trial as good as the best of
+    the search without. ASHA may begin more trials for that, as long as it has spent less."""
     rows = []
-    for entry in LONG:
-        pairs = list(zip(runs[entry], runs[replace(entry, asha=True)], strict=True))
+    for entry in (one for one in LONG if one in runs):
+        pairs = list(zip(runs[replace(entry, reduction=None)], runs[entry], strict=True))
         row: dict[str, Any] = {"search": entry.name, "trials": trials, "seeds": len(pairs)}
-        row["whole"] = quartiles([plain.spent_on(trials) / asha.spent_on(trials) for plain, asha in pairs])
-        row["best"] = with_interval([100 * (asha.best(trials) - plain.best(trials)) for plain, asha in pairs])
+        ratios = [plain.spent_on(trials) / asha.spent_on(trials) for plain, asha in pairs]
+        apart = [100 * (asha.best(trials) - plain.best(trials)) for plain, asha in pairs]
+        kept = [ratio for ratio, points in zip(ratios, apart, strict=True) if points >= 0]
+        row["whole"], row["best"] = quartiles(ratios), with_interval(apart)
+        row["same_best"] = {"reached": len(kept) / len(pairs), "fewer": quartiles(kept)}
         for name, short_of in (("until_best", 0.0), ("until_near", A_POINT)):
             until = []
             for plain, asha in pairs:
@@ -176,15 +193,21 @@ def show_regret(rows: list[dict[str, Any]]) -> None:
 def show_stopping(rows: list[dict[str, Any]]) -> None:
     """Prints the table of early stopping."""
     print(
-        "\nIterations without early stopping over those with ASHA: median of the seeds (quartiles; range); and how many"
-        "\nreached it with fewer iterations than the whole search without.\n"
+        "\nIterations without early stopping over those with ASHA: median of the seeds (quartiles; range); and in how"
+        "\nmany the best trial is as good, or one is reached with fewer iterations than the whole search without.\n"
     )
-    print("| search | trials | seeds | as many trials | best of them, points | as good a trial | within a point |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| search | trials | seeds | as many trials | best trial as good | best of them, points "
+        "| until as good a trial | until within a point |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for row in rows:
-        until = [f"{spread(row[name]['fewer'])}, {row[name]['reached']:.0%}" for name in ("until_best", "until_near")]
+        same, until, near = (
+            f"{spread(row[name]['fewer'])}, {row[name]['reached']:.0%}"
+            for name in ("same_best", "until_best", "until_near")
+        )
         best = "{:+.2f} ± {:.2f}".format(*row["best"])
-        cells = [row["search"], row["trials"], row["seeds"], spread(row["whole"]), best, *until]
+        cells = [row["search"], row["trials"], row["seeds"], spread(row["whole"]), same, best, until, near]
         print("| " + " | ".join(map(str, cells)) + " |")
 
 
@@ -201,13 +224,14 @@ def run_all(pool: Pool, entries: Sequence[Entry], seeds: int) -> dict[Entry, lis
     return {entry: pool.map(partial(one_run, entry, TRIALS, None), range(seeds), 1) for entry in entries}
 
 
-def run_long(pool: Pool, seeds: int) -> dict[Entry, list[Run]]:
+def run_long(pool: Pool, samplers: Sequence[str], seeds: int) -> dict[Entry, list[Run]]:
     """Searches for the table of early stopping: with ASHA as many trials as the others' iterations allow."""
-    last = LONG_TRIALS[-1]
-    plain = {entry: pool.map(partial(one_run, entry, last, None), range(seeds), 1) for entry in LONG}
-    stopped = [replace(entry, asha=True) for entry in LONG]
+    last, entries = LONG_TRIALS[-1], [entry for entry in LONG if entry.sampler in samplers]
+    plain = dict.fromkeys(replace(entry, reduction=None) for entry in entries)
     budget = last * TABLE.iterations
-    return plain | {entry: pool.map(partial(one_run, entry, budget, budget), range(seeds), 1) for entry in stopped}
+    return {entry: pool.map(partial(one_run, entry, last, None), range(seeds), 1) for entry in plain} | {
+        entry: pool.map(partial(one_run, entry, budget, budget), range(seeds), 1) for entry in entries
+    }
 
 
 def main() -> None:
@@ -215,7 +239,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=100, help="of each search (100)")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS[:-1], help="(all but gp)")
+    parser.add_argument("--reduction", type=int, default=REDUCTION, help=f"of ASHA in the first table ({REDUCTION})")
     parser.add_argument("--quick", action="store_true", help="5 seeds; with --cost up to 1,000 trials")
+    parser.add_argument("--stopping", action="store_true", help="early stopping alone")
     parser.add_argument("--cost", action="store_true", help="what a proposal costs, instead")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="write curves of the regret as SVG")
@@ -231,12 +257,12 @@ def main() -> None:
     seeds = 5 if asked.quick else asked.seeds
     found: dict[str, Any] = {"early_stopping": []}
     with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
-        runs = run_all(pool, entries_of(asked.samplers), seeds)
+        runs = {} if asked.stopping else run_all(pool, entries_of(asked.samplers, asked.reduction), seeds)
         found["regret"] = regret_rows(runs)
-        if {entry.sampler for entry in LONG} <= set(asked.samplers):
-            longer = run_long(pool, min(seeds, LONG_SEEDS))
+        if asked.stopping or {entry.sampler for entry in LONG} <= set(asked.samplers):
+            longer = run_long(pool, asked.samplers, min(seeds, LONG_SEEDS))
             found["early_stopping"] = [row for trials in LONG_TRIALS for row in stopping_rows(longer, trials)]
-    if asked.figure:
+    if asked.figure and runs:
         drawn = [entry for entry in runs if entry in DRAWN]
         curves = {
             one.name: [[run.best(trials) for trials in range(1, TRIALS + 1)] for run in runs[one]] for one in drawn
@@ -245,7 +271,8 @@ def main() -> None:
     if asked.json:
         print(json.dumps(found))
         return
-    show_regret(found["regret"])
+    if found["regret"]:
+        show_regret(found["regret"])
     if found["early_stopping"]:
         show_stopping(found["early_stopping"])
 

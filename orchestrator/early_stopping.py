@@ -1,13 +1,14 @@
 """Early stopping as data: the cut-offs of a trial follow from earlier curves, and its own curve and they decide.
 
-Pure, and no state is kept: cut-offs are made when a trial is proposed, stored with its proposal, and travel with it.
+Pure, and no state decides: cut-offs are made when a trial is proposed, stored with its proposal, and travel with it.
 ``decide`` is the same for a curve that grows, one that is taken up again, and one that the store has whole.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from bisect import insort
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,8 +31,9 @@ class EarlyStopping(Frozen):
     grace_iterations: PositiveInt
     """The first rung: no trial is stopped before it. A multiple of ``training.validate_every``, less than
     ``training.iterations``, whatever the space makes of both."""
-    reduction: int = Field(3, ge=2, le=1_000)
-    """η: each rung is so many times the one before, and about one in η goes on from it."""
+    reduction: int = Field(2, ge=2, le=1_000)
+    """η: each rung is so many times the one before, and about one in η goes on from it. With 3 less is trained, and the
+    trial that would have become the best is pruned more often (docs/search.md)."""
     metric: Literal["validation_accuracy"] = "validation_accuracy"
     """What is compared; to be named where a search has several objectives."""
 
@@ -100,7 +102,36 @@ def rungs(stopping: EarlyStopping, training: TrainingConfig) -> Iterator[int]:
         exact, before = exact * stopping.reduction, rung
 
 
-def asha_cutoffs(stopping: EarlyStopping, training: TrainingConfig, curves: Sequence[Curve]) -> Cutoffs:
+class Standings:
+    """How far earlier trials had come at each rung: a view of their curves, to which later ones are added.
+
+    A rung is looked up in each curve once, however many cut-offs are made.
+
+    Args:
+        curves: of the earlier trials, each to where the trial was pruned, if it was; of failed ones none.
+    """
+
+    def __init__(self, curves: Iterable[Curve] = ()) -> None:
+        self._curves = list(curves)
+        self._found: dict[int, tuple[int, list[float]]] = {}
+        """Rung -> how many of the curves were looked at, and what was found there."""
+
+    def add(self, curve: Curve) -> None:
+        """One more."""
+        self._curves.append(curve)
+
+    def at(self, rung: int) -> Sequence[float]:
+        """The best validation up to the rung of every trial that reached it with any, upwards."""
+        seen, values = self._found.get(rung, (0, []))
+        for curve in self._curves[seen:]:
+            best = best_until(curve, rung) if curve and curve[-1][0] >= rung else -math.inf
+            if best > -math.inf:
+                insort(values, best)
+        self._found[rung] = len(self._curves), values
+        return values
+
+
+def asha_cutoffs(stopping: EarlyStopping, training: TrainingConfig, standings: Standings) -> Cutoffs:
     """ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", Algorithm 2), its stopping form.
 
     There trials wait at a rung until they are among the best 1/η of those there. Here none waits: one that reaches a
@@ -114,23 +145,22 @@ def asha_cutoffs(stopping: EarlyStopping, training: TrainingConfig, curves: Sequ
     Args:
         stopping: the settings.
         training: of the trial that is to be stopped.
-        curves: of the earlier trials.
+        standings: of the earlier trials.
     """
     found = []
     for rung in rungs(stopping, training):
-        there = [best_until(curve, rung) for curve in curves if curve and curve[-1][0] >= rung]
-        values = sorted((value for value in there if value > -math.inf), reverse=True)
+        values = standings.at(rung)
         kept = len(values) // stopping.reduction
         if kept:
-            found.append((rung, values[kept - 1]))
+            found.append((rung, values[-kept]))
     return tuple(found)
 
 
-EARLY_STOPPERS: dict[str, Callable[[EarlyStopping, TrainingConfig, Sequence[Curve]], Cutoffs]] = {"asha": asha_cutoffs}
+EARLY_STOPPERS: dict[str, Callable[[EarlyStopping, TrainingConfig, Standings], Cutoffs]] = {"asha": asha_cutoffs}
 """Name in ``search.early_stopping`` -> what makes the cut-offs of a trial from the settings, its training, and the
 curves that its proposal was told; ``EarlyStopping.name`` lists the names too."""
 
 
-def cutoffs(stopping: EarlyStopping, training: TrainingConfig, curves: Sequence[Curve]) -> Cutoffs:
+def cutoffs(stopping: EarlyStopping, training: TrainingConfig, standings: Standings) -> Cutoffs:
     """The cut-offs of a trial, by the early stopper that its search names."""
-    return EARLY_STOPPERS[stopping.name](stopping, training, curves)
+    return EARLY_STOPPERS[stopping.name](stopping, training, standings)

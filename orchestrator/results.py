@@ -196,13 +196,15 @@ def _cell(store: Store, number: int, levels: Mapping[str, Any], rows: list[Row],
     return CellResult(number, levels, config, tuple(rows), accuracies, baseline, scores, timed_on)
 
 
+MEANS = ("validation_accuracy", "train_flops", "adapt_flops", "train_seconds")
+
+
 def cells_table(study: Study) -> pa.Table:
     """The cells as an Arrow table: one row a cell, null where nothing is completed.
 
     ``cell``, the level of every factor under its config path (lists joined by ``+``), ``seeds`` completed and
     ``seeds_asked``, ``episodes``; ``test_accuracy`` with ``test_std_over_seeds`` and the 95 % interval over seeds and
-    episodes (``test_low95``, ``test_high95``); ``validation_accuracy``, ``train_flops`` and ``train_seconds`` are means
-    over seeds. Accuracies are fractions.
+    episodes (``test_low95``, ``test_high95``); the metrics of ``MEANS`` are means over seeds. Accuracies are fractions.
     """
     paths = study.paths
     records = []
@@ -219,7 +221,7 @@ def cells_table(study: Study) -> pa.Table:
                 "test_std_over_seeds": estimate.seed_std if estimate else None,
                 "test_low95": estimate.low if estimate else None,
                 "test_high95": estimate.high if estimate else None,
-                **{metric: cell.mean(metric) for metric in ("validation_accuracy", "train_flops", "train_seconds")},
+                **{metric: cell.mean(metric) for metric in MEANS},
             }
         )
     return pa.table({name: arrow_column([record[name] for record in records]) for name in (records or [{}])[0]})

@@ -110,6 +110,7 @@ def run_sweep(
             _set_failures_aside(record, spec)
         count, stopped = FailureCount(policy), None
         end: End = "KILLED"
+        has: list[str] | None = None
         try:
             shared = list(data.values()) if where.address is not None else []  # here, every worker can map the files
             start = cache(lambda: None if started else stack.enter_context(cluster(None)))
@@ -118,12 +119,12 @@ def run_sweep(
             with spending.kept():
                 run_trials(run, count)
                 compare_trainings(run, count)
-            end = "FINISHED"
+            end, has = "FINISHED", _confirmed_identities(spec, record) if tracker else None
         except TooManyFailures as error:
             stopped = error
         finally:
             shown_uri = masked(uri) if uri else None
-            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S)
+            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S, has)
             if uri is not None and not synced:
                 down = reachable(uri, timeout_s=2)
                 reason = down or (tracker.problem if tracker else None) or "it is slow"
@@ -157,6 +158,13 @@ def _set_failures_aside(record: SweepRecord, spec: SweepSpec) -> None:
     for row in load_rows(store, record, spec):
         if row.state == "failed":
             set_failures_aside(store, row.keys.training, record.name)
+
+
+def _confirmed_identities(spec: SweepSpec, record: SweepRecord) -> list[str] | None:
+    """Of all trials of a search that is confirmed: once it has grown, others may be its best."""
+    if spec.search is None or spec.search.confirm is None:
+        return None
+    return [str(row.number) for row in load_rows(Store(record.home), record, spec)]
 
 
 def _tracker(spec: SweepSpec, home: Home, uri: str | None) -> Tracker | None:

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
@@ -82,6 +82,8 @@ class Tracker:
         self._pending: dict[str, TrialView] = {}
         self._refusals: dict[str, int] = {}
         self._end: End | None = None
+        self._has: Collection[str] | None = None
+        """Identities of all trials of the sweep, where they were said."""
         self._abandoned = False
         self._synced = threading.Event()
         self._mirror: _Mirror | None = None
@@ -107,20 +109,28 @@ class Tracker:
             self._pending[trial.identity] = trial
             self._changed.notify_all()
 
-    def finish(self, state: End, timeout_s: float, down_timeout_s: float | None = None) -> bool:
+    def finish(
+        self,
+        state: End,
+        timeout_s: float,
+        down_timeout_s: float | None = None,
+        has: Collection[str] | None = None,
+    ) -> bool:
         """Writes what is left, then ends the parent run, and as KILLED every child that has not ended.
 
         Args:
             state: of the sweep.
             timeout_s: how long this may take.
             down_timeout_s: how long it may go on once a write has failed; None: no other limit.
+            has: identities of all trials that the sweep has now; runs of others stay, tagged as superseded. None: runs
+                stay as they are.
 
         Returns:
             Whether all of it was written in time.
         """
         until = time.monotonic() + timeout_s
         with self._changed:
-            self._end = self._end or state
+            self._has, self._end = has, self._end or state
             self._changed.notify_all()
             if down_timeout_s is not None:
                 self._changed.wait_for(lambda: self._synced.is_set() or self.problem is not None, timeout_s)
@@ -167,6 +177,8 @@ class Tracker:
             self._mirror = _Mirror(_client(self._uri), self._uri, self._experiment, self._sweep)
             self.experiment_id, self.run_id = self._mirror.experiment_id, self._mirror.run_id
         elif view is None and self._end is not None:
+            if self._has is not None:
+                self._mirror.supersede_all_but(self._has)
             self._mirror.end(self._end)
             with self._changed:
                 self._synced.set()
@@ -199,9 +211,11 @@ def write_all(uri: str, experiment: str, sweep: SweepView, trials: Iterable[Tria
     """
     try:
         mirror = _Mirror(_client(uri), uri, experiment, sweep)
+        written = set()
         for trial in trials:
             mirror.write(trial)
-        mirror.supersede_others()
+            written.add(trial.identity)
+        mirror.supersede_all_but(written)
         mirror.end(end)
     except Exception as error:  # MLflow raises anything
         raise OutOfReach(_one_line(error)) from error
@@ -253,8 +267,6 @@ class _Mirror:
         self.experiment_id = _experiment_id(client, uri, experiment)
         self.run_id = self._open_parent(sweep)
         self._children: dict[str, _Child] = {}
-        self._written: set[str] = set()
-        """Identities of the trials that were written here."""
         for run in self._runs(f"tags.`{_PARENT}` = '{self.run_id}'"):
             tags = dict(run.data.tags)
             if _TRIAL in tags and _SUPERSEDED not in tags:
@@ -309,7 +321,6 @@ class _Mirror:
             # Params can't be changed: this identity was another trial before the sweep was started afresh.
             self._supersede(child)
             child = None
-        self._written.add(view.identity)
         if child is None:
             child = self._children[view.identity] = self._create(view)
         elif ended and child.tags.get(_SYNCED) == ended[_SYNCED] and child.status == _STATUS[view.state]:
@@ -323,9 +334,9 @@ class _Mirror:
             self._client.update_run(child.run_id, status="RUNNING")
             child.status = "RUNNING"
 
-    def supersede_others(self) -> None:
-        """Says of all runs of trials that were not written here that the sweep has them no more."""
-        for identity in self._children.keys() - self._written:
+    def supersede_all_but(self, identities: Collection[str]) -> None:
+        """Says of the runs of all other trials that the sweep has them no more."""
+        for identity in self._children.keys() - set(identities):
             self._supersede(self._children.pop(identity))
 
     def _supersede(self, child: _Child) -> None:

@@ -64,6 +64,39 @@ def test_a_race_by_hand() -> None:
     assert race(Scripted(), table, 4, 2, budget=40).ended[-1].spent == 50  # type: ignore[arg-type]
 
 
+def test_what_early_stopping_saves_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seeds of three trials: one goes on to the same best trial for half of the iterations, the other prunes it."""
+    import search
+    from searches.race import Ended, Run
+
+    def run(*its: tuple[float, bool, int]) -> Run:
+        spent, ended = 0, []
+        for number, (accuracy, pruned, iterations) in enumerate(its):
+            spent += iterations
+            ended.append(Ended(number, accuracy, pruned, iterations, spent))
+        return Run(tuple(ended), spent, (0.0,) * len(its))
+
+    entry = search.Entry("ours", "random", 8, 2)
+    plain = run((0.5, False, 30), (0.6, False, 30), (0.9, False, 30))
+    keeps = run((0.5, False, 30), (0.4, True, 5), (0.9, False, 10))
+    loses = run((0.5, False, 30), (0.6, False, 30), (0.2, True, 5))
+    monkeypatch.setattr(search, "LONG", (entry,))
+    runs = {entry: [keeps, loses], search.Entry("ours", "random", 8): [plain, plain]}
+    (row,) = search.stopping_rows(runs, 3)
+    assert (row["whole"][0], row["whole"][-1]) == (90 / 65, 2.0)
+    assert row["same_best"] == {"reached": 0.5, "fewer": [2.0] * 5}
+    assert row["until_best"] == {"reached": 0.5, "fewer": [2.0] * 5}
+    assert row["best"][0] == pytest.approx(-15)
+    assert search.stopping_rows(runs, 2)[0]["same_best"]["reached"] == 0.5  # the other's best of two is pruned
+
+
+def test_labels_of_the_figure_lie_apart_and_above_the_axis() -> None:
+    from searches.figure import LINE, apart
+
+    assert apart({"a": 10, "b": 100}, 300) == {"a": 10, "b": 100}
+    assert apart({"b": 299, "a": 295, "c": 100}, 290) == {"c": 100, "a": 290 - LINE, "b": 290}
+
+
 def test_the_table_is_of_its_sweep_and_a_search_of_it_runs_on_it() -> None:
     from searches.contestants import Ours
     from searches.race import race
@@ -79,7 +112,7 @@ def test_the_table_is_of_its_sweep_and_a_search_of_it_runs_on_it() -> None:
     nearby = {**points[0], "algorithm.inner_lr": 0.14, "training.meta_lr": 0.00172}
     assert table.curve(nearby) == table.curve(points[0])
     assert table.curve({**nearby, "algorithm.inner_lr": 0.142}) != table.curve(points[0])
-    run, longer = (race(Ours(table, "random", 0, 99, True, 4), table, trials, 2) for trials in (15, 20))
+    run, longer = (race(Ours(table, "random", 0, 99, 3, 4), table, trials, 2) for trials in (15, 20))
     accuracies = [{one.number: one.accuracy for one in each.ended} for each in (run, longer)]
     assert accuracies[0].items() <= accuracies[1].items()
     assert any(one.pruned for one in run.ended)

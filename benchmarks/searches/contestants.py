@@ -23,8 +23,7 @@ from orchestrator.spec import SearchSpec, SweepSpec
 from orchestrator.spec_file import load_spec
 from searches.table import Table, table_trial
 
-GRACE, REDUCTION = 3, 3
-ASHA = {"name": "asha", "grace_iterations": GRACE, "reduction": REDUCTION}
+GRACE = 3
 OBJECTIVE = "validation_accuracy"
 
 
@@ -44,11 +43,11 @@ class Contestant(ABC):
         """How trial ``number`` ended."""
 
 
-def our_sweep(table: Table, sampler: str, seed: int, trials: int, asha: bool) -> SweepSpec:
-    """The search as a sweep file asks for it."""
+def our_sweep(table: Table, sampler: str, seed: int, trials: int, reduction: int | None) -> SweepSpec:
+    """The search as a sweep file asks for it; with early stopping where there is a reduction."""
     search: dict[str, Any] = {"seed": seed, "sampler": sampler, "trials": trials, "space": table.space()}
-    if asha:
-        search["early_stopping"] = ASHA
+    if reduction is not None:
+        search["early_stopping"] = {"name": "asha", "grace_iterations": GRACE, "reduction": reduction}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "search.yaml"
         path.write_text(yaml.safe_dump({"trial": table_trial(), "search": search}, sort_keys=False))
@@ -58,8 +57,8 @@ def our_sweep(table: Table, sampler: str, seed: int, trials: int, asha: bool) ->
 class Ours(Contestant):
     """MetaSweep's searcher, as a sweep drives it: results are told in number order, within a window."""
 
-    def __init__(self, table: Table, sampler: str, seed: int, trials: int, asha: bool, window: int) -> None:
-        spec = our_sweep(table, sampler, seed, trials, asha)
+    def __init__(self, table: Table, sampler: str, seed: int, trials: int, reduction: int | None, window: int) -> None:
+        spec = our_sweep(table, sampler, seed, trials, reduction)
         assert spec.search is not None
         self._searcher = Searcher(spec.search, spec.trial, window)
         self._cutoffs: list[Any] = []
@@ -102,10 +101,11 @@ def optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 class Optuna(Contestant):
     """A study in memory by ask and tell; early stopping by its own successive halving at the same rungs."""
 
-    def __init__(self, search: SearchSpec, sampler: str, seed: int, asha: bool) -> None:
+    def __init__(self, search: SearchSpec, sampler: str, seed: int, reduction: int | None) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        halving = optuna.pruners.SuccessiveHalvingPruner(min_resource=GRACE, reduction_factor=REDUCTION)
-        pruner = halving if asha else optuna.pruners.NopPruner()
+        pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+        if reduction is not None:
+            pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=GRACE, reduction_factor=reduction)
         self._study = optuna.create_study(direction="maximize", sampler=optuna_sampler(sampler, seed), pruner=pruner)
         self._domains = {path: distribution(parameter) for path, parameter in search.space.items()}
         self._trials: list[optuna.Trial] = []

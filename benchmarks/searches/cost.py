@@ -135,7 +135,7 @@ def cost_table(as_json: bool, quick: bool) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table, rows = read_table(), []
     for sampler in ("tpe", "random", "nsga2", "qmc", "gp"):
-        search = our_sweep(table, sampler, 0, 1, asha=False).search
+        search = our_sweep(table, sampler, 0, 1, reduction=None).search
         assert search is not None
         for count in COUNTS[: 2 if quick else 3]:
             if sampler == "gp" and count > 100:

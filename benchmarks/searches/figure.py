@@ -8,7 +8,10 @@ from statistics import mean
 
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 56, 210, 16, 44
-COLOURS = ("#1b6ca8", "#7fb3d5", "#c0392b", "#7f8c8d", "#27ae60", "#8e44ad")
+COLOURS = ("#1b6ca8", "#2f8a3b", "#1a1a1a", "#b35c00", "#6a6f76", "#a3333d")
+"""Each dark enough on white to be read as text."""
+LINE = 15
+"""Height of a line of text."""
 TICKS = (0.5, 1, 2, 5, 10, 20)
 
 
@@ -35,7 +38,8 @@ def regret_figure(best: Mapping[str, Sequence[Sequence[float]]], optimum: float)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="sans-serif" font-size="12">',
+        'font-family="sans-serif" font-size="12" role="img">',
+        "<title>Mean regret by trials</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
     for tick in TICKS:
@@ -49,12 +53,24 @@ def regret_figure(best: Mapping[str, Sequence[Sequence[float]]], optimum: float)
     parts.append(
         f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">mean regret, points</text>'
     )
-    labels = sorted((y(values[-1]), name) for name, values in lines.items())
-    at = -math.inf
-    for height, name in labels:
-        at = max(at + 15, height)
-        colour = COLOURS[list(lines).index(name) % len(COLOURS)]
-        path = "L".join(f"{x(number):.1f} {y(value):.1f}" for number, value in enumerate(lines[name], start=1))
-        parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{at + 4:.1f}" fill="{colour}">{name}</text>')
+    parts.append(f'<path d="M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}" stroke="#888888"/>')
+    heights = apart({name: y(values[-1]) for name, values in lines.items()}, HEIGHT - BOTTOM - LINE / 2)
+    for colour, (name, values) in zip(COLOURS, lines.items(), strict=False):
+        path = "L".join(f"{x(number):.1f} {y(value):.1f}" for number, value in enumerate(values, start=1))
+        dashes = "" if name.startswith("ours") else ' stroke-dasharray="6 4"'
+        parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
+        parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{heights[name] + 4:.1f}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>\n"])
+
+
+def apart(heights: Mapping[str, float], lowest: float) -> dict[str, float]:
+    """Heights of labels in the same order, a line apart at least, none below ``lowest``."""
+    order = sorted(heights, key=lambda name: heights[name])
+    found: dict[str, float] = {}
+    above = -math.inf
+    for name in order:
+        found[name] = above = max(above + LINE, heights[name])
+    below = lowest + LINE
+    for name in reversed(order):
+        found[name] = below = min(below - LINE, found[name])
+    return found

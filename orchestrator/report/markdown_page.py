@@ -63,6 +63,8 @@ def facts(source: Provenance) -> list[str]:
     ]
     if source.pruned:
         lines.append(f"{source.pruned:,} trials pruned, after {source.pruned_iterations:,} iterations together")
+    if source.left_out:
+        lines.append(source.left_out)
     if source.started:
         lines.append(f"begun {source.started}")
     lines += [f"data: {name}, fingerprint {fingerprint}" for name, fingerprint in source.datasets.items()]

@@ -6,6 +6,7 @@ Parameters with a condition are not in every trial; what a sampler does with the
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -35,10 +36,12 @@ def _seeded(sampler: Sampler, independent: Any, search: SearchSpec, number: int)
     Twister, with a seed of the system's first.
     """
     import numpy as np
+    from optuna.samplers._lazy_random_state import LazyRandomState
 
     generator = np.random.RandomState(np.random.PCG64([search.seed, number]))
     held: Any
     for held in (sampler, independent):
+        held._rng = LazyRandomState()
         held._rng._rng = generator
     return sampler
 
@@ -51,10 +54,17 @@ def _tpe(search: SearchSpec, number: int) -> optuna.samplers.BaseSampler:
     constant_liar: the window always leaves proposals without outcome, and they count as bad, or the same point would be
     proposed again beside them.
     """
-    import optuna
-
-    sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, multivariate=True, constant_liar=True)
+    sampler = copy.copy(_untold_tpe())
+    sampler._random_sampler = copy.copy(sampler._random_sampler)
     return _seeded(sampler, sampler._random_sampler, search, number)
+
+
+@lru_cache(maxsize=1)
+def _untold_tpe() -> optuna.samplers.TPESampler:
+    """What every proposal's is a copy of. To make one takes longer than to copy it; nobody asks this one."""
+    from orchestrator.search.column_tpe import ColumnTPE
+
+    return ColumnTPE(n_startup_trials=STARTUP, multivariate=True, constant_liar=True)
 
 
 def _random(search: SearchSpec, number: int) -> optuna.samplers.BaseSampler:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config_paths import leaves, with_values
-from orchestrator.early_stopping import Cutoffs, cutoffs
+from orchestrator.early_stopping import Cutoffs, Standings, cutoffs
 from orchestrator.objectives import plain_objectives
 from orchestrator.search.proposals import Outcome, Proposal, known_before
 from orchestrator.search.samplers import LEARNING
@@ -47,6 +47,8 @@ class Searcher:
         self._ended = [""]
         """Digest of proposals 0 … k - 1 and their outcomes, for every k that was asked for."""
         self._study: ToldStudy | None = None
+        self._standings, self._ranked = Standings(), 0
+        """Of proposals before that number."""
 
     @property
     def number(self) -> int:
@@ -105,9 +107,11 @@ class Searcher:
         """Of the trial that these values make."""
         if self._search.early_stopping is None:
             return ()
-        ended = [self._outcomes[one] for one in known_before(self.number, self._window)]
-        curves = [outcome.curve for outcome in ended if outcome.state != "failed"]
-        return cutoffs(self._search.early_stopping, with_values(self._base, values).training, curves)
+        for one in known_before(self.number, self._window)[self._ranked :]:
+            outcome = self._outcomes[one]
+            self._standings.add(() if outcome.state == "failed" else outcome.curve)
+            self._ranked += 1
+        return cutoffs(self._search.early_stopping, with_values(self._base, values).training, self._standings)
 
     def _plain_curve(self, outcome: Outcome) -> list[tuple[int, float | None]]:
         """What cut-offs follow from, as JSON values."""

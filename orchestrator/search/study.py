@@ -6,48 +6,23 @@ costs what its sampler takes: no trial is copied, checked or looked through agai
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from orchestrator.search.domains import distribution, encoded
 from orchestrator.search.proposals import Outcome
 from orchestrator.search.samplers import EVOLVING, GENERATION, GROUPING, SAMPLERS, Generations
+from orchestrator.search.told_trials import EarlierTrials, ToldTrial
 from orchestrator.spec import SearchSpec
 
 NAME = "search"
 LONG_AGO = datetime(2000, 1, 1)
 """Trials have times, which no sampler looks at."""
-
-
-class EarlierTrials(optuna.storages.InMemoryStorage):
-    """A storage that shows trials made elsewhere. They are shared, so nobody may change them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trials: list[FrozenTrial] = []
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        """The trials in number order, the one that is asked for not among them."""
-        found = [trial for trial in self.trials if states is None or trial.state in states]
-        return copy.deepcopy(found) if deepcopy else found
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Of the trial that is asked for: what a sampler notes for other processes, of which there are none."""
-
-
-class ToldTrial(FrozenTrial):
-    """A trial whose attributes are looked up, not computed: samplers read those of all trials at each proposal."""
-
-    constraints: ClassVar[dict[str, float]] = {}
-    """None."""
 
 
 class ToldStudy:
@@ -67,7 +42,7 @@ class ToldStudy:
         """Generation whose parents were chosen last."""
         self._together: dict[frozenset[str], None] = {}
         """Sets of parameters that some complete trial has, each once: few, for they follow from the conditions."""
-        self._earlier = EarlierTrials()
+        self._earlier = EarlierTrials(self._domains)
         directions = [one.direction for one in search.objective]
         optuna.create_study(storage=self._earlier, study_name=NAME, directions=directions)
 
@@ -79,7 +54,7 @@ class ToldStudy:
         """The next proposal. It runs until its outcome is told."""
         generation = self._generation()
         params = {path: encoded(self._search.space[path], value) for path, value in values.items()}
-        self._earlier.trials.append(self._trial(len(self), params, generation))
+        self._earlier.add(self._trial(len(self), params, generation))
         self._generations.add()
 
     def tell(self, outcome: Outcome) -> None:
@@ -92,9 +67,8 @@ class ToldStudy:
         if trial.state != TrialState.RUNNING:
             return
         self._generations.tell(bool(outcome.values))
-        trial.state = TrialState.COMPLETE if outcome.values else TrialState.FAIL
+        self._earlier.end(outcome.number, outcome.values)
         if outcome.values:
-            trial.values = list(outcome.values)
             self._together.setdefault(frozenset(trial.params))
 
     def ask(self, number: int, fixed: Mapping[str, Any]) -> dict[str, Any]:

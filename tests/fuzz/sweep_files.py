@@ -30,9 +30,12 @@ search:
     training.meta_lr: {loguniform: [1e-4, 1e-2]}
     algorithm.inner_lr: {uniform: [0.1, 0.5]}
   start: [{algorithm.name: maml, training.meta_lr: 0.001}]
+  objective: [{maximize: validation_accuracy}, {minimize: train_flops}, {minimize: adapt_flops}]
   early_stopping: {name: asha, grace_iterations: 100, reduction: 2, metric: validation_accuracy}
+  confirm: {top: 2, seeds: 3}
+budget: {hours: 1.5, gpu_hours: 2, trials: 3}
 resources: {cpu: 0.5, max_concurrent: 2}
-scales: {smoke: {training.iterations: 100, search.early_stopping: null}}
+scales: {smoke: {training.iterations: 100, search.early_stopping: null, budget: null}}
 """
 GRID = """\
 trial: {dataset: {name: glyphs}}
@@ -78,7 +81,7 @@ values = st.recursive(
     max_leaves=8,
 )
 trees = st.dictionaries(
-    st.sampled_from(["name", "question", "trial", "search", "grid", "resources", "scales"]) | texts,
+    st.sampled_from(["name", "question", "trial", "search", "grid", "budget", "resources", "scales"]) | texts,
     st.recursive(scalars, lambda inner: st.dictionaries(texts, inner, max_size=5) | st.lists(inner, max_size=4)),
     max_size=6,
 )

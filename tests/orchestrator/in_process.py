@@ -122,6 +122,7 @@ def run_here(
     at_once: int = 1,
     order: random.Random | None = None,
     policy: FailurePolicy = NO_POLICY,
+    tracking_uri: str = NO_TRACKING,
 ) -> list[str]:
     """Runs a sweep, trial after trial, or several in turns; ``events`` gets what they say. Gives what the sweep warned
     of. ``order`` decides whose turn it is."""
@@ -164,7 +165,7 @@ def run_here(
         patch.setattr(trial, "count_flops", lambda *_: 1)
         patch.setattr(os, "fsync", lambda descriptor: None)
         try:
-            run_sweep(load_spec(file), Where(home, tracking_uri=NO_TRACKING), policy, on_warning=warned.append)
+            run_sweep(load_spec(file), Where(home, tracking_uri=tracking_uri), policy, on_warning=warned.append)
         finally:
             torch.set_num_threads(threads)
     return [line for line in warned if not line.startswith("tracking: ")]

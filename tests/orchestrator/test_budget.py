@@ -24,6 +24,8 @@ from orchestrator.home import open_home
 from orchestrator.layout import lay_out, layout_text
 from orchestrator.record import SweepRecord
 from orchestrator.report.cells import completeness
+from orchestrator.report.markdown_page import facts
+from orchestrator.report.page import page
 from orchestrator.report.provenance import provenance
 from orchestrator.results import load_study
 from orchestrator.rows import Row, State
@@ -237,10 +239,18 @@ def test_a_report_says_that_the_budget_is_spent(fresh: Callable[[Any], Path], tm
         ({"trials": 7}, 0, None),
     ):
         run_here(sweep_file(tmp_path, "s", with_budget(LONGER, **budget)), str(home))
-        source = provenance(load_study("s", str(home)))
+        study = load_study("s", str(home))
+        source = provenance(study)
         assert (source.state, source.missing) == ("done", missing)
         notes = completeness(source)
         assert (notes == []) if words is None else (words in notes[0])
+        said = words.strip("; ") if words else None
+        assert [line for line in facts(source) if "budget" in line] == ([said] if said else [])
+        assert (
+            ("<dt>left out</dt>" in page(study, [], source))
+            == (f"<dd>{said}</dd>" in page(study, [], source))
+            == bool(said)
+        )
     grid = {"trial": TINY, "grid": {"test": {"evaluation.weights": ["best", "final"]}, "seeds": 3}}
     run_here(sweep_file(tmp_path, "g", with_budget(grid, trials=2)), str(home))
     (note,) = completeness(provenance(load_study("g", str(home))))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from crash_points import Killed, crash_points
 from in_process import SEARCH, opened, outcome, run_here, sweep_file, validations
+from mlflow_server import Read
 
 from orchestrator import references
 from orchestrator.board import Board
@@ -31,6 +32,7 @@ from orchestrator.store import Store, keys_of
 from orchestrator.summary import summary
 from orchestrator.sweep_state import count_trials, status
 from orchestrator.tracking_rows import live_view
+from orchestrator.tracking_uri import default_uri
 from trainers.config import TrialConfig
 
 DATA = "d" * 20
@@ -238,10 +240,11 @@ def test_a_search_that_grows_is_confirmed_anew(fresh: Callable[[Any], Path], tmp
     home, alone = fresh("grown"), fresh("alone")
     (tmp_path / "alone").mkdir()
     run_here(sweep_file(tmp_path / "alone", "s", grown_file), str(alone))
-    run_here(sweep_file(tmp_path, "s", CONFIRMED), str(home))
+    mlflow = default_uri(tmp_path)
+    run_here(sweep_file(tmp_path, "s", CONFIRMED), str(home), tracking_uri=mlflow)
     old = references_of(opened(home), ["s"]).trainings
     assert len(old) == 3 + 4 == len(opened(home).names("trainings"))
-    run_here(sweep_file(tmp_path, "s", grown_file), str(home))
+    run_here(sweep_file(tmp_path, "s", grown_file), str(home), tracking_uri=mlflow)
     together, single = outcome(opened(home), "s"), outcome(opened(alone), "s")
     for part in ("rows", "proposals", "spec.yaml"):
         assert together[part] == single[part]
@@ -260,6 +263,11 @@ def test_a_search_that_grows_is_confirmed_anew(fresh: Callable[[Any], Path], tmp
     assert f"\nconfirmed: trial {study.confirmed[0].number} under 2 fresh seeds: " in summary(
         str(home), "s", status(opened(home), "s")
     )
+    tags = [run.data.tags for run in Read(mlflow).children]
+    assert Counter(int(its["metasweep.number"]) for its in tags if "metasweep.superseded" not in its) == Counter(
+        row.number for row in study.rows
+    )
+    assert len(tags) == len(study.rows) + 2
     # one more seed is two more trainings, and nothing else
     grown_file["search"]["confirm"]["seeds"] = 3
     run_here(sweep_file(tmp_path, "s", grown_file), str(home), events)

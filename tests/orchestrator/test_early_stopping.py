@@ -15,7 +15,17 @@ import pytest
 import torch
 
 from orchestrator.attempt import attempt_trial
-from orchestrator.early_stopping import EARLY_STOPPERS, Curve, Cutoffs, Decision, EarlyStopping, cutoffs, decide, rungs
+from orchestrator.early_stopping import (
+    EARLY_STOPPERS,
+    Curve,
+    Cutoffs,
+    Decision,
+    EarlyStopping,
+    Standings,
+    cutoffs,
+    decide,
+    rungs,
+)
 from orchestrator.home import open_home
 from orchestrator.rows import Row, read_row
 from orchestrator.store import Store, keys_of
@@ -86,11 +96,24 @@ def test_cutoffs_and_decisions_are_those_of_their_definitions(seed: int) -> None
     every, reduction = order.choice([1, 2, 5]), order.choice([2, 3, 4])
     grace, length = every * order.randint(1, 3), every * order.randint(4, 30)
     curves = [random_curve(order, every, length) for _ in range(order.randrange(20))]
-    its = cutoffs(stopping(grace, reduction), training(length, every), curves)
+    its = cutoffs(stopping(grace, reduction), training(length, every), Standings(curves))
     assert its == slow_cutoffs(grace, reduction, length, every, curves)
     for _ in range(5):
         curve = random_curve(order, every, length)
         assert decide(curve, its, length) == slow_decision(curve, its, length)
+
+
+def test_standings_that_grow_are_those_of_all_curves() -> None:
+    """Whichever trainings ask for cut-offs on the way: their rungs differ."""
+    for seed in range(50):
+        order = random.Random(seed)
+        every, reduction, grown = order.choice([1, 2]), order.choice([2, 3]), Standings()
+        curves = [random_curve(order, every, 40) for _ in range(25)]
+        for count, curve in enumerate(curves, start=1):
+            grown.add(curve)
+            if order.random() < 0.5:
+                its = stopping(every * order.randint(1, 2), reduction), training(every * order.randint(4, 20), every)
+                assert cutoffs(*its, grown) == cutoffs(*its, Standings(curves[:count]))
 
 
 def test_a_decision_does_not_change_as_a_curve_grows() -> None:
@@ -116,7 +139,7 @@ def test_rungs() -> None:
 
 def test_few_trials() -> None:
     ends = [[(1, value)] for value in (0.1, 0.5, 0.3, 0.4, 0.2, 0.6)]
-    found = [cutoffs(stopping(1), training(9, 1), ends[:count]) for count in range(7)]
+    found = [cutoffs(stopping(1), training(9, 1), Standings(ends[:count])) for count in range(7)]
     assert found == [(), (), (), ((1, 0.5),), ((1, 0.5),), ((1, 0.5),), ((1, 0.5),)]
     assert decide([(1, 0.5)], found[3], 9) == Decision("running", 1)  # a tie
     assert decide([(1, 0.4)], found[3], 9) == Decision("pruned", 1)
@@ -124,16 +147,16 @@ def test_few_trials() -> None:
 
 def test_what_is_no_number_neither_passes_nor_counts() -> None:
     curves = [[(1, NAN)], [(1, 0.5)], [(1, 0.3)]]
-    assert cutoffs(stopping(1), training(9, 1), curves) == ()
-    assert cutoffs(stopping(1), training(9, 1), [*curves, [(1, 0.1)]]) == ((1, 0.5),)
+    assert cutoffs(stopping(1), training(9, 1), Standings(curves)) == ()
+    assert cutoffs(stopping(1), training(9, 1), Standings([*curves, [(1, 0.1)]])) == ((1, 0.5),)
     assert decide([(1, NAN)], ((1, 0.0),), 9) == Decision("pruned", 1)
     assert decide([(1, 0.5), (2, NAN)], ((2, 0.5),), 9) == Decision("running", 2)
 
 
 def test_trainings_of_any_length_are_compared_after_equally_many_iterations() -> None:
     curves = [[(at, 0.1 * at) for at in range(1, end + 1)] for end in (2, 2, 9, 9)]  # two of them are complete at 2
-    assert cutoffs(stopping(2, 2), training(9, 1), curves) == ((2, 0.2), (4, 0.4), (8, 0.8))
-    assert cutoffs(stopping(2, 2), training(3, 1), curves) == ((2, 0.2),)
+    assert cutoffs(stopping(2, 2), training(9, 1), Standings(curves)) == ((2, 0.2), (4, 0.4), (8, 0.8))
+    assert cutoffs(stopping(2, 2), training(3, 1), Standings(curves)) == ((2, 0.2),)
     assert decide([(1, 0.0), (2, 0.0)], ((2, 0.5),), 2) == Decision("complete", 2)  # its end is no rung
 
 

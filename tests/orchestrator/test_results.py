@@ -66,10 +66,15 @@ def test_what_is_not_there_is_no_number(tmp_path: Path) -> None:
 
 
 def test_the_table_of_cells_has_means_and_stds_over_seeds(tmp_path: Path) -> None:
-    table = cells_table(made_grid(tmp_path, GRID, without(shots=1, seed=4)))
+    study = made_grid(tmp_path, GRID, without(shots=1, seed=4))
+    table = cells_table(study)
+    adapting = [row["adapt_flops"] for row in table.to_pylist()]
+    assert adapting == [next(row.metrics["adapt_flops"] for row in cell.rows if row.metrics) for cell in study.cells]
+    assert len(set(adapting)) == 4
     assert table.column_names == [
         *("cell", "episodes.shots", "evaluation.frozen_layers", "seeds", "seeds_asked", "episodes", "test_accuracy"),
-        *("test_std_over_seeds", "test_low95", "test_high95", "validation_accuracy", "train_flops", "train_seconds"),
+        *("test_std_over_seeds", "test_low95", "test_high95"),
+        *("validation_accuracy", "train_flops", "adapt_flops", "train_seconds"),
     ]
     assert table["evaluation.frozen_layers"].to_pylist() == ["0", "conv1+head"] * 2
     assert table["seeds"].to_pylist() == [2, 2, 3, 3]

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from orchestrator.early_stopping import EarlyStopping
+from orchestrator.search.column_tpe import ColumnTPE
 from orchestrator.search.domains import value_at
 from orchestrator.search.proposals import Outcome, Proposal, default_window, known_before
 from orchestrator.search.samplers import EVOLVING, GENERATION, GROUPING, LEARNING, POPULATION, SAMPLERS
@@ -392,6 +393,33 @@ def test_samplers_that_learn_beat_random_on_a_quadratic(
         for name, trials in ((sampler, count), ("random", 40))
     )
     assert learnt > drawn / times  # both negative
+
+
+@pytest.mark.parametrize("share_of_failures", [0.0, 0.3])
+def test_tpe_on_columns_proposes_what_optunas_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share_of_failures: float
+) -> None:
+    """Long enough for arrays to grow and weights to fall; with ties, failures, running trials and conditions."""
+    path = tmp_path / "s.yaml"
+    path.write_text(SPEC)
+    search = load_spec(path).search
+    assert search is not None
+
+    def proposed() -> list[dict[str, Any]]:
+        draws, searcher = random.Random(0), Searcher(search, BASE, WINDOW)
+        found = []
+        for number in range(60):
+            proposal = searcher.propose()
+            searcher.add(proposal)
+            found.append(proposal.values)
+            failed, value = draws.random() < share_of_failures, round(quality(proposal.values), 1)
+            searcher.end(Outcome(number, "failed") if failed else Outcome(number, "complete", (value,)))
+        return found
+
+    ours = proposed()
+    with monkeypatch.context() as patched:
+        patched.setattr(ColumnTPE, "_sample", optuna.samplers.TPESampler._sample)
+        assert proposed() == ours
 
 
 @pytest.mark.parametrize("window", [1, WINDOW])

@@ -848,7 +848,7 @@ CHANGES: list[tuple[str, str, str, list[str]]] = [
         "trials: 40",
         "trials: 40\n  early_stopping: {name: asha, grace_iterations: 100}",
         [
-            "search.early_stopping: null -> {name: asha, grace_iterations: 100, reduction: 3, metric: "
+            "search.early_stopping: null -> {name: asha, grace_iterations: 100, reduction: 2, metric: "
             "validation_accuracy}"
         ],
     ),
@@ -857,7 +857,7 @@ CHANGES: list[tuple[str, str, str, list[str]]] = [
         "grace_iterations: 100",
         "grace_iterations: 100, reduction: 4",
         [
-            "search.early_stopping: {name: asha, grace_iterations: 100, reduction: 3, metric: validation_accuracy} -> "
+            "search.early_stopping: {name: asha, grace_iterations: 100, reduction: 2, metric: validation_accuracy} -> "
             "{name: asha, grace_iterations: 100, reduction: 4, metric: validation_accuracy}"
         ],
     ),
@@ -969,7 +969,7 @@ def test_early_stopping_is_not_confused_by_a_parameter_that_never_acts(tmp_path:
     never = "    training.validate_every: {choice: [0, x], when: {algorithm.name: anil}}\n"
     text = SPACE + "    algorithm.inner_lr: {uniform: [0.1, 1]}\n" + never
     stopping = load(tmp_path, text + "  early_stopping: {name: asha, grace_iterations: 200}\n").search.early_stopping
-    assert (stopping.grace_iterations, stopping.reduction) == (200, 3)
+    assert (stopping.grace_iterations, stopping.reduction) == (200, 2)
 
 
 def test_a_window_left_out_stays(tmp_path: Path) -> None:
