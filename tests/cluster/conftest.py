@@ -16,14 +16,13 @@ from typing import Any
 
 import pytest
 import yaml
-from machines import BIN, NETWORK, PORT, Machine, machines
+from machines import BIN, PORT, Machine, machines
 from observer import attempts, outcome
 from processes import PATIENCE_S, SERIAL, link_data, run, wait_for
 
 from orchestrator.home import open_home
 
 BUCKET_PORT = 5000
-ADDRESS = f"{NETWORK}.1:{PORT}"
 
 TRIAL: dict[str, Any] = {
     "dataset": {"name": "glyphs"},
@@ -53,6 +52,18 @@ class Cluster:
     def head(self) -> Machine:
         return self.machines[0]
 
+    @property
+    def address(self) -> str:
+        """Of Ray's head."""
+        return f"{self.head.address}:{PORT}"
+
+    @staticmethod
+    def give_data(machine: Machine, file: Path) -> None:
+        """Puts a dataset into the cache of a machine."""
+        cache = machine.private / "cache" / "metasweep" / "datasets"
+        machine.run("mkdir", "-p", cache)
+        machine.run("cp", file, cache)
+
     def home(self, name: str) -> str:
         """URL of a home in the bucket."""
         options = f"endpoint_override={self.head.address}:{BUCKET_PORT}&scheme=http&region=us-east-1"
@@ -60,7 +71,7 @@ class Cluster:
 
     def start(self, spec: Path, *options: str) -> subprocess.Popen[str]:
         """The sweep of a file, driven from the head, into the home of its name."""
-        place = ["--home", self.home(spec.stem), "--address", ADDRESS]
+        place = ["--home", self.home(spec.stem), "--address", self.address]
         command = [BIN / "orchestrate", "sweep", spec, *place, "--json", *options]
         return self.head.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -128,9 +139,6 @@ def three(private: Path) -> Iterator[Sequence[Machine]]:
 def cluster(three: Sequence[Machine], private: Path, glyphs_file: Path) -> Iterator[Cluster]:
     """A Ray cluster over the three; the data are on the head only."""
     head = three[0]
-    cache = private / "cache" / "metasweep" / "datasets"
-    head.run("mkdir", "-p", cache)
-    head.run("cp", glyphs_file, cache)
     server = [sys.executable, "-m", "moto.server", "--host", head.address, "--port", str(BUCKET_PORT)]
     head.start(*server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for machine in three:
@@ -138,6 +146,7 @@ def cluster(three: Sequence[Machine], private: Path, glyphs_file: Path) -> Itera
     make = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method='PUT'))"
     head.run(sys.executable, "-c", make, f"http://{head.address}:{BUCKET_PORT}/bucket")
     made = Cluster(three)
+    made.give_data(head, glyphs_file)
     yield made
     made.close()
 
