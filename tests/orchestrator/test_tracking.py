@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from mlflow_server import LIMIT_S, Read, Server, free_port, until
 
-from orchestrator import tracking
 from orchestrator.errors import TrackingError
 from orchestrator.tracking import Point, SweepView, Tracker, TrialView, check_uri, default_uri, reachable, write_all
 
@@ -419,7 +418,7 @@ def test_the_end_of_a_sweep_does_not_wait_for_what_fails(monkeypatch):
         until(lambda: trackers and trackers[0]._end)
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(tracking, "_client", client)
+    monkeypatch.setattr("orchestrator.tracking.tracker.open_client", client)
     trackers.append(Tracker("http://127.0.0.1:9", "metasweep", SWEEP))
     assert not trackers[0].finish("FINISHED", 3600, 0.1)
     assert trackers[0].problem == "gone"

@@ -1,47 +1,16 @@
-"""MLflow as a view of the store: one parent run a sweep, one child run a trial. The only importer of mlflow.
-
-The driver alone writes, from a thread of its own: nothing here makes a trial wait, and MLflow's import and the tables
-of a new database (seconds each) come in that thread as well. What MLflow holds already is found by tags and not written
-again, so a sweep that continues, or the whole store written once more, leaves each run and each point once.
-"""
+"""The runs of one sweep as MLflow holds them, made equal to its views."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
-import os
-import threading
-import time
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
 
-from orchestrator.errors import OutOfReach
-from orchestrator.tracking_database import ensure_database
-from orchestrator.tracking_uri import (
-    check_uri,
-    default_uri,
-    experiment_name,
-    reachable,
-    sqlite_path,
-)
+from orchestrator.tracking.client import experiment_id, one_line
 from orchestrator.tracking_views import Point, SweepView, TrialView
-from orchestrator.url_secrets import masked, without_credentials
-
-__all__ = [
-    "Point",
-    "SweepView",
-    "Tracker",
-    "TrialView",
-    "check_uri",
-    "default_uri",
-    "experiment_name",
-    "reachable",
-    "write_all",
-]
 
 End = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -52,172 +21,6 @@ _STATE, _SYNCED, _SUPERSEDED = "metasweep.state", "metasweep.synced", "metasweep
 _SPEC, _NOT_FINITE, _ERROR = "metasweep.spec", "metasweep.not_finite", "error"
 _PARAMS_A_BATCH, _METRICS_A_BATCH = 100, 800  # MLflow takes 100 params, 100 tags, 1,000 entities in all
 _LONGEST_PARAM, _LONGEST_TAG, _LONGEST_DIGEST = 6000, 5000, 36  # MLflow cuts without a word, or refuses
-_LONGEST_PAUSE_S = 30.0
-
-# Retries are ours: MLflow's own would make a second run where the answer to the first request was lost, and would hold
-# the thread for minutes. The last one keeps a line for each run that ends out of the stdout of `--json`.
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-
-
-class Tracker:
-    """Keeps one sweep's view up to date from a background thread, through outages of the server.
-
-    ``problem`` is the last failure in one line, None while writing works; ``experiment_id``, ``run_id`` and ``run_url``
-    (servers only) name the parent run once it is there.
-
-    Raises:
-        TrackingError: the URI is malformed. Whether anything answers there is not asked.
-    """
-
-    def __init__(self, uri: str, experiment: str | None, sweep: SweepView) -> None:
-        check_uri(uri)
-        self._uri, self._experiment, self._sweep = uri, experiment or experiment_name(), sweep
-        self._changed = threading.Condition()
-        self._pending: dict[str, TrialView] = {}
-        self._refusals: dict[str, int] = {}
-        self._end: End | None = None
-        self._abandoned = False
-        self._synced = threading.Event()
-        self._mirror: _Mirror | None = None
-        self.problem: str | None = None
-        self.experiment_id: str | None = None
-        self.run_id: str | None = None
-        self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
-        self._thread.start()
-
-    @property
-    def run_url(self) -> str | None:
-        """The page of the parent run on a tracking server."""
-        if self.run_id is None or not self._uri.startswith("http"):
-            return None
-        return f"{without_credentials(self._uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
-
-    def record(self, trial: TrialView) -> None:
-        """Leaves the trial's latest view for the thread and returns; an older view not yet written is dropped.
-
-        Does nothing after :meth:`finish`.
-        """
-        with self._changed:
-            self._pending[trial.identity] = trial
-            self._changed.notify_all()
-
-    def finish(self, state: End, timeout_s: float, down_timeout_s: float | None = None) -> bool:
-        """Writes what is left, then ends the parent run, and as KILLED every child that has not ended.
-
-        Args:
-            state: of the sweep.
-            timeout_s: how long this may take.
-            down_timeout_s: how long it may go on once a write has failed; None: no other limit.
-
-        Returns:
-            Whether all of it was written in time.
-        """
-        until = time.monotonic() + timeout_s
-        with self._changed:
-            self._end = self._end or state
-            self._changed.notify_all()
-            if down_timeout_s is not None:
-                self._changed.wait_for(lambda: self._synced.is_set() or self.problem is not None, timeout_s)
-                until = min(until, time.monotonic() + down_timeout_s)
-            self._changed.wait_for(self._synced.is_set, max(0.0, until - time.monotonic()))
-            synced = self._synced.is_set()
-            self._abandoned = True
-            self._changed.notify_all()
-        return synced and not any(count > 1 for count in self._refusals.values())
-
-    def _write_all(self) -> None:
-        pause_s = 0.5
-        while not self._abandoned and not self._synced.is_set():
-            view = self._take()
-            try:
-                self._write(view)
-            except Exception as error:  # MLflow raises anything; a view must not end a sweep
-                # After a lost answer only MLflow knows what it holds: look again before writing more.
-                self._mirror = None
-                self._keep(view, error)
-                self._rest(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            else:
-                pause_s = 0.5
-                if not self._refusals:
-                    self.problem = self._mirror.problem if self._mirror else None
-
-    def _rest(self, pause_s: float) -> None:
-        """Waits before the next attempt: ``pause_s``, but half a second once the sweep has ended."""
-        with self._changed:
-            if self._end is None:
-                self._changed.wait_for(lambda: self._abandoned or self._end is not None, pause_s)
-            else:
-                self._changed.wait_for(lambda: self._abandoned, 0.5)
-
-    def _take(self) -> TrialView | None:
-        """The next view; None where there is none and the parent run is to be opened or ended."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._pending or self._end or self._abandoned or self._mirror is None)
-            return self._pending.pop(next(iter(self._pending))) if self._pending else None
-
-    def _write(self, view: TrialView | None) -> None:
-        if self._mirror is None:
-            self._mirror = _Mirror(_client(self._uri), self._uri, self._experiment, self._sweep)
-            self.experiment_id, self.run_id = self._mirror.experiment_id, self._mirror.run_id
-        elif view is None and self._end is not None:
-            self._mirror.end(self._end)
-            with self._changed:
-                self._synced.set()
-                self._changed.notify_all()
-        if view is not None:
-            self._mirror.write(view)
-            self._refusals.pop(view.identity, None)
-
-    def _keep(self, view: TrialView | None, error: Exception) -> None:
-        with self._changed:
-            self.problem = _one_line(error)
-            self._changed.notify_all()
-        if view is None:
-            return
-        # A request that MLflow calls wrong is tried twice, since it says the same of a run that was just deleted.
-        if getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
-            self._refusals[view.identity] = self._refusals.get(view.identity, 0) + 1
-        if self._refusals.get(view.identity, 0) < 2:
-            with self._changed:
-                self._pending.setdefault(view.identity, view)
-
-
-def write_all(uri: str, experiment: str, sweep: SweepView, trials: Iterable[TrialView], end: End) -> None:
-    """Makes MLflow equal to these views, in this thread; what it holds already is not written again.
-
-    Runs of trials that are not among them stay, tagged as superseded.
-
-    Raises:
-        OutOfReach: MLflow could not be written; what was written before stays, and the same call goes on.
-    """
-    try:
-        mirror = _Mirror(_client(uri), uri, experiment, sweep)
-        for trial in trials:
-            mirror.write(trial)
-        mirror.supersede_others()
-        mirror.end(end)
-    except Exception as error:  # MLflow raises anything
-        raise OutOfReach(_one_line(error)) from error
-
-
-def _client(uri: str) -> Any:
-    """An ``MlflowClient`` that neither chatters nor retries for minutes; a new SQLite file is made here, whole."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-        warnings.filterwarnings("ignore", module=name)
-    ensure_database(uri, lambda unfinished: MlflowClient(tracking_uri=unfinished).search_experiments(max_results=1))
-    return MlflowClient(tracking_uri=uri)
 
 
 @dataclass
@@ -244,13 +47,13 @@ def _child(run: Any) -> _Child:
     return _Child(run.info.run_id, run.info.status, dict(data.params), dict(data.tags), set(data.metrics), bool(inputs))
 
 
-class _Mirror:
+class Mirror:
     """The parent run and its children, opened or found again by their tags. Any method may raise what MLflow raises."""
 
     def __init__(self, client: Any, uri: str, experiment: str, sweep: SweepView) -> None:
         self._client = client
         self.problem: str | None = None
-        self.experiment_id = _experiment_id(client, uri, experiment)
+        self.experiment_id = experiment_id(client, uri, experiment)
         self.run_id = self._open_parent(sweep)
         self._children: dict[str, _Child] = {}
         self._written: set[str] = set()
@@ -291,7 +94,7 @@ class _Mirror:
                 self._client.log_text(run_id, sweep.spec_yaml, "spec.yaml")
                 self._set_tags(run_id, {_SPEC: digest}, held)
             except Exception as error:  # an artifact store out of reach (no credentials) must not cost the runs
-                self.problem = f"spec.yaml is not in MLflow: {_one_line(error)}"
+                self.problem = f"spec.yaml is not in MLflow: {one_line(error)}"
         return run_id
 
     def _set_tags(self, run_id: str, tags: Mapping[str, str], held: Mapping[str, str]) -> None:
@@ -399,30 +202,9 @@ class _Mirror:
         self._client.set_terminated(self.run_id, status)
 
 
-def _experiment_id(client: Any, uri: str, name: str) -> str:
-    """The experiment of this name, made where there is none; another process may be making it at the same time."""
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        folder = sqlite_path(uri).absolute().parent / "mlartifacts" if uri.startswith("sqlite:") else None
-        try:
-            client.create_experiment(name, artifact_location=folder.as_uri() if folder else None)
-        except Exception as error:
-            if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
-                raise
-        experiment = client.get_experiment_by_name(name)
-    if experiment.lifecycle_stage != "active":
-        raise ValueError(f"experiment {name!r} was deleted; restore it, or set MLFLOW_EXPERIMENT_NAME to another name")
-    return str(experiment.experiment_id)
-
-
 def _quoted(value: str) -> str:
     return f'"{value}"' if "'" in value else f"'{value}'"
 
 
 def _cut(value: str) -> str:
     return value[:_LONGEST_TAG]
-
-
-def _one_line(error: Exception) -> str:
-    words = " ".join(str(error).split()).partition(" [SQL: ")[0]
-    return masked(words)[:200] or type(error).__name__
