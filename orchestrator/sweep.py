@@ -31,7 +31,8 @@ from orchestrator.status import SweepStatus
 from orchestrator.store import Store
 from orchestrator.sweep_run import SweepRun
 from orchestrator.sweep_state import status
-from orchestrator.tracking import End, Tracker
+from orchestrator.tracked_outcome import outcome
+from orchestrator.tracking import NO_OUTCOME, End, Tracker
 from orchestrator.tracking_rows import attempt_tags, sweep_view
 from orchestrator.tracking_uri import default_uri, experiment_name, reachable, sqlite_path
 from orchestrator.trial_run import run_trials
@@ -115,7 +116,8 @@ def run_sweep(
             stopped = error
         finally:
             shown_uri = masked(uri) if uri else None
-            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S)
+            added = outcome(home, spec.name, where.log_weights, where.track_report) if end == "FINISHED" else NO_OUTCOME
+            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S, added)
             if uri is not None and not synced:
                 down = reachable(uri, timeout_s=2)
                 reason = down or (tracker.problem if tracker else None) or "it is slow"
@@ -154,4 +156,4 @@ def _set_failures_aside(record: SweepRecord, spec: SweepSpec) -> None:
 def _tracker(spec: SweepSpec, home: Home, uri: str | None) -> Tracker | None:
     if uri is None:
         return None
-    return Tracker(uri, experiment_name(), sweep_view(spec, home.id))
+    return Tracker(uri, experiment_name(), sweep_view(spec, home))

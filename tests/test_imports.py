@@ -44,6 +44,7 @@ LAYERS = (
         "live",
         "store",
         "tracking_database",
+        "tracking_parent",
         "verdicts",
         "wording",
     },
@@ -62,7 +63,7 @@ LAYERS = (
     {"forget", "inputs", "plan", "references", "results", "spending", "tracking_rows"},
     {"board", "cleanup", "confirm_plan", "report"},
     # what a user can do
-    {"continuing", "sweep_run"},
+    {"continuing", "sweep_run", "tracked_outcome"},
     {"analysis_run", "trial_run"},
     {"sweep"},
     {"preview", "single", "study_file", "summary", "track"},

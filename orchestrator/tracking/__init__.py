@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from orchestrator.tracking.mirror import End
 from orchestrator.tracking.tracker import Tracker, write_all
+from orchestrator.tracking_parent import NO_OUTCOME, Outcome, Report
 from orchestrator.tracking_uri import check_uri, default_uri, experiment_name, reachable
 from orchestrator.tracking_views import Point, SweepView, TrialView
 
 __all__ = [
+    "NO_OUTCOME",
     "End",
+    "Outcome",
     "Point",
+    "Report",
     "SweepView",
     "Tracker",
     "TrialView",

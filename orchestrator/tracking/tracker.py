@@ -7,13 +7,20 @@ import time
 from collections.abc import Iterable
 
 from orchestrator.errors import OutOfReach
-from orchestrator.tracking.client import one_line, open_client
+from orchestrator.tracking.client import Client, one_line, open_client
 from orchestrator.tracking.mirror import End, Mirror
+from orchestrator.tracking_parent import NO_OUTCOME, Outcome
 from orchestrator.tracking_uri import check_uri, experiment_name
 from orchestrator.tracking_views import SweepView, TrialView
 from orchestrator.url_secrets import without_credentials
 
 _LONGEST_PAUSE_S = 30.0
+
+ROUND_S = 3.0
+"""Trials that run are written no more often: each write costs the driver some 20 ms, however little it says."""
+
+SLOW_S = 1.0
+"""A server that takes longer for a call is not waited for at the end of a sweep."""
 
 
 class Tracker:
@@ -26,13 +33,20 @@ class Tracker:
         TrackingError: the URI is malformed. Whether anything answers there is not asked.
     """
 
-    def __init__(self, uri: str, experiment: str | None, sweep: SweepView) -> None:
+    def __init__(self, uri: str, experiment: str | None, sweep: SweepView, round_s: float = ROUND_S) -> None:
         check_uri(uri)
         self._uri, self._experiment, self._sweep = uri, experiment or experiment_name(), sweep
         self._changed = threading.Condition()
         self._pending: dict[str, TrialView] = {}
         self._refusals: dict[str, int] = {}
+        self._round_s, self._next_round = round_s, 0.0
+        self._round: list[str] = []
+        """Identities of the trials that are written in this round."""
+        self._views: dict[str, TrialView] = {}
+        """The latest view that was written of each trial; outlives a mirror."""
         self._end: End | None = None
+        self._outcome = NO_OUTCOME
+        self._client: Client | None = None
         self._abandoned = False
         self._synced = threading.Event()
         self._mirror: Mirror | None = None
@@ -58,29 +72,41 @@ class Tracker:
             self._pending[trial.identity] = trial
             self._changed.notify_all()
 
-    def finish(self, state: End, timeout_s: float, down_timeout_s: float | None = None) -> bool:
+    def finish(
+        self, state: End, timeout_s: float, down_timeout_s: float | None = None, outcome: Outcome = NO_OUTCOME
+    ) -> bool:
         """Writes what is left, then ends the parent run, and as KILLED every child that has not ended.
 
         Args:
             state: of the sweep.
             timeout_s: how long this may take.
-            down_timeout_s: how long it may go on once a write has failed; None: no other limit.
+            down_timeout_s: how long it may go on once a write has failed, or where the server takes more than
+                ``SLOW_S`` for a call; None: no other limit.
+            outcome: what is added to the runs once all else is written.
 
         Returns:
             Whether all of it was written in time.
         """
         until = time.monotonic() + timeout_s
         with self._changed:
-            self._end = self._end or state
+            self._end, self._outcome = self._end or state, outcome
             self._changed.notify_all()
             if down_timeout_s is not None:
-                self._changed.wait_for(lambda: self._synced.is_set() or self.problem is not None, timeout_s)
+                while not (self._synced.is_set() or self._failing or time.monotonic() > until):
+                    self._changed.wait(0.1)  # nobody says when a call begins to take long
                 until = min(until, time.monotonic() + down_timeout_s)
             self._changed.wait_for(self._synced.is_set, max(0.0, until - time.monotonic()))
             synced = self._synced.is_set()
             self._abandoned = True
             self._changed.notify_all()
-        return synced and not any(count > 1 for count in self._refusals.values())
+        complete = self._mirror is not None and self._mirror.problem is None
+        return synced and complete and not any(count > 1 for count in self._refusals.values())
+
+    @property
+    def _failing(self) -> bool:
+        # A file on this machine is never too slow to be worth waiting for.
+        slow = self._client is not None and self._uri.startswith("http") and self._client.answer_s > SLOW_S
+        return slow or self.problem is not None
 
     def _write_all(self) -> None:
         pause_s = 0.5
@@ -111,13 +137,21 @@ class Tracker:
         """The next view; None where there is none and the parent run is to be opened or ended."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._end or self._abandoned or self._mirror is None)
-            return self._pending.pop(next(iter(self._pending))) if self._pending else None
+            self._round = [identity for identity in self._round if identity in self._pending]
+            if not self._round:  # what comes more often than a round is written once
+                pause_s = self._next_round - time.monotonic()
+                self._changed.wait_for(lambda: self._end or self._abandoned, max(0.0, pause_s))
+                self._next_round = time.monotonic() + self._round_s
+                self._round = list(self._pending)
+            return self._pending.pop(self._round.pop(0)) if self._round else None
 
     def _write(self, view: TrialView | None) -> None:
         if self._mirror is None:
-            self._mirror = Mirror(open_client(self._uri), self._uri, self._experiment, self._sweep)
+            self._client = open_client(self._uri)
+            self._mirror = Mirror(self._client, self._uri, self._experiment, self._sweep, self._views)
             self.experiment_id, self.run_id = self._mirror.experiment_id, self._mirror.run_id
         elif view is None and self._end is not None:
+            self._mirror.add(self._outcome)
             self._mirror.end(self._end)
             with self._changed:
                 self._synced.set()
@@ -125,6 +159,8 @@ class Tracker:
         if view is not None:
             self._mirror.write(view)
             self._refusals.pop(view.identity, None)
+        if not self._round:
+            self._mirror.show_progress()
 
     def _keep(self, view: TrialView | None, error: Exception) -> None:
         with self._changed:
@@ -140,7 +176,9 @@ class Tracker:
                 self._pending.setdefault(view.identity, view)
 
 
-def write_all(uri: str, experiment: str, sweep: SweepView, trials: Iterable[TrialView], end: End) -> None:
+def write_all(
+    uri: str, experiment: str, sweep: SweepView, trials: Iterable[TrialView], end: End, outcome: Outcome = NO_OUTCOME
+) -> None:
     """Makes MLflow equal to these views, in this thread; what it holds already is not written again.
 
     Runs of trials that are not among them stay, tagged as superseded.
@@ -149,10 +187,14 @@ def write_all(uri: str, experiment: str, sweep: SweepView, trials: Iterable[Tria
         OutOfReach: MLflow could not be written; what was written before stays, and the same call goes on.
     """
     try:
-        mirror = Mirror(open_client(uri), uri, experiment, sweep)
+        mirror = Mirror(open_client(uri), uri, experiment, sweep, {})
         for trial in trials:
             mirror.write(trial)
         mirror.supersede_others()
+        mirror.show_progress()
+        mirror.add(outcome)
         mirror.end(end)
     except Exception as error:  # MLflow raises anything
         raise OutOfReach(one_line(error)) from error
+    if mirror.problem is not None:
+        raise OutOfReach(mirror.problem)
