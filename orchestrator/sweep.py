@@ -41,8 +41,8 @@ from orchestrator.url_secrets import masked
 TRACKING_END_TIMEOUT_S = 60.0
 """How long the end of a sweep waits for a healthy tracking server to take what is left."""
 
-TRACKING_DOWN_TIMEOUT_S = 3.0
-"""How long it waits for one that does not answer, or whose disk takes nothing."""
+TRACKING_DOWN_TIMEOUT_S = 1.0
+"""How long it waits for one that does not answer, answers slowly, or whose disk takes nothing."""
 
 
 def _ignore(*_: object) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from orchestrator.tracking import (
     reachable,
     write_all,
 )
+from orchestrator.tracking.tracker import SLOW_S
 from orchestrator.tracking_parent import best_so_far
 
 SWEEP = SweepView("anil-or-maml", "home-1", "Does it?", "name: anil-or-maml\n", {"metasweep.version": "0.1.0"})
@@ -475,6 +477,74 @@ def test_the_same_over_rest(server, capfd):
     assert [file.path for file in read.client.list_artifacts(tracker.run_id)] == ["spec.yaml"]
     assert read.experiment.artifact_location.startswith("mlflow-artifacts:")
     assert capfd.readouterr().out == "", "MLflow prints a line for each run that ends, if one lets it"
+
+
+@pytest.mark.slow
+def test_a_server_that_never_saw_a_sweep_becomes_equal(server, uri):
+    """Row for row as what was written while the sweep ran, artifacts too."""
+    files = made({"index.html": b"<html>", "figures/a.png": b"png"}, {"0": b"weights"})
+    views = [trial(0), trial(1, "pruned", 2), trial(2, "failed", metrics={}), trial(3, "running", 2)]
+    live = Tracker(uri, "equal", VARYING, round_s=0)
+    for view in views:
+        live.record(replace(view, state="running", points=view.points[:2]))
+        until(lambda: not live._pending)
+        live.record(view)
+    assert live.finish("KILLED", LIMIT_S, outcome=files), live.problem
+    for _ in range(2):
+        write_all(server.uri, "equal", VARYING, views, "KILLED", files)
+        found = [[entry[1:] for entry in everything(Read(one, "equal"))] for one in (uri, server.uri)]
+        for entries in found:
+            for _, data, *_ in entries:
+                data["tags"].pop("mlflow.parentRunId", None)
+        assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_foreign_runs_are_byte_for_byte_what_they_were(server):
+    """By the answers of the REST interface, in an experiment that somebody else made."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(server.uri)
+    shared = client.create_experiment("shared", tags={"owner": "me"})
+    for number in range(3):
+        run = client.create_run(shared, run_name="anil-or-maml", tags={"metasweep.note": "mine"})
+        client.log_param(run.info.run_id, "algorithm.name", "maml")
+        client.log_metric(run.info.run_id, "test_accuracy", number / 3, step=number)
+
+    def foreign() -> list[bytes]:
+        found = [rest(server.uri, f"experiments/get?experiment_id={shared}")]
+        query = {"experiment_ids": [shared], "filter": "tags.`metasweep.note` = 'mine'"}
+        found.append(rest(server.uri, "runs/search", query))
+        for run in json.loads(found[1])["runs"]:
+            key = f"run_id={run['info']['run_id']}&metric_key=test_accuracy"
+            found += [rest(server.uri, f"metrics/get-history?{key}"), rest(server.uri, f"artifacts/list?{key}")]
+        return found
+
+    before = foreign()
+    assert len(json.loads(before[1])["runs"]) == 3
+    tracker = Tracker(server.uri, "shared", VARYING)
+    tracker.record(trial(0))
+    assert tracker.finish("FINISHED", LIMIT_S, outcome=made({"index.html": b"<html>"})), tracker.problem
+    write_all(server.uri, "shared", VARYING, [trial(1)], "FINISHED")
+    assert foreign() == before
+
+
+def rest(uri: str, path: str, body: dict | None = None) -> bytes:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{uri}/api/2.0/mlflow/{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read()
+
+
+def test_a_slow_server_is_not_waited_for():
+    """Every answer comes late; nothing fails. The end goes by what calls have taken, not by a failure."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.listen(16)  # what is asked waits in its queue: the first call is under way for ever
+        tracker = Tracker(f"http://127.0.0.1:{listener.getsockname()[1]}", "metasweep", SWEEP)
+        until(lambda: tracker._client is not None and tracker._client.answer_s > SLOW_S)
+        assert tracker.problem is None
+        tracker.record(trial(0))
+        assert not tracker.finish("FINISHED", 3600, 0.1)
 
 
 @pytest.mark.slow
