@@ -116,7 +116,9 @@ def run_sweep(
             stopped = error
         finally:
             shown_uri = masked(uri) if uri else None
-            added = outcome(home, spec.name, where.log_weights, where.track_report) if end == "FINISHED" else NO_OUTCOME
+            added = NO_OUTCOME
+            if tracker is not None and end == "FINISHED":
+                added = outcome(home, spec.name, where.log_weights, where.track_report)
             synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S, added)
             if uri is not None and not synced:
                 down = reachable(uri, timeout_s=2)
