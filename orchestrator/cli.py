@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -13,7 +14,7 @@ from orchestrator.cli_clean import clean, rm
 from orchestrator.cli_dashboard import dashboard
 from orchestrator.cli_data import data
 from orchestrator.cli_grid import grid
-from orchestrator.cli_options import build_bar, home_option, json_option, scale_option, set_option, warn
+from orchestrator.cli_options import build_bar, home_option, json_option, scale_option, set_option, warn, weights_option
 from orchestrator.cli_report import report
 from orchestrator.cli_status import status
 from orchestrator.cli_track import track
@@ -45,6 +46,13 @@ def cli() -> None:
 @click.option("--address", metavar="HOST:PORT", help="A standing Ray cluster; this machine where left out.")
 @click.option("--tracking-uri", help="MLflow's; MLFLOW_TRACKING_URI or SQLite in the home where left out.")
 @click.option("--require-tracking", is_flag=True, help="Refuse to start while MLflow can't be reached.")
+@weights_option
+@click.option(
+    "--track-report/--no-track-report",
+    default=True,
+    envvar="ORCHESTRATE_TRACK_REPORT",
+    help="Give MLflow the report once the sweep is done, or not: it takes some seconds to make.",
+)
 @click.option("--retry-failed", is_flag=True, help="Run trials that failed before again, whatever failed them.")
 @click.option("--fail-fast", is_flag=True, help="Stop as soon as a trial fails: --max-failures 1.")
 @click.option("--max-failures", type=click.IntRange(min=1), help="Stop as soon as so many trials have failed.")
@@ -70,6 +78,8 @@ def sweep(
     address: str | None,
     tracking_uri: str | None,
     require_tracking: bool,
+    log_weights: Literal["none", "best", "all"],
+    track_report: bool,
     retry_failed: bool,
     fail_fast: bool,
     max_failures: int | None,
@@ -122,7 +132,7 @@ def sweep(
         from orchestrator.grid import check_size
 
         check_size(loaded)
-    where = Where(home, address, tracking_uri, require_tracking)
+    where = Where(home, address, tracking_uri, require_tracking, log_weights, track_report)
     if dry_run:
         from orchestrator.preview import preview
 

@@ -43,6 +43,17 @@ def scale_option(command: Command) -> Command:
     )(command)
 
 
+def weights_option(command: Command) -> Command:
+    """``--log-weights``, of commands that write to MLflow."""
+    return click.option(
+        "--log-weights",
+        type=click.Choice(["none", "best", "all"]),
+        default="none",
+        show_default=True,
+        help="Give MLflow the weights of the best trial, or of all, once the sweep is done.",
+    )(command)
+
+
 def warn(line: str) -> None:
     """One line on stderr, whatever it quotes: a line break, or what a terminal would obey, is escaped."""
     escaped = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 from orchestrator.cluster.connect import check_address
 from orchestrator.config_paths import leaves, with_values
@@ -34,6 +35,10 @@ class Where:
     tracking_uri: str | None = None
     """MLflow's; None is ``MLFLOW_TRACKING_URI``, or SQLite in the home."""
     require_tracking: bool = False
+    log_weights: Literal["none", "best", "all"] = "none"
+    """Of which completed trials MLflow gets the weights that were tested; ``best`` is the best by validation."""
+    track_report: bool = True
+    """Whether MLflow gets the report once the sweep is done; making it takes some seconds."""
 
 
 HERE = Where()

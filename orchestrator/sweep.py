@@ -32,7 +32,8 @@ from orchestrator.status import SweepStatus
 from orchestrator.store import Store
 from orchestrator.sweep_run import SweepRun
 from orchestrator.sweep_state import status
-from orchestrator.tracking import End, Tracker
+from orchestrator.tracked_outcome import outcome
+from orchestrator.tracking import NO_OUTCOME, End, Tracker
 from orchestrator.tracking_rows import attempt_tags, sweep_view
 from orchestrator.tracking_uri import default_uri, experiment_name, reachable, sqlite_path
 from orchestrator.trial_run import run_trials
@@ -41,8 +42,8 @@ from orchestrator.url_secrets import masked
 TRACKING_END_TIMEOUT_S = 60.0
 """How long the end of a sweep waits for a healthy tracking server to take what is left."""
 
-TRACKING_DOWN_TIMEOUT_S = 3.0
-"""How long it waits for one that does not answer, or whose disk takes nothing."""
+TRACKING_DOWN_TIMEOUT_S = 1.0
+"""How long it waits for one that does not answer, answers slowly, or whose disk takes nothing."""
 
 
 def _ignore(*_: object) -> None:
@@ -124,7 +125,11 @@ def run_sweep(
             stopped = error
         finally:
             shown_uri = masked(uri) if uri else None
-            synced = tracker is not None and tracker.finish(end, TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S, has)
+            added = NO_OUTCOME
+            if tracker is not None and end == "FINISHED":
+                added = outcome(home, spec.name, where.log_weights, where.track_report)
+            limits = (TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S)
+            synced = tracker is not None and tracker.finish(end, *limits, added, has)
             if uri is not None and not synced:
                 down = reachable(uri, timeout_s=2)
                 reason = down or (tracker.problem if tracker else None) or "it is slow"
@@ -170,4 +175,4 @@ def _confirmed_identities(spec: SweepSpec, record: SweepRecord) -> list[str] | N
 def _tracker(spec: SweepSpec, home: Home, uri: str | None) -> Tracker | None:
     if uri is None:
         return None
-    return Tracker(uri, experiment_name(), sweep_view(spec, home.id))
+    return Tracker(uri, experiment_name(), sweep_view(spec, home))

@@ -10,19 +10,21 @@ from orchestrator.home import open_home
 from orchestrator.rows import find_sweep, load_rows
 from orchestrator.store import Store
 from orchestrator.sweep_state import status
+from orchestrator.tracked_outcome import Weights, outcome
 from orchestrator.tracking import End, write_all
 from orchestrator.tracking_rows import stored_view, sweep_view
 from orchestrator.tracking_uri import check_uri, default_uri, experiment_name, reachable
 from orchestrator.url_secrets import masked
 
 
-def track(name: str, home_url: str, uri: str | None = None) -> tuple[str, int]:
+def track(name: str, home_url: str, uri: str | None = None, weights: Weights = "none") -> tuple[str, int]:
     """Writes what MLflow lacks of a sweep: runs, params, tags, and each point once, at the time of its trial.
 
     Args:
         name: the sweep's.
         home_url: its home.
         uri: MLflow's; None is ``MLFLOW_TRACKING_URI``, or SQLite in the home.
+        weights: whose weights become artifacts.
 
     Returns:
         The URI without its secrets, and how many trials MLflow has of the sweep now: those that were begun.
@@ -54,7 +56,8 @@ def track(name: str, home_url: str, uri: str | None = None) -> tuple[str, int]:
         views = (stored_view(row, spec, fingerprints[row.config.dataset.name], store) for row in rows)
         end: End = "FINISHED" if state == "done" else "KILLED"
         try:
-            write_all(uri, experiment_name(), sweep_view(spec, home.id), views, end)
+            made = outcome(home, name, weights, state == "done")
+            write_all(uri, experiment_name(), sweep_view(spec, home), views, end, made)
         except OutOfReach as error:
             raise _gone(shown, str(error)) from error
         home.put_json(f"sweeps/{name}/tracking.json", {"uri": shown, "synced": True})

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ def _put(unfinished: Path, path: Path) -> None:
         raise
     except OSError:  # a filesystem without links
         os.replace(unfinished, path)
+    # Commits take a third of the time, and who reads does not wait for who writes. MLflow leaves it as it finds it.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=1)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
 
 
 def _remove_left_behind(path: Path) -> None:

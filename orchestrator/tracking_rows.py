@@ -7,18 +7,38 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.curves import stored_curve
-from orchestrator.labels import label, varying_first
+from orchestrator.home_objects import Home
+from orchestrator.labels import label, varying_first, varying_paths
 from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import spec_to_yaml
 from orchestrator.store import Store
 from orchestrator.tracking import Point, SweepView, TrialView
 from trainers.canonical import digest
+from trainers.config import TrialConfig
+
+FIXED = "trial."
+"""Before the params that a sweep does not vary: their paths in its file. MLflow sorts params by name, so what varies
+comes first, and what all trials share stays out of the way."""
 
 
-def sweep_view(spec: SweepSpec, home_id: str) -> SweepView:
+def sweep_view(spec: SweepSpec, home: Home) -> SweepView:
     """The view of a sweep."""
-    return SweepView(spec.name, home_id, spec.question or "", spec_to_yaml(spec))
+    tags = {"mlflow.source.name": f"orchestrate sweep {spec.name}", "mlflow.source.type": "LOCAL"}
+    varying = _varying(spec)
+    return SweepView(spec.name, home.id, spec.question or "", spec_to_yaml(spec), home.url, varying, tags)
+
+
+def params(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
+    """Every leaf of a config: what varies, and the seed, under its path, the rest behind ``FIXED``."""
+    # The seed always: a grid that grows from one seed to several must not rename it.
+    varying = {*_varying(spec), "training.seed"}
+    return {path if path in varying else FIXED + path: value for path, value in varying_first(config, spec).items()}
+
+
+def _varying(spec: SweepSpec) -> list[str]:
+    settings = spec.grid.settings.values() if spec.grid is not None else ()
+    return list(dict.fromkeys([*varying_paths(spec), *(path for setting in settings for path in setting)]))
 
 
 def live_view(row: Row, spec: SweepSpec, fingerprint: str, tags: dict[str, str], points: Sequence[Point]) -> TrialView:
@@ -69,7 +89,9 @@ def _made_by(attempts: list[dict[str, Any]], last: str | None) -> dict[str, str]
 def attempt_tags(versions: dict[str, str], git_commit: str | None) -> dict[str, str]:
     """Versions and commit as tags."""
     tags = {f"version.{package}": version for package, version in versions.items()}
-    return tags | ({"git_commit": git_commit} if git_commit else {})
+    if not git_commit:
+        return tags
+    return tags | {"git_commit": git_commit, "mlflow.source.git.commit": git_commit.removesuffix("-dirty")}
 
 
 def curve_points(row: Row, validation: dict[str, Any], timestamp_ms: int) -> list[Point]:
@@ -114,15 +136,20 @@ def _view(
         number=row.number,
         name=f"{_number(row)} {words}" if spec.search is not None else words,
         state=row.state if row.state in ("completed", "pruned", "failed") else "running",
-        params=varying_first(row.config, spec),
+        params=params(row.config, spec),
         tags=tags | identity,
         points=tuple(points),
         metrics={renamed.get(name, name): value for name, value in row.metrics.items()},
         dataset=(name, fingerprint, f"datasets/{name}-{fingerprint}.arrow"),
         started_ms=started_ms,
         ended_ms=ended_ms,
-        trial="" if spec.search is not None else digest(row.config.model_dump(mode="json")),
+        trial=identity_of(row, spec),
     )
+
+
+def identity_of(row: Row, spec: SweepSpec) -> str:
+    """What identifies the trial of a row among the views of its sweep."""
+    return str(row.number) if spec.search is not None else digest(row.config.model_dump(mode="json"))
 
 
 def _number(row: Row) -> str:

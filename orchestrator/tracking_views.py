@@ -28,6 +28,10 @@ class SweepView:
     home_id: str
     question: str = ""
     spec_yaml: str = ""
+    place: str = ""
+    """Of the home, for people."""
+    varying: Sequence[str] = ()
+    """Params that the sweep varies, in the order of its file."""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -46,6 +46,7 @@ LAYERS = (
         "status_text",
         "store",
         "tracking_database",
+        "tracking_parent",
         "verdicts",
         "wording",
     },
@@ -65,7 +66,7 @@ LAYERS = (
     {"forget", "inputs", "plan", "references", "results", "spending", "tracking_rows"},
     {"board", "cleanup", "confirm_plan", "report"},
     # what a user can do
-    {"continuing", "sweep_run"},
+    {"continuing", "sweep_run", "tracked_outcome"},
     {"analysis_run", "trial_run"},
     {"sweep"},
     {"preview", "single", "study_file", "summary", "track"},

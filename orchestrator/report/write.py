@@ -74,6 +74,12 @@ def make_parts(study: Study) -> list[Table | Figure]:
     return made
 
 
+def report_files(study: Study) -> tuple[dict[str, bytes], list[JudgedRelation]]:
+    """The files of a report by their paths, and what it judges; nothing is written."""
+    relations = judged_relations(study)
+    return dict(_files(study, relations)), relations
+
+
 def _files(study: Study, relations: Sequence[JudgedRelation]) -> Iterator[tuple[str, bytes]]:
     parts, source = make_parts(study), provenance(study)
     for part in parts:

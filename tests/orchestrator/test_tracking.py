@@ -1,6 +1,7 @@
 """MLflow as a view: what goes in comes out once, whatever breaks on the way."""
 
 import contextlib
+import json
 import shutil
 import socket
 import sqlite3
@@ -8,15 +9,29 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow_server import LIMIT_S, Read, Server, free_port, until
 
-from orchestrator import tracking
-from orchestrator.errors import TrackingError
-from orchestrator.tracking import Point, SweepView, Tracker, TrialView, check_uri, default_uri, reachable, write_all
+from orchestrator.errors import OutOfReach, TrackingError
+from orchestrator.tracking import (
+    NO_OUTCOME,
+    Outcome,
+    Point,
+    Report,
+    SweepView,
+    Tracker,
+    TrialView,
+    check_uri,
+    default_uri,
+    reachable,
+    write_all,
+)
+from orchestrator.tracking.tracker import SLOW_S
+from orchestrator.tracking_parent import best_so_far
 
 SWEEP = SweepView("anil-or-maml", "home-1", "Does it?", "name: anil-or-maml\n", {"metasweep.version": "0.1.0"})
 
@@ -34,7 +49,7 @@ def trial(number: int, state: str = "completed", steps: int = 5, **changes) -> T
         params={"algorithm.inner_lr": 0.4 + number, "algorithm.name": "maml", "training.seed": number},
         tags={"training_key": f"abc-{number}", "git_commit": "f00"},
         points=points,
-        metrics={"validation_accuracy": 0.9, "test_accuracy": 0.875, "test_ci95": 0.01},
+        metrics={"best_validation_accuracy": 0.9 - number / 100, "test_accuracy": 0.875, "test_ci95": 0.01},
         dataset=("glyphs", "0123456789abcdef0123", "datasets/glyphs.arrow"),
         started_ms=1_700_000_000_000,
         ended_ms=None if state == "running" else 1_700_000_009_000,
@@ -42,11 +57,13 @@ def trial(number: int, state: str = "completed", steps: int = 5, **changes) -> T
     return replace(view, **changes)
 
 
-def tracked(uri: str, *views: TrialView, end: str = "FINISHED", sweep: SweepView = SWEEP, limit_s: float = LIMIT_S):
+def tracked(
+    uri: str, *views: TrialView, end: str = "FINISHED", sweep: SweepView = SWEEP, outcome: Outcome = NO_OUTCOME
+) -> Tracker:
     tracker = Tracker(uri, "metasweep", sweep)
     for view in views:
         tracker.record(view)
-    assert tracker.finish(end, limit_s), tracker.problem
+    assert tracker.finish(end, LIMIT_S, outcome=outcome), tracker.problem
     return tracker
 
 
@@ -67,8 +84,13 @@ def assert_same(uri: str, *views: TrialView) -> Read:
         else:
             assert run.info.status == ("FAILED" if view.state == "failed" else "FINISHED")
             assert (run.info.end_time, run.data.tags["metasweep.state"]) == (view.ended_ms, view.state)
-        (data,) = run.inputs.dataset_inputs
-        assert (data.dataset.name, data.dataset.digest) == view.dataset[:2]
+        name, fingerprint, _ = view.dataset
+        found = {
+            (one.dataset.name, one.dataset.digest, *(tag.value for tag in one.tags))
+            for one in run.inputs.dataset_inputs
+        }
+        parts = {"train": "training", "validation": "validation", "test": "testing"}
+        assert found == {(f"{name}-{part}", fingerprint, purpose) for part, purpose in parts.items()}
     return read
 
 
@@ -118,7 +140,7 @@ def test_a_sweep_is_one_parent_with_one_child_a_trial(tmp_path, uri):
     assert (parent.info.run_name, parent.info.status) == ("anil-or-maml", "FINISHED")
     assert parent.data.tags["metasweep.sweep"] == "anil-or-maml"
     assert parent.data.tags["metasweep.home"] == "home-1"
-    assert parent.data.tags["mlflow.note.content"] == "Does it?"
+    assert parent.data.tags["mlflow.note.content"].startswith("**Does it?**\n\nBest by validation: **0 maml")
     assert (tmp_path / "mlartifacts" / parent.info.run_id / "artifacts" / "spec.yaml").read_text() == SWEEP.spec_yaml
 
 
@@ -165,6 +187,118 @@ def test_a_home_with_any_name(tmp_path, name):
     assert sqlite_path(default_uri(home)) == home / "mlflow.db"
 
 
+# --- the parent run
+
+
+def artifacts(read: Read, run_id: str, folder: str | None = None) -> dict[str, bytes]:
+    """All artifacts of a run by path."""
+    found = {}
+    for one in read.client.list_artifacts(run_id, folder):
+        if one.is_dir:
+            found |= artifacts(read, run_id, one.path)
+        else:
+            found[one.path] = Path(read.client.download_artifacts(run_id, one.path)).read_bytes()
+    return found
+
+
+def everything(read: Read) -> list:
+    """All that a store has of an experiment, but for when a run ended and the ids of inputs."""
+    runs = [*read.parents, *read.children]
+    return [
+        (
+            run.info.run_id,
+            run.info.status,
+            run.data.to_dictionary(),
+            read.points(run),
+            [one.to_dictionary() for one in run.inputs.dataset_inputs],
+            artifacts(read, run.info.run_id),
+        )
+        for run in runs
+    ]
+
+
+def made(files: dict[str, bytes], weights: dict[str, bytes] | None = None) -> Outcome:
+    report = Report(files, ("order: MAML first",))
+    return Outcome(lambda: report, {key: lambda value=value: value for key, value in (weights or {}).items()})
+
+
+VARYING = replace(SWEEP, varying=("algorithm.name", "algorithm.inner_lr"), place="/home")
+
+
+def test_the_parent_has_the_best_so_far_by_trials_done(uri):
+    """Over trials in the order of their numbers, whatever order they end in."""
+    better = {"best_validation_accuracy": 0.95, "test_accuracy": 0.7}
+    views = [trial(0), trial(1, "failed", metrics={}), trial(2, metrics=better), trial(3)]
+    views[3] = replace(views[3], tags={**views[3].tags, "confirms": "2"}, metrics={"best_validation_accuracy": 0.99})
+    tracked(uri, *reversed(views))
+    read = Read(uri)
+    found = [(point.key, point.step, point.value) for point in read.points(read.parents[0])]
+    best = [("best_validation_accuracy", step, value) for step, value in ((1, 0.9), (2, 0.9), (3, 0.95))]
+    assert found == [*best, ("test_accuracy", 1, 0.875), ("test_accuracy", 2, 0.875), ("test_accuracy", 3, 0.7)]
+    note = read.parents[0].data.tags["mlflow.note.content"]
+    assert "**2 maml inner_lr=0.4**, 95.0 % validation accuracy, 70.0 % in the test" in note
+    assert "Trials: 3 completed, 1 failed." in note
+
+
+def test_a_trial_counts_once_all_before_it_have_ended():
+    views = [trial(0), trial(1, "running"), trial(2)]
+    assert {point.step for point in best_so_far(views)} == {1}
+    views[1] = trial(1)
+    assert {point.step for point in best_so_far(views)} == {1, 2, 3}
+
+
+def test_the_report_and_weights_are_artifacts_once(uri, monkeypatch):
+    outcome = made({"index.html": b"<html>", "tables/cells.csv": b"a,b"}, {"1": b"weights"})
+    views = [trial(0), trial(1, "pruned", steps=2)]
+    tracked(uri, *views, sweep=VARYING, outcome=outcome)
+    read = assert_same(uri, *views)
+    before = everything(read)
+    (parent,) = read.parents
+    found = artifacts(read, parent.info.run_id)
+    table = json.loads(found.pop("trials.json"))
+    assert found == {
+        "spec.yaml": SWEEP.spec_yaml.encode(),
+        "report/index.html": b"<html>",
+        "report/tables/cells.csv": b"a,b",
+    }
+    columns = ["trial", "algorithm.name", "algorithm.inner_lr", "state", "best_validation_accuracy"]
+    assert table["columns"][:5] == columns
+    assert table["data"][1][:5] == ["1 maml inner_lr=0.4", "maml", 1.4, "pruned", 0.89]
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "trials.json", "type": "table"}]
+    assert "- order: MAML first" in parent.data.tags["mlflow.note.content"]
+    assert [artifacts(read, run.info.run_id) for run in read.children] == [{}, {"weights.safetensors": b"weights"}]
+
+    from mlflow import MlflowClient
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", None)
+    again = replace(outcome, report=lambda: pytest.fail("made again"))
+    tracked(uri, *views, sweep=VARYING, outcome=again)
+    write_all(uri, "metasweep", VARYING, views, "FINISHED", again)
+    assert everything(Read(uri)) == before
+
+
+def test_a_report_that_can_not_be_made_costs_nothing_but_itself(uri):
+    def broken() -> Report:
+        raise ValueError("no font")
+
+    tracker = Tracker(uri, "metasweep", SWEEP)
+    tracker.record(trial(0))
+    assert not tracker.finish("FINISHED", LIMIT_S, outcome=Outcome(broken))
+    assert tracker.problem == "the report is not in MLflow: no font"
+    assert_same(uri, trial(0))
+    assert Read(uri).parents[0].info.status == "FINISHED"
+    with pytest.raises(OutOfReach, match="no font"):
+        write_all(uri, "metasweep", SWEEP, [trial(0)], "FINISHED", Outcome(broken))
+
+
+def test_the_inputs_are_datasets_of_mlflow(uri):
+    import mlflow.data
+
+    tracked(uri, trial(0))
+    for one in Read(uri).children[0].inputs.dataset_inputs:
+        assert mlflow.data.get_source(one.dataset).uri == "datasets/glyphs.arrow"
+
+
 # --- once, whatever happens
 
 
@@ -183,7 +317,7 @@ def test_written_again_changes_nothing(uri, monkeypatch):
 
 
 def test_views_that_grow_are_written_piece_by_piece(uri):
-    tracker = Tracker(uri, "metasweep", SWEEP)
+    tracker = Tracker(uri, "metasweep", SWEEP, round_s=0)
     for steps in range(1, 6):
         tracker.record(trial(0, "running", steps))
         until(lambda: not tracker._pending)
@@ -346,6 +480,74 @@ def test_the_same_over_rest(server, capfd):
 
 
 @pytest.mark.slow
+def test_a_server_that_never_saw_a_sweep_becomes_equal(server, uri):
+    """Row for row as what was written while the sweep ran, artifacts too."""
+    files = made({"index.html": b"<html>", "figures/a.png": b"png"}, {"0": b"weights"})
+    views = [trial(0), trial(1, "pruned", 2), trial(2, "failed", metrics={}), trial(3, "running", 2)]
+    live = Tracker(uri, "equal", VARYING, round_s=0)
+    for view in views:
+        live.record(replace(view, state="running", points=view.points[:2]))
+        until(lambda: not live._pending)
+        live.record(view)
+    assert live.finish("KILLED", LIMIT_S, outcome=files), live.problem
+    for _ in range(2):
+        write_all(server.uri, "equal", VARYING, views, "KILLED", files)
+        found = [[entry[1:] for entry in everything(Read(one, "equal"))] for one in (uri, server.uri)]
+        for entries in found:
+            for _, data, *_ in entries:
+                data["tags"].pop("mlflow.parentRunId", None)
+        assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_foreign_runs_are_byte_for_byte_what_they_were(server):
+    """By the answers of the REST interface, in an experiment that somebody else made."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(server.uri)
+    shared = client.create_experiment("shared", tags={"owner": "me"})
+    for number in range(3):
+        run = client.create_run(shared, run_name="anil-or-maml", tags={"metasweep.note": "mine"})
+        client.log_param(run.info.run_id, "algorithm.name", "maml")
+        client.log_metric(run.info.run_id, "test_accuracy", number / 3, step=number)
+
+    def foreign() -> list[bytes]:
+        found = [rest(server.uri, f"experiments/get?experiment_id={shared}")]
+        query = {"experiment_ids": [shared], "filter": "tags.`metasweep.note` = 'mine'"}
+        found.append(rest(server.uri, "runs/search", query))
+        for run in json.loads(found[1])["runs"]:
+            key = f"run_id={run['info']['run_id']}&metric_key=test_accuracy"
+            found += [rest(server.uri, f"metrics/get-history?{key}"), rest(server.uri, f"artifacts/list?{key}")]
+        return found
+
+    before = foreign()
+    assert len(json.loads(before[1])["runs"]) == 3
+    tracker = Tracker(server.uri, "shared", VARYING)
+    tracker.record(trial(0))
+    assert tracker.finish("FINISHED", LIMIT_S, outcome=made({"index.html": b"<html>"})), tracker.problem
+    write_all(server.uri, "shared", VARYING, [trial(1)], "FINISHED")
+    assert foreign() == before
+
+
+def rest(uri: str, path: str, body: dict | None = None) -> bytes:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{uri}/api/2.0/mlflow/{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read()
+
+
+def test_a_slow_server_is_not_waited_for():
+    """Every answer comes late; nothing fails. The end goes by what calls have taken, not by a failure."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.listen(16)  # what is asked waits in its queue: the first call is under way for ever
+        tracker = Tracker(f"http://127.0.0.1:{listener.getsockname()[1]}", "metasweep", SWEEP)
+        until(lambda: tracker._client is not None and tracker._client.answer_s > SLOW_S)
+        assert tracker.problem is None
+        tracker.record(trial(0))
+        assert not tracker.finish("FINISHED", 3600, 0.1)
+
+
+@pytest.mark.slow
 def test_trackers_that_start_together_share_one_experiment(server):
     trackers = [Tracker(server.uri, "together", replace(SWEEP, name=f"sweep-{i}")) for i in range(4)]
     assert all(tracker.finish("FINISHED", LIMIT_S) for tracker in trackers)
@@ -419,7 +621,7 @@ def test_the_end_of_a_sweep_does_not_wait_for_what_fails(monkeypatch):
         until(lambda: trackers and trackers[0]._end)
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(tracking, "_client", client)
+    monkeypatch.setattr("orchestrator.tracking.tracker.open_client", client)
     trackers.append(Tracker("http://127.0.0.1:9", "metasweep", SWEEP))
     assert not trackers[0].finish("FINISHED", 3600, 0.1)
     assert trackers[0].problem == "gone"

@@ -1,0 +1,114 @@
+"""What the parent run of a sweep shows, from the views of its trials alone: the same live and afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.tracking_views import Point, SweepView, TrialView
+
+BEST, TEST, INTERVAL = "best_validation_accuracy", "test_accuracy", "test_ci95"
+"""Names that the metrics of a trial have, too, so that one column of the run table holds both."""
+
+REPORT, TRIALS = "report", "trials.json"
+"""Artifacts: a folder, and the table of all trials."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report on a sweep as artifacts."""
+
+    files: Mapping[str, bytes]
+    """Path below ``REPORT`` -> content."""
+    answer: tuple[str, ...] = ()
+    """Sentences that the report judges true or false."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep adds to its runs when it has ended. Both may take seconds, or raise: the tracker calls them late."""
+
+    report: Callable[[], Report] | None = None
+    weights: Mapping[str, Callable[[], bytes | None]] = field(default_factory=dict)
+    """Identity of a trial -> the weights that it was tested with, as safetensors."""
+
+
+NO_OUTCOME = Outcome()
+
+
+def best_so_far(trials: Iterable[TrialView]) -> list[Point]:
+    """Best validation accuracy, and the test accuracy of that trial, after each trial in the order of their numbers.
+
+    The step is how many trials have ended. A trial counts once all before it have ended, so that a point, once
+    written, stays true whatever order trials end in.
+    """
+    points: list[Point] = []
+    best: TrialView | None = None
+    time_ms = 0
+    for done, trial in enumerate(sorted(_asked(trials), key=lambda trial: trial.number), start=1):
+        if trial.state == "running" or trial.number != done - 1:
+            break
+        time_ms = max(time_ms, trial.ended_ms or 0)
+        best = _better(best, trial)
+        if best is not None:
+            points += [Point(key, done, best.metrics[key], time_ms) for key in (BEST, TEST) if key in best.metrics]
+    return points
+
+
+def note(sweep: SweepView, trials: Sequence[TrialView], answer: Sequence[str] = ()) -> str:
+    """Markdown: the question, the answer so far, how far the sweep is, and the way to the rest."""
+    best: TrialView | None = None
+    for trial in sorted(_asked(trials), key=lambda trial: trial.number):
+        best = _better(best, trial)
+    counts = [(state, sum(trial.state == state for trial in trials)) for state in _STATES]
+    parts = [f"**{sweep.question}**"] if sweep.question else []
+    if best is not None:
+        parts.append(f"Best by validation: **{best.name}**, {_accuracy(best)}.")
+    parts += [f"- {sentence}" for sentence in answer]
+    parts.append(f"Trials: {', '.join(f'{count} {state}' for state, count in counts if count) or 'none yet'}.")
+    parts.append(
+        f"All trials: `{TRIALS}`; tables, figures and the page: `{REPORT}/`, once the sweep is done. "
+        f"`orchestrate report {sweep.name}` writes them into {sweep.place or 'the home'}."
+    )
+    return "\n\n".join(parts)
+
+
+def trial_table(trials: Iterable[TrialView], varying: Sequence[str]) -> bytes:
+    """All trials as the JSON that MLflow shows as a table: what varies first, then what came of it."""
+    ordered = sorted(trials, key=lambda trial: trial.number)
+    metrics = list(dict.fromkeys(name for trial in ordered for name in trial.metrics))
+    columns = ["trial", *varying, "state", *metrics, "error"]
+    rows = [
+        [
+            trial.name,
+            *(trial.params.get(name) for name in varying),
+            trial.state,
+            *(trial.metrics.get(name) for name in metrics),
+            trial.tags.get("error"),
+        ]
+        for trial in ordered
+    ]
+    return json.dumps({"columns": columns, "data": rows}, default=str).encode()
+
+
+_STATES = ("completed", "pruned", "failed", "running")
+
+
+def _asked(trials: Iterable[TrialView]) -> list[TrialView]:
+    """Without those that confirm others: they were chosen by their results."""
+    return [trial for trial in trials if "confirms" not in trial.tags]
+
+
+def _better(best: TrialView | None, trial: TrialView) -> TrialView | None:
+    if trial.state != "completed" or BEST not in trial.metrics:
+        return best
+    return trial if best is None or trial.metrics[BEST] > best.metrics[BEST] else best
+
+
+def _accuracy(trial: TrialView) -> str:
+    validation = f"{100 * trial.metrics[BEST]:.1f} % validation accuracy"
+    if TEST not in trial.metrics:
+        return validation
+    interval = f" ± {100 * trial.metrics[INTERVAL]:.1f}" if INTERVAL in trial.metrics else ""
+    return f"{validation}, {100 * trial.metrics[TEST]:.1f}{interval} % in the test"
