@@ -128,8 +128,8 @@ def check_mlflow(home: Path, found: list[dict[str, str]]) -> None:
         assert run.data.metrics["best_validation_accuracy"] == pytest.approx(float(row["validation_accuracy"]))
         curve = client.get_metric_history(run.info.run_id, "validation_accuracy")
         assert [point.step for point in curve] == [4, 8]
-        (dataset,) = run.inputs.dataset_inputs
-        assert dataset.dataset.name == "glyphs"
+        inputs = {each.dataset.name: each.tags[0].value for each in run.inputs.dataset_inputs}
+        assert inputs == {"glyphs-train": "training", "glyphs-validation": "validation", "glyphs-test": "testing"}
 
 
 def test_a_grid_on_a_standing_ray_cluster_grows_by_seeds(
