@@ -102,7 +102,9 @@ def _top(point: Mapping[str, Any]) -> float:
     """Where the accuracy of a point ends: highest for rates near 0.3 and 0.002."""
     inner, outer = (float(np.log10(point[path])) for path in ("algorithm.inner_lr", "training.meta_lr"))
     own = {"maml": 0.02, "anil": 0.0, "nil": -0.04}[point["algorithm.name"]]
-    return 0.72 + own - 0.08 * abs(inner + 0.5) - 0.1 * abs(outer + 2.7) - 0.01 * point.get("algorithm.frozen_layers", 0)
+    return (
+        0.72 + own - 0.08 * abs(inner + 0.5) - 0.1 * abs(outer + 2.7) - 0.01 * point.get("algorithm.frozen_layers", 0)
+    )
 
 
 def _curve(point: Mapping[str, Any], generator: np.random.Generator) -> tuple[tuple[int, float], ...]:

@@ -83,9 +83,9 @@ def _panel(axes: Axes, parameter: Parameter, path: str, trials: Sequence[Tried])
     values = [100 * value for value in accuracies(its)]
     levels = has_levels(parameter)
     places = [_place(parameter, trial.point[path]) + _aside(trial.number) * levels for trial in its]
-    size = 3.0 if len(trials) <= FEW else 1.8
+    size, alpha = (3.4, 0.6) if len(trials) <= FEW else (1.8, 0.45)
     style: dict[str, Any] = {"linestyle": "", "marker": "o"}
-    axes.plot(places, values, markersize=size, markeredgewidth=0, color=COLOURS[0], alpha=0.45, **style)
+    axes.plot(places, values, markersize=size, markeredgewidth=0, color=COLOURS[0], alpha=alpha, **style)
     best = max(range(len(its)), key=values.__getitem__)
     axes.plot([places[best]], [values[best]], markersize=7, markerfacecolor="none", color=COLOURS[3], **style)
     found = path_bins(parameter, path, trials)
