@@ -1,4 +1,4 @@
-"""How far the trials of a search with early stopping came: a table of its rungs, and a figure of those and the curves."""
+"""How far the trials of a search with early stopping came: a table of rungs, and a figure of them and of curves."""
 
 from __future__ import annotations
 
@@ -178,8 +178,8 @@ def _table(found: Sequence[Rung], rows: Sequence[Row]) -> Table:
         ),
         notes=(
             _savings(rows),
-            "The cut-off of a trial follows from the trials that its proposal knew: below it, by the best validation up "
-            "to the rung, it is stopped. Without one it goes on. Failed trials count nowhere.",
+            "The cut-off of a trial follows from the trials that its proposal knew. With a best validation up to the "
+            "rung below it, it is stopped; without a cut-off it goes on. Failed trials count nowhere.",
         ),
     )
 
