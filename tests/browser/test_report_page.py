@@ -52,10 +52,15 @@ def column(table: Locator, name: str) -> list[str]:
 
 
 def too_wide(page: Page) -> Any:
-    """Whether the page scrolls sideways, and which of its tables do."""
+    """Whether the page scrolls sideways, which of its tables do, and what does not fit into its cell."""
     return page.evaluate(
-        """() => [document.documentElement.scrollWidth > innerWidth, ...[...document.querySelectorAll('.scroll')]
-           .filter(one => one.scrollWidth > one.clientWidth).map(one => one.getAttribute('aria-labelledby'))]"""
+        """() => {
+          const all = selector => [...document.querySelectorAll(selector)];
+          const wide = selector => all(selector).filter(one => one.scrollWidth > one.clientWidth + 1);
+          const regions = wide('.scroll').map(one => one.getAttribute('aria-labelledby'));
+          const cells = wide('tbody th, tbody td').map(one => one.outerHTML);
+          return [document.documentElement.scrollWidth > innerWidth, ...regions, ...cells];
+        }"""
     )
 
 
