@@ -138,6 +138,9 @@ def test_links_lead_to_trials(address: str, study: Study, opened: Opened) -> Non
 def test_nothing_needs_sideways_scrolling(width: int, address: str, opened: Opened) -> None:
     page = opened(address, viewport={"width": width, "height": 844})
     assert too_wide(page) == [False]
+    if width <= 640:  # a column's name stands before its value, and must not run into it
+        broken = "all => all.every(one => getComputedStyle(one, '::before').whiteSpace === 'normal')"
+        assert page.locator("tbody th, tbody td").evaluate_all(broken)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
