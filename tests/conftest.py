@@ -67,6 +67,22 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def once(session_folder: Path) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a folder of this name, by whichever worker comes first. Never write to it afterwards."""
+
+    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
+        with _locked(session_folder / f"{name}.lock"):
+            if not (session_folder / name / "made").exists():
+                shutil.rmtree(session_folder / name, ignore_errors=True)
+                (session_folder / name).mkdir()
+                make(session_folder / name)
+                (session_folder / name / "made").touch()
+        return session_folder / name
+
+    return folder_of
+
+
 def _made_once(folder: Path, name: str, source: Path | None) -> Path:
     """The dataset's file in ``folder``, made by whichever worker comes first."""
     with _locked(folder / f"{name}.lock"):

@@ -13,6 +13,7 @@ PARTS: dict[str, str] = {
     "layer_changes": "orchestrator.report.layer_changes:layer_changes",
     "accuracy_by_factor": "orchestrator.report.accuracy_by_factor:accuracy_by_factor",
     "history": "orchestrator.report.history:history",
+    "survivors": "orchestrator.report.survivors:survivors",
     "importance": "orchestrator.report.importance:importance",
     "slices": "orchestrator.report.slices:slices",
     "parallel_coordinates": "orchestrator.report.parallel_coordinates:parallel_coordinates",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HIGHLIGHTED = 5
 """Configs of a grid that stand out where there are more than ``MOST_LINES``."""
+FEW = 100
+"""Curves in the background up to which they are not faint."""
 MARKS = 8
 """About as many markers a line, however many validations it has."""
 
@@ -114,8 +116,9 @@ def _draw_rest(axes: Axes, rest: Sequence[Curve]) -> None:
     from matplotlib.collections import LineCollection
 
     paths = [list(zip(thinned(curve.iterations), thinned(_per_cent(curve.mean)), strict=True)) for curve in rest]
+    alpha = 0.6 if len(rest) <= FEW else 0.25
     axes.add_collection(
-        LineCollection(paths, colors=GREY, linewidths=0.6, alpha=0.6, zorder=1.5, label=f"the other {len(rest)}")
+        LineCollection(paths, colors=GREY, linewidths=0.6, alpha=alpha, zorder=1.5, label=f"the other {len(rest)}")
     )
     axes.autoscale_view()
 

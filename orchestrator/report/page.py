@@ -21,7 +21,7 @@ from orchestrator.results import Study
 from orchestrator.rows import best_row
 from orchestrator.spec_file import spec_to_yaml
 
-TEMPLATE = Path(__file__).with_name("page.html.jinja")
+TEMPLATE, STYLE, SCRIPT = (Path(__file__).with_name(f"page.{ending}") for ending in ("html.jinja", "css", "js"))
 RELATIONS = "relations"
 """Name of the table whose rows answer the question: a relation first, its verdict in words last."""
 
@@ -32,6 +32,8 @@ class Answer:
 
     about: str
     sentence: str
+    trial: str = ""
+    """Name of the trial that the page leads to from here."""
 
 
 def page(study: Study, parts: Sequence[Table | Figure], provenance: Provenance) -> str:
@@ -46,6 +48,8 @@ def page(study: Study, parts: Sequence[Table | Figure], provenance: Provenance) 
     """
     trials, scale = trial_list(study)
     context: dict[str, Any] = {
+        "style": Markup(STYLE.read_text(encoding="utf-8")),
+        "script": Markup(SCRIPT.read_text(encoding="utf-8")),
         "study": study,
         "provenance": provenance,
         "unfinished": unfinished(provenance) if provenance.state != "done" else "",
@@ -54,6 +58,7 @@ def page(study: Study, parts: Sequence[Table | Figure], provenance: Provenance) 
         "tables": [part for part in parts if isinstance(part, Table)],
         "figures": [(part, inline_svg(part)) for part in parts if isinstance(part, Figure)],
         "trials": trials,
+        "numbers": {trial.number for trial in trials},
         "scale": scale,
         "base": {path: plain_text(value) for path, value in leaves(study.spec.trial).items()},
         "spec_file": spec_to_yaml(study.spec),
@@ -102,4 +107,4 @@ def _answers(study: Study, parts: Sequence[Table | Figure]) -> list[Answer]:
         return []
     test, half = 100 * best.metrics["test_accuracy"], 100 * best.metrics["test_ci95"]
     sentence = f"trial {best.number}, {label(best.config, study.spec)}: {test:.1f} ± {half:.1f} % in the test"
-    return [Answer("Best by validation", sentence)]
+    return [Answer("Best by validation", sentence, best.name)]

@@ -29,8 +29,8 @@ INACTIVE = -0.12
 HEIGHT_IN = 2.9
 WIDEST = 12
 """Letters of a level."""
-FEW = 100
-"""Trials up to which lines are strong."""
+VERY_FEW, FEW = 20, 100
+"""Trials up to which lines are strong, and up to which they are not faint."""
 RGBA = tuple[float, float, float, float]
 
 
@@ -76,8 +76,9 @@ def draw_coordinates(space: Space, trials: Sequence[Tried]) -> Drawing:
     with figure_style():
         drawing, axes = new_figure(WIDE_IN, HEIGHT_IN)
         colours = ranked_colours(values)
-        _lines(axes, space, rest, colours, (low, high), linewidth=0.6, alpha=0.6 if len(trials) <= FEW else 0.3)
-        _lines(axes, space, best, colours, (low, high), linewidth=1.3, alpha=0.95)
+        width, alpha = (1.0, 0.8) if len(trials) <= VERY_FEW else (0.6, 0.6) if len(trials) <= FEW else (0.6, 0.3)
+        _lines(axes, space, rest, colours, (low, high), linewidth=width, alpha=alpha)
+        _lines(axes, space, best, colours, (low, high), linewidth=1.8, alpha=0.95)
         for index, (path, parameter) in enumerate(space.items()):
             acts = all(path in trial.point for trial in trials)
             _axis(axes, index, _marks(path, parameter), inactive=not acts)

@@ -10,7 +10,7 @@ from orchestrator.pareto import pareto_front
 from orchestrator.report.cells import completeness
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.provenance import provenance
-from orchestrator.report.style import COLOURS, GREY, draw_legend, figure_files, figure_style, new_figure
+from orchestrator.report.style import COLOURS, GREY, draw_legend, figure_files, figure_style, log_axis, new_figure
 from orchestrator.report.words import flop_unit, flops, interval, level_columns, level_texts, level_values, percent
 from orchestrator.results import CellResult, Study
 from orchestrator.rows import Row, front_rows, front_unknown, without_confirmations
@@ -121,7 +121,7 @@ def draw_front(rows: Sequence[Row], front: Sequence[Row], cost: str, others: boo
     with figure_style():
         drawing, axes = new_figure()
         if _far_apart(known, cost):
-            axes.set_xscale("log")
+            log_axis(axes, *(end(x for x, _ in points) for end in (min, max)))
         inside = {row.number for row in front}
         rest = [row for row in known if row.number not in inside]
         if rest:

@@ -10,7 +10,7 @@ from orchestrator.insight.axis import position
 from orchestrator.insight.bins import Bin, bins, has_levels, levels_of
 from orchestrator.labels import level_text
 from orchestrator.report.part import Figure, Table
-from orchestrator.report.style import COLOURS, WIDE_IN, WIDTH_IN, figure_files, figure_style
+from orchestrator.report.style import COLOURS, WIDE_IN, WIDTH_IN, figure_files, figure_style, log_axis
 from orchestrator.report.tried import Tried, accuracies, compared, names, short_level, space_of
 from orchestrator.report.words import ABSENT, percent
 from orchestrator.results import Study
@@ -30,8 +30,6 @@ FEW = 100
 """Trials up to which marks are large."""
 WIDEST = 12
 """Letters of a level beside its mark."""
-DECADES = 2
-"""Of a logarithmic range from which powers of ten are ticks enough."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Its multiples, but for their whole parts, spread evenly, however many there are."""
 
@@ -85,9 +83,9 @@ def _panel(axes: Axes, parameter: Parameter, path: str, trials: Sequence[Tried])
     values = [100 * value for value in accuracies(its)]
     levels = has_levels(parameter)
     places = [_place(parameter, trial.point[path]) + _aside(trial.number) * levels for trial in its]
-    size = 3.0 if len(trials) <= FEW else 1.8
+    size, alpha = (3.4, 0.6) if len(trials) <= FEW else (1.8, 0.45)
     style: dict[str, Any] = {"linestyle": "", "marker": "o"}
-    axes.plot(places, values, markersize=size, markeredgewidth=0, color=COLOURS[0], alpha=0.45, **style)
+    axes.plot(places, values, markersize=size, markeredgewidth=0, color=COLOURS[0], alpha=alpha, **style)
     best = max(range(len(its)), key=values.__getitem__)
     axes.plot([places[best]], [values[best]], markersize=7, markerfacecolor="none", color=COLOURS[3], **style)
     found = path_bins(parameter, path, trials)
@@ -105,7 +103,7 @@ def _panel(axes: Axes, parameter: Parameter, path: str, trials: Sequence[Tried])
 
 def _draw_range(axes: Axes, parameter: Parameter) -> None:
     """The whole range, tried or not, with a little room; logarithmic where the space is."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import MaxNLocator
 
     low, high = map(float, parameter.domain)
     if parameter.kind != "loguniform" or low == high:
@@ -115,12 +113,8 @@ def _draw_range(axes: Axes, parameter: Parameter) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         return
     room = (high / low) ** 0.03
-    axes.set_xscale("log")
+    log_axis(axes, low, high)
     axes.set_xlim(low / room, high * room)
-    decades = math.log10(high / low)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades >= DECADES else (1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_bin(axes: Axes, parameter: Parameter, one: Bin, levels: bool) -> None:

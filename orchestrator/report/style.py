@@ -6,6 +6,7 @@ Lines differ in colour, marker and dash at once, and the marker alone tells them
 from __future__ import annotations
 
 import io
+import math
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,8 @@ AXES_HEIGHT_IN = 2.3
 LEGEND_ROW_IN = 0.14
 LEGEND_CHARACTERS = 48
 """In a row of it."""
+DECADES = 2
+"""Of a logarithmic axis from which powers of ten are ticks enough."""
 PNG_DPI = 192
 """Twice the 96 pixels an inch of a screen."""
 COLOUR_MAP = "cividis_r"
@@ -100,6 +103,17 @@ def draw_legend(drawing: Drawing, axes: Axes) -> None:
     drawing.legend(handles, wrapped, loc="outside lower left")
 
 
+def log_axis(axes: Axes, low: float, high: float) -> None:
+    """Makes the horizontal axis logarithmic, with plain numbers at its ticks, for values from ``low`` to ``high``."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_xscale("log")
+    few = math.log10(high / low) < DECADES
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def line_style(index: int) -> dict[str, Any]:
     """Colour, marker and dash of a line, for ``Axes.plot``; all pairs of ``MOST_LINES`` lines differ in a marker."""
     return {
@@ -119,7 +133,10 @@ def figure_files(drawing: Drawing) -> tuple[str, bytes]:
     """The figure as (SVG, PNG); the same figure gives the same bytes."""
     svg, png = io.StringIO(), io.BytesIO()
     with figure_style():
-        drawing.draw_without_rendering()  # the layout settles, and with it ids that follow from places
+        layout = drawing.get_layout_engine()
+        if layout is not None:  # once, since it takes longer than to draw: places settle, and ids that follow from them
+            layout.execute(drawing)
+            drawing.set_layout_engine("none")
         unsigned = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         drawing.savefig(svg, format="svg", metadata=unsigned)
         drawing.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
