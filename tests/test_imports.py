@@ -55,14 +55,14 @@ LAYERS = (
     # what a sweep is, what it tries, what came of it
     {"spec"},
     {"confirm", "grid", "labels", "search", "spec_file"},
-    {"analyses", "record"},
+    {"analyses", "placement", "record"},
     {"analysis_attempt"},
     {"cluster", "layout", "rows"},
     {"row_table", "sweep_state"},
     {"forget", "inputs", "plan", "references", "results", "spending", "tracking_rows"},
     {"board", "cleanup", "confirm_plan", "report"},
     # what a user can do
-    {"continuing", "sweep_run"},
+    {"continuing", "gpu_share", "sweep_run"},
     {"analysis_run", "trial_run"},
     {"sweep"},
     {"preview", "single", "study_file", "summary", "track"},
