@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from orchestrator.cluster.connect import check_address, cluster
+from orchestrator.cluster.head import ask_head
 from orchestrator.cluster.job_server import CONNECT_TIMEOUT_S, open_job_server
 from orchestrator.cluster.nodes import startable
 from orchestrator.finding import Finding
 from orchestrator.placement import Machine, Startable
-
-WITHOUT_TOKEN_TIMEOUT_S = 60.0
-"""For a process to load Ray and be refused."""
-
-_WITHOUT_TOKEN = """
-import sys
-from ray._raylet import GcsClient
-GcsClient(address=sys.argv[1]).internal_kv_keys(b"", namespace=b"metasweep")
-"""
 
 _SECURE = "start its head with RAY_AUTH_MODE=token, see docs/cluster.md"
 
@@ -47,7 +36,7 @@ def _by_job_server(address: str) -> list[Finding]:
 
 def _by_driver(address: str) -> list[Finding]:
     check_address(address)
-    answers = _answers_without_token(address)
+    answers = ask_head(address) == "open"
     with cluster(address) as machines:
         import ray
 
@@ -55,18 +44,6 @@ def _by_driver(address: str) -> list[Finding]:
         url = ray._private.worker.global_worker.node.address_info.get("webui_url") or ""
         host = url.rpartition(":")[0]
         return [*findings, *(_dashboard(host, f"http://{url}") if host else []), *_room(machines, startable())]
-
-
-def _answers_without_token(address: str) -> bool:
-    """Ray reads its token once a process, so another one asks."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-    command = [sys.executable, "-c", _WITHOUT_TOKEN, address]
-    environment = kept | {"RAY_AUTH_MODE": "disabled", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-    try:
-        subprocess.run(command, env=environment, capture_output=True, timeout=WITHOUT_TOKEN_TIMEOUT_S, check=True)
-    except subprocess.SubprocessError:
-        return False
-    return True
 
 
 def _open(answers_without_token: bool) -> Finding:

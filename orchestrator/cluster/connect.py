@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from orchestrator.cluster.head import ask_head
 from orchestrator.cluster.nodes import machines
 from orchestrator.cluster.token import WAY_OUT, has_token, set_variables, token_settings
 from orchestrator.cluster.watch import dead_part, end_session
@@ -114,36 +115,26 @@ def _init(address: str, options: Mapping[str, Any]) -> Any:
 
 
 def check_address(address: str) -> None:
-    """Refuses an address at which nothing listens, before Ray tries for a minute.
+    """Refuses an address at which no Ray listens, or none that takes our token, before Ray tries for a minute.
 
     Raises:
-        ClusterError: malformed, or nothing answers.
+        ClusterError: malformed; nothing answers; it wants a token, and there is none here, or another.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ClusterError(f"--address {address}: not HOST:PORT; give the one that `ray start --head` printed")
+    reason = None
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S) as client:
-            secured = os.environ.get("RAY_USE_TLS", "0") not in ("0", "")
-            reason = None if secured or _speaks_http2(client) else "what listens there is not Ray"
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         reason = error.strerror or str(error)
+    if reason is None and os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
+        answer = ask_head(f"{host}:{port}")
+        if answer == "refuses":
+            what = "another token than the one here" if has_token() else "a token, and there is none here"
+            raise ClusterError(f"--address {address}: it wants {what}; {WAY_OUT}")
+        reason = "what listens there is not Ray" if answer == "not ray" else None
     if reason is not None:
         raise ClusterError(
             f"--address {address}: no Ray cluster answers there ({reason}); start one, or leave --address out"
         )
-
-
-def _speaks_http2(client: socket.socket) -> bool:
-    """Whether a server answers the opening of HTTP/2 as gRPC servers do; Ray itself would ask on and on.
-
-    RFC 9113, section 3.4: after the client's preface the server's first frame is SETTINGS (type 4).
-    """
-    client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-    header = b""
-    while len(header) < 9:
-        received = client.recv(9 - len(header))
-        if not received:
-            return False
-        header += received
-    return header[3] == 4

@@ -41,7 +41,7 @@ PREFIX = "metasweep_"
 """Of the metadata that jobs of ours have."""
 
 _SERVERS_OWN = re.compile(
-    r"\[.*logging\.cc:\d+: Set ray log level|Running entrypoint for job |\S+ \S+\tINFO job_manager\.py:"
+    r"Running entrypoint for job |\S+ \S+\tINFO job_manager\.py:|\[.*logging\.cc:\d+: Set ray log level"
 )
 
 JobState = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]

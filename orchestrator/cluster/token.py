@@ -30,7 +30,22 @@ def token_settings(standing: bool) -> dict[str, str]:
 
 def has_token() -> bool:
     """Whether the user has one, in any of the places where Ray looks."""
-    return _named() or (Path.home() / ".ray" / "auth_token").exists()
+    return _named() or _default_path().exists()
+
+
+def user_token() -> str | None:
+    """The token that Ray would use, from the places where it looks, in its order; None where there is none."""
+    if given := os.environ.get("RAY_AUTH_TOKEN"):
+        return given
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or _default_path())
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def _default_path() -> Path:
+    return Path.home() / ".ray" / "auth_token"
 
 
 def _named() -> bool:
