@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.cluster.head import ask_head
 from orchestrator.cluster.nodes import machines
-from orchestrator.cluster.token import WAY_OUT, has_token, set_variables, token_settings
+from orchestrator.cluster.token import WAY_OUT, set_variables, token_settings, user_token
 from orchestrator.cluster.watch import dead_part, end_session
 from orchestrator.environment import cpu_count
 from orchestrator.errors import ClusterError
@@ -96,7 +96,7 @@ def _problem(said: str, address: str | None) -> str:
     if found := _VERSIONS.search(said):
         theirs, ours = f"Ray {found[1]} on Python {found[2]}", f"Ray {found[3]} on Python {found[4]}"
         return f"--address {address}: the cluster runs {theirs}, and this is {ours}; install the same on both"
-    way_out = "check the address and its token" if has_token() else f"if it wants a token: {WAY_OUT}"
+    way_out = "check the address and its token" if user_token() else f"if it wants a token: {WAY_OUT}"
     return f"--address {address}: {said.splitlines()[0]}; {way_out}, or leave --address out"
 
 
@@ -131,7 +131,7 @@ def check_address(address: str) -> None:
     if reason is None and os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
         answer = ask_head(f"{host}:{port}")
         if answer == "refuses":
-            what = "another token than the one here" if has_token() else "a token, and there is none here"
+            what = "another token than the one here" if user_token() else "a token, and there is none here"
             raise ClusterError(f"--address {address}: it wants {what}; {WAY_OUT}")
         reason = "what listens there is not Ray" if answer == "not ray" else None
     if reason is not None:

@@ -19,12 +19,15 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from orchestrator.cluster.token import WAY_OUT, has_token, set_variables, token_settings
+from orchestrator.cluster.token import WAY_OUT, user_token
 from orchestrator.errors import ClusterError, InterruptedSweep
 from orchestrator.placement import Machine
 from orchestrator.url_secrets import masked
 
 CONNECT_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 60.0
+"""A head that has just come up answers, and takes jobs a little later."""
+
 ANSWER_TIMEOUT_S = 60.0
 """For one answer of a server that was there a moment ago, and may be busy."""
 
@@ -91,19 +94,26 @@ class JobServer:
         Raises:
             TakenId: there is one of that id, running or not.
         """
-        try:
-            self._ask(
-                lambda: self._client.submit_job(
-                    submission_id=job_id,
-                    entrypoint=entrypoint,
-                    runtime_env={"working_dir": str(code), "env_vars": dict(variables)},
-                    metadata={PREFIX + name: text for name, text in metadata.items()},
-                )
+
+        def send() -> Any:
+            return self._client.submit_job(
+                submission_id=job_id,
+                entrypoint=entrypoint,
+                runtime_env={"working_dir": str(code), "env_vars": dict(variables)},
+                metadata={PREFIX + name: text for name, text in metadata.items()},
             )
-        except ClusterError as error:
-            if "already exists" in str(error.__cause__):
-                raise TakenId from error
-            raise
+
+        until = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                self._ask(send)
+                return
+            except ClusterError as error:
+                if "already exists" in str(error.__cause__):
+                    raise TakenId from error
+                if "No available agent" not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(LOOK_EVERY_S)
 
     def job(self, job_id: str) -> Job:
         """How it is."""
@@ -174,24 +184,24 @@ def open_job_server(address: str) -> Iterator[JobServer]:
     """
     address = _checked(address)
     is_open = _version(address) is not None
-    if not is_open and not has_token():
+    token = user_token()
+    if not is_open and token is None:
         raise ClusterError(f"--address {address}: it wants a token, and there is none here; {WAY_OUT}")
-    with set_variables(token_settings(standing=True)), _unset("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+    headers = {"Authorization": f"Bearer {token}"} if token and not is_open else {}
+    version = _version(address, headers)
+    if version is None:
+        raise ClusterError(f"--address {address}: it wants another token than the one here; {WAY_OUT}")
+    with _unset("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         import ray
-        from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
         from ray.job_submission import JobSubmissionClient
 
-        with _quiet():
-            version = _version(address, get_auth_headers_if_auth_enabled({}))
-        if version is None:
-            raise ClusterError(f"--address {address}: it wants another token than the one here; {WAY_OUT}")
         if version != ray.__version__:
             raise ClusterError(
                 f"--address {address}: the cluster runs Ray {version}, and this is {ray.__version__}; install the same "
                 "on both"
             )
         with _quiet():
-            client = JobSubmissionClient(address)
+            client = JobSubmissionClient(address, headers=headers)  # Ray's own way reads a token once a process
         client._do_request = partial(client._do_request, timeout=ANSWER_TIMEOUT_S)  # it would wait for ever
         yield JobServer(address, is_open, client)
 

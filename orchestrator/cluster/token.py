@@ -25,23 +25,19 @@ def token_settings(standing: bool) -> dict[str, str]:
         return {}
     if not standing:
         return {"RAY_AUTH_MODE": "token"} | ({} if _named() else {"RAY_AUTH_TOKEN": _own_token()})
-    return {"RAY_AUTH_MODE": "token"} if has_token() else {}
-
-
-def has_token() -> bool:
-    """Whether the user has one, in any of the places where Ray looks."""
-    return _named() or _default_path().exists()
+    return {"RAY_AUTH_MODE": "token"} if user_token() else {}
 
 
 def user_token() -> str | None:
-    """The token that Ray would use, from the places where it looks, in its order; None where there is none."""
+    """The token that Ray would use, from the places where it looks, in its order; None where none can be one."""
     if given := os.environ.get("RAY_AUTH_TOKEN"):
-        return given
+        return given.strip()
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or _default_path())
     try:
-        return path.read_text(encoding="utf-8").strip() or None
+        token = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
+    return token if token.isascii() and token.isprintable() else None
 
 
 def _default_path() -> Path:
