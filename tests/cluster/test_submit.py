@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, link_data, run
+from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, link_data, run, wait_for
 from standing_cluster import Head, standing_cluster
 
 from orchestrator.cli import cli
@@ -97,6 +97,7 @@ def left_and_found_again(head: Head, spec: Path, there: tuple[Any, ...], home: P
         line = follower.stdout.readline()
         assert line, follower.communicate()
         seen += line
+    wait_for(lambda: attempts(home), "no trial has begun")
     follower.send_signal(signal.SIGINT)
     _, said = follower.communicate(timeout=60)
     assert (follower.returncode, "Traceback" in said) == (130, False), said
