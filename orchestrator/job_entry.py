@@ -38,13 +38,10 @@ def problem() -> str | None:
 
 
 def run(arguments: list[str]) -> None:
-    """The command, in this process."""
-    from orchestrator.cli import main
-
+    """The command, in place of this process."""
     if arguments[0] == "sweep":
         arguments = [*arguments, "--address", os.environ["RAY_ADDRESS"]]
-    sys.argv = ["orchestrate", *arguments]
-    main()
+    os.execv(sys.executable, [sys.executable, "-c", COMMAND, *arguments])
 
 
 def answer(arguments: list[str]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator import job_entry
 from orchestrator.environment import GIT_COMMIT, git_commit
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +22,7 @@ def job_package(files: Mapping[str, str]) -> Iterator[Path]:
         folder = Path(made)
         for package in PACKAGES:
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copyfile(job_entry.__file__, folder / ENTRY)
+        shutil.copyfile(Path(__file__).with_name(ENTRY), folder / ENTRY)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
         yield folder
