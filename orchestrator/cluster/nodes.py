@@ -24,7 +24,7 @@ def machines() -> list[Machine]:
 
 
 def startable() -> list[Startable]:
-    """What the cluster's autoscaler can start, as it has told the head; empty without one.
+    """What the cluster can start, as its head has been told (``orchestrator.cluster.announce``); empty where not.
 
     Nothing public says it. Ray Data asks in the same way.
     """

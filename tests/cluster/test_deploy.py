@@ -18,6 +18,8 @@ import yaml
 from processes import PATIENCE_S, environment, link_data
 
 from orchestrator.cli import cli
+from orchestrator.cluster.announce import of_launcher, of_words
+from orchestrator.placement import Startable
 
 ROOT = Path(__file__).resolve().parents[2]
 SLURM = ROOT / "deploy" / "slurm.sh"
@@ -89,6 +91,33 @@ def test_the_kubernetes_file_is_a_cluster_with_a_token_from_a_secret() -> None:
         assert container["resources"]["requests"] == container["resources"]["limits"]
     copied = re.findall(r"^COPY (\w+) /metasweep/\1$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE)
     assert copied == ["orchestrator", "trainers", "sweeps"]
+
+
+def test_heads_are_told_what_can_be_started(launcher: dict[str, Any]) -> None:
+    workers = [Startable({"CPU": 16}, 8), Startable({"CPU": 8, "GPU": 1}, 2)]
+    told = [line for line in launcher["head_start_ray_commands"] if "cluster.announce" in line]
+    assert len(told) == 1
+    assert "--launcher ~/ray_bootstrap_config.yaml" in told[0]
+    assert same(of_launcher(ROOT / "cluster.yaml"), workers)
+    (cluster,) = yaml.safe_load_all((ROOT / "deploy" / "kuberay.yaml").read_text())
+    head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    _, *machines = head["lifecycle"]["postStart"]["exec"]["command"][2].partition(">")[0].split("--machine")
+    assert same([of_words(words.split()) for words in machines], workers)
+    groups = cluster["spec"]["workerGroupSpecs"]
+    names = {"num-cpus": "CPU", "num-gpus": "GPU"}
+    there = [
+        Startable({names[key]: float(n) for key, n in group["rayStartParams"].items()}, group["maxReplicas"])
+        for group in groups
+    ]
+    assert same(there, workers)
+
+
+def same(some: Any, others: Any) -> bool:
+    return sorted(map(repr, map(plain, some))) == sorted(map(repr, map(plain, others)))
+
+
+def plain(kind: Startable) -> tuple[Any, int]:
+    return sorted((name, float(amount)) for name, amount in kind.machine.items()), kind.most
 
 
 def test_the_slurm_file_is_a_sound_script() -> None:

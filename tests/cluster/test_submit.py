@@ -18,8 +18,10 @@ from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, link_dat
 from standing_cluster import Head, standing_cluster
 
 from orchestrator.cli import cli
+from orchestrator.cluster.announce import announce
 from orchestrator.cluster.job_server import open_job_server
 from orchestrator.errors import InputError
+from orchestrator.placement import Startable
 from orchestrator.spec_file import load_spec
 from orchestrator.submission import Submission, submit
 
@@ -85,6 +87,7 @@ def test_the_life_of_a_submitted_sweep(
     assert run(SERIAL, "sweep", spec, "--home", link_data(glyphs_file, tmp_path / "here")).returncode == 0
     assert bits(home, "sent") == bits(tmp_path / "here", "sent")
     read_from_here(head, home, tmp_path, monkeypatch)
+    grows(head, spec, home)
 
 
 def left_and_found_again(head: Head, spec: Path, there: tuple[Any, ...], home: Path) -> None:
@@ -109,6 +112,32 @@ def left_and_found_again(head: Head, spec: Path, there: tuple[Any, ...], home: P
         with pytest.raises(InputError, match=r"runs there with another spec.*orchestrate cancel sent"):
             submit(server, Submission(load_spec(spec, ["grid.seeds=2"]), str(home)))
         assert not server.is_open
+
+
+def grows(head: Head, spec: Path, home: Path) -> None:
+    """A sweep that the machines can't hold is refused, unless the cluster can start one that does."""
+    sweep = (ORCHESTRATE, "sweep", spec, "--name", "larger", "--home", home, "--address", head.address)
+    asks = ("--set", "resources.cpu=8")
+    refused = run(*sweep, *asks)
+    assert (refused.returncode, "no machine here has more than 2 and 0" in refused.stderr) == (2, True), refused.stderr
+    announce(head.address, [Startable({"CPU": 4.0}, 3)])
+    refused = run(*sweep, *asks)
+    words = "nor any that the cluster can start, has more than 4 and 0"
+    assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+    assert not (home / "sweeps" / "larger").exists()
+    with subprocess.Popen(
+        [*map(str, (*ORCHESTRATE, *sweep[1:])), "--set", "resources.cpu=4"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as waits:
+        assert waits.stderr is not None
+        lines = iter(waits.stderr.readline, "")
+        assert any("trial 0 started" in line for line in lines)  # nobody starts that machine, so it waits
+        waits.send_signal(signal.SIGINT)
+        waits.communicate(timeout=60)
+    assert waits.returncode == 130
 
 
 def read_from_here(head: Head, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
