@@ -67,19 +67,28 @@ on_node() {  # on_node NAME COMMAND...: in the background, for as long as the jo
   parts+=("$!")
 }
 
-on_node "$head" ray start --head --block --node-ip-address="$address" --port="$port" --num-cpus="$cpus" \
-  --temp-dir="$scratch" --include-dashboard=false --disable-usage-stats
-for ((waited = 0; ; waited++)); do
-  if timeout 10 bash -c "exec 3<> /dev/tcp/$address/$port" 2> /dev/null; then break; fi
-  if ((waited == 120)); then
-    echo "slurm.sh: Ray's head on $head does not come up; see $scratch/session_latest/logs there" >&2
-    exit 3
+# Ray gives its own processes thirty seconds, which a busy node may not do in.
+log=$secrets/head.log
+tries=3
+start_head() {
+  on_node "$head" ray start --head --block --node-ip-address="$address" --port="$port" --num-cpus="$cpus" \
+    --temp-dir="$scratch" --include-dashboard=false --disable-usage-stats >> "$log" 2>&1
+}
+start_head
+until grep -q "Ray runtime started" "$log"; do
+  if ! kill -0 "${parts[-1]}" 2> /dev/null; then
+    tries=$((tries - 1))
+    if [ "$tries" -eq 0 ]; then
+      echo "slurm.sh: Ray's head on $head does not come up: $(tail -n 1 "$log")" >&2
+      exit 3
+    fi
+    start_head
   fi
   sleep 1
 done
 for node in "${nodes[@]:1}"; do
-  on_node "$node" timeout "${METASWEEP_JOIN_S:-31536000}" ray start --block --address="$address:$port" \
-    --num-cpus="$cpus" --temp-dir="$scratch" --disable-usage-stats
+  on_node "$node" ray start --block --address="$address:$port" --num-cpus="$cpus" --temp-dir="$scratch" \
+    --disable-usage-stats
 done
 
 # Late nodes take work when they come. In the background, since bash hears signals only then.
