@@ -54,7 +54,7 @@ stop() {
     kill -TERM "$part" 2> /dev/null || true
   done
   wait
-  rm -rf "$secrets"
+  rm -rf "$secrets" "$scratch"
 }
 trap stop EXIT
 trap 'exit 143' TERM

@@ -32,7 +32,7 @@ SWEEP = {
         "dataset": {"name": "glyphs"},
         "episodes": {"ways": 2, "shots": 1, "queries": 1},
         "backbone": {"width": 2, "pooling": "stride"},
-        "training": {"iterations": 1500, "validate_every": 500, "meta_batch": 1, "validation_episodes": 2},
+        "training": {"iterations": 1000, "validate_every": 500, "meta_batch": 1, "validation_episodes": 2},
         "evaluation": {"episodes": 4},
     },
     "grid": {"train": {"algorithm.name": ["maml", "anil"]}},
