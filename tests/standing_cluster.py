@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from processes import environment, wait_for
+from processes import command_of, environment, wait_for
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class Head:
     """URL of its job server; empty where it has none."""
     token: Path
     """The file with its token."""
+    process: psutil.Process
+    """``ray start``, above all of its processes."""
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that run trials."""
+        return [one for one in self.process.children(recursive=True) if "Trainable" in " ".join(command_of(one))]
 
     @property
     def variables(self) -> dict[str, str]:
@@ -62,7 +68,7 @@ def standing_cluster(folder: Path, jobs: bool = False, cpus: int = 2) -> Iterato
     token = folder / "token"
     token.write_text(os.urandom(32).hex())
     token.chmod(0o600)
-    head = Head(f"{own_address()}:{port}", f"http://127.0.0.1:{dashboard}" if jobs else "", token)
+    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     temp = Path("/tmp") / f"ray-{port}"
     served = "--include-dashboard=false"
     if jobs:  # an agent takes them, whose usual port may be another cluster's
@@ -75,9 +81,9 @@ def standing_cluster(folder: Path, jobs: bool = False, cpus: int = 2) -> Iterato
     said = folder / "ray.log"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs run its python
     with said.open("wb") as log:
-        process = subprocess.Popen(
+        process = psutil.Popen(
             command,
-            env=environment() | head.variables | {"PATH": path},
+            env=environment() | variables | {"PATH": path},
             start_new_session=True,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -89,7 +95,8 @@ def standing_cluster(folder: Path, jobs: bool = False, cpus: int = 2) -> Iterato
             return "Ray runtime started" in said.read_text()
 
         wait_for(up, "ray start --head does not come up")
-        yield head
+        jobs_at = f"http://127.0.0.1:{dashboard}" if jobs else ""
+        yield Head(f"{own_address()}:{port}", jobs_at, token, psutil.Process(process.pid))
         assert process.poll() is None
     finally:
         for part in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, link_data, run, wait_for
+from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, frozen, link_data, run, wait_for
 from standing_cluster import Head, standing_cluster
 
 from orchestrator.cli import cli
@@ -32,7 +32,7 @@ SWEEP = {
         "dataset": {"name": "glyphs"},
         "episodes": {"ways": 2, "shots": 1, "queries": 1},
         "backbone": {"width": 2, "pooling": "stride"},
-        "training": {"iterations": 1000, "validate_every": 500, "meta_batch": 1, "validation_episodes": 2},
+        "training": {"iterations": 6000, "validate_every": 3000, "meta_batch": 1, "validation_episodes": 2},
         "evaluation": {"episodes": 4},
     },
     "grid": {"train": {"algorithm.name": ["maml", "anil"]}},
@@ -101,17 +101,18 @@ def left_and_found_again(head: Head, spec: Path, there: tuple[Any, ...], home: P
         assert line, follower.communicate()
         seen += line
     wait_for(lambda: attempts(home), "no trial has begun")
-    follower.send_signal(signal.SIGINT)
-    _, said = follower.communicate(timeout=60)
-    assert (follower.returncode, "Traceback" in said) == (130, False), said
-    assert "detached; the sweep goes on there" in said
-    with open_job_server(head.jobs) as server:
-        asked = Submission(load_spec(spec), str(home))
-        job, outcome = submit(server, asked)
-        assert (outcome, job.state, job.id) == ("attached", "RUNNING", f"{asked.id}-1")
-        with pytest.raises(InputError, match=r"runs there with another spec.*orchestrate cancel sent"):
-            submit(server, Submission(load_spec(spec, ["grid.seeds=2"]), str(home)))
-        assert not server.is_open
+    with frozen(head.workers()):  # so that they do not end meanwhile
+        follower.send_signal(signal.SIGINT)
+        _, said = follower.communicate(timeout=60)
+        assert (follower.returncode, "Traceback" in said) == (130, False), said
+        assert "detached; the sweep goes on there" in said
+        with open_job_server(head.jobs) as server:
+            asked = Submission(load_spec(spec), str(home))
+            job, outcome = submit(server, asked)
+            assert (outcome, job.state, job.id) == ("attached", "RUNNING", f"{asked.id}-1")
+            with pytest.raises(InputError, match=r"runs there with another spec.*orchestrate cancel sent"):
+                submit(server, Submission(load_spec(spec, ["grid.seeds=2"]), str(home)))
+            assert not server.is_open
 
 
 def grows(head: Head, spec: Path, home: Path) -> None:
@@ -125,19 +126,6 @@ def grows(head: Head, spec: Path, home: Path) -> None:
     words = "nor any that the cluster can start, has more than 4 and 0"
     assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
     assert not (home / "sweeps" / "larger").exists()
-    with subprocess.Popen(
-        [*map(str, (*ORCHESTRATE, *sweep[1:])), "--set", "resources.cpu=4"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as waits:
-        assert waits.stderr is not None
-        lines = iter(waits.stderr.readline, "")
-        assert any("trial 0 started" in line for line in lines)  # nobody starts that machine, so it waits
-        waits.send_signal(signal.SIGINT)
-        waits.communicate(timeout=60)
-    assert waits.returncode == 130
 
 
 def read_from_here(head: Head, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
