@@ -93,7 +93,14 @@ def test_the_life_of_a_submitted_sweep(
 def left_and_found_again(head: Head, spec: Path, there: tuple[Any, ...], home: Path) -> None:
     """Ctrl-C leaves the job running; the same request finds it, another is refused."""
     arguments = [*ORCHESTRATE, "submit", str(spec), *map(str, there)]
-    follower = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    follower = subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     assert follower.stdout is not None
     seen = ""
     while "started" not in seen:
