@@ -158,7 +158,7 @@ class Board:
         return Resources(
             cpu=running * asked.cpu,
             cpus=sum(node.get("CPU", 0.0) for node in self.nodes),
-            gpu=running * asked.gpu,
+            gpu=running * (asked.gpu or 0.0),
             gpus=sum(node.get("GPU", 0.0) for node in self.nodes),
             nodes=tuple(filter(None, map(_address, self.nodes))),
             memory_used_bytes=used,

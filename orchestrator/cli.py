@@ -13,10 +13,14 @@ import click
 from orchestrator.cli_clean import clean, rm
 from orchestrator.cli_dashboard import dashboard
 from orchestrator.cli_data import data
+from orchestrator.cli_doctor import doctor
 from orchestrator.cli_grid import grid
-from orchestrator.cli_options import build_bar, home_option, json_option, scale_option, set_option, warn, weights_option
+from orchestrator.cli_options import build_bar, home_option, json_option, set_option, warn
+from orchestrator.cli_remote import on_cluster
 from orchestrator.cli_report import report
+from orchestrator.cli_spec import asked_policy, asked_spec, check_cells, plan_options, run_options
 from orchestrator.cli_status import status
+from orchestrator.cli_submit import cancel, submit
 from orchestrator.cli_track import track
 from orchestrator.spec_names import find_spec
 
@@ -37,33 +41,9 @@ def cli() -> None:
 @cli.command()
 @click.argument("spec", type=click.Path())
 @home_option
-@click.option("--name", help="Name of the sweep; the file's where left out.")
-@set_option
-@scale_option
-@click.option("--trials", type=click.IntRange(min=1), help="Trials of a search (search.trials).")
-@click.option("--seeds", type=click.IntRange(min=1), help="Seeds of a grid (grid.seeds).")
-@click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at once (resources.max_concurrent).")
+@plan_options
 @click.option("--address", metavar="HOST:PORT", help="A standing Ray cluster; this machine where left out.")
-@click.option("--tracking-uri", help="MLflow's; MLFLOW_TRACKING_URI or SQLite in the home where left out.")
-@click.option("--require-tracking", is_flag=True, help="Refuse to start while MLflow can't be reached.")
-@weights_option
-@click.option(
-    "--track-report/--no-track-report",
-    default=True,
-    envvar="ORCHESTRATE_TRACK_REPORT",
-    help="Give MLflow the report once the sweep is done, or not: it takes some seconds to make.",
-)
-@click.option("--retry-failed", is_flag=True, help="Run trials that failed before again, whatever failed them.")
-@click.option("--fail-fast", is_flag=True, help="Stop as soon as a trial fails: --max-failures 1.")
-@click.option("--max-failures", type=click.IntRange(min=1), help="Stop as soon as so many trials have failed.")
-@click.option(
-    "--trial-timeout",
-    type=click.IntRange(min=1),
-    metavar="SECONDS",
-    help="End a trial, or comparisons between trainings, that take longer at a stretch.",
-)
-@click.option("--yes", is_flag=True, help="Run a grid of more than 100,000 cells.")
-@click.option("--fresh", is_flag=True, help="Forget a sweep of that name first, as `orchestrate rm` does.")
+@run_options
 @click.option("--dry-run", is_flag=True, help="Check file, home and servers, print what would run; start nothing.")
 @json_option
 def sweep(
@@ -99,39 +79,12 @@ def sweep(
     (--set budget.hours=4) goes on with them.
     SPEC may be the name of a sweep that comes with the package, such as quickstart.
     """
-    from orchestrator.errors import InterruptedSweep, SpecError, TooManyFailures
-    from orchestrator.failure import FailurePolicy
+    from orchestrator.errors import InterruptedSweep, TooManyFailures
     from orchestrator.inputs import Where
-    from orchestrator.spec_file import load_spec
 
-    flags = {
-        "name": ("--name", name),
-        "search.trials": ("--trials", trials),
-        "grid.seeds": ("--seeds", seeds),
-        "resources.max_concurrent": ("--max-concurrent", max_concurrent),
-    }
-    typed = {
-        f"{path}={json.dumps(value)}": f"{flag} {value}" for path, (flag, value) in flags.items() if value is not None
-    }
-    if fail_fast and max_failures is not None:
-        raise SpecError(
-            f"--fail-fast: means --max-failures 1, and --max-failures {max_failures} is given too; drop one"
-        )
-    policy = FailurePolicy(retry_failed, 1 if fail_fast else max_failures, trial_timeout)
-    path = find_spec(spec)
-    written = load_spec(path, overrides, scale=scale)
-    if trials is not None and written.search is None:
-        raise SpecError(f"--trials {trials}: {path} is a grid; --trials is for a search, a grid grows by --seeds")
-    if seeds is not None and written.grid is None:
-        raise SpecError(f"--seeds {seeds}: {path} is a search; --seeds is for a grid, a search grows by --trials")
-    try:
-        loaded = load_spec(path, [*overrides, *typed], scale=scale)
-    except SpecError as error:  # what was typed as a flag is named as that flag
-        raise SpecError(*(_named_as_typed(line, typed) for line in error.problems)) from None
-    if loaded.grid is not None and not yes:
-        from orchestrator.grid import check_size
-
-        check_size(loaded)
+    policy = asked_policy(retry_failed, fail_fast, max_failures, trial_timeout)
+    loaded = asked_spec(spec, overrides, scale, name, trials, seeds, max_concurrent)
+    check_cells(loaded, yes)
     where = Where(home, address, tracking_uri, require_tracking, log_weights, track_report)
     if dry_run:
         from orchestrator.preview import preview
@@ -197,6 +150,7 @@ def trial(config: str, home: str, overrides: tuple[str, ...], as_json: bool) -> 
     help="optuna: a search as a study, for optuna-dashboard.",
 )
 @click.option("--output", type=click.Path(dir_okay=False), help="A file; stdout where left out.")
+@on_cluster
 def export(name: str, home: str, as_format: str, output: str | None) -> None:
     """Write the rows of the sweep NAME: one a trial, for a grid one a cell and seed.
 
@@ -233,12 +187,9 @@ cli.add_command(rm)
 cli.add_command(status)
 cli.add_command(clean)
 cli.add_command(track)
-
-
-def _named_as_typed(line: str, typed: dict[str, str]) -> str:
-    for override, flag in typed.items():
-        line = line.replace(f"--set {override}", flag)
-    return line
+cli.add_command(submit)
+cli.add_command(cancel)
+cli.add_command(doctor)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 import click
 
 from orchestrator.cli_options import home_option, json_option
+from orchestrator.cli_remote import on_cluster
 
 
 @click.command()
@@ -15,6 +16,7 @@ from orchestrator.cli_options import home_option, json_option
 @home_option
 @click.option("--output", type=click.Path(), help="A folder; sweeps/NAME/report in the home where left out.")
 @json_option
+@on_cluster
 def report(name: str, home: str, output: str | None, as_json: bool) -> None:
     """Write the report on the sweep NAME: tables (Markdown, CSV, LaTeX), figures, report.md, index.html.
 

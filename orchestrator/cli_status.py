@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli_options import home_option, json_option, warn
+from orchestrator.cli_remote import on_cluster
 
 if TYPE_CHECKING:
     from orchestrator.home_objects import Home
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     "--watch", "watching", is_flag=True, help="Show the sweep NAME as it runs, until it ends; then its status."
 )
 @json_option
+@on_cluster
 def status(name: str | None, home: str, watching: bool, as_json: bool) -> None:
     """Show the sweep NAME, with the disk that it uses, or all sweeps of the home.
 

@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+GIT_COMMIT = "METASWEEP_GIT_COMMIT"
+"""Variable that says it where the code lies in no checkout."""
+
 PACKAGES = ("metasweep", "torch", "numpy", "pyarrow", "ray", "optuna", "mlflow")
 
 
@@ -21,7 +24,12 @@ def cpu_count() -> int:
 
 def may_have_gpus() -> bool:
     """False where no driver of an accelerator is to be seen; how many there are, Ray says."""
-    return sys.platform != "linux" or any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")))
+    return sys.platform != "linux" or has_gpu_driver()
+
+
+def has_gpu_driver() -> bool:
+    """Whether the driver of an accelerator is to be seen."""
+    return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")))
 
 
 def versions() -> dict[str, str]:
@@ -50,6 +58,8 @@ def environment(device: str) -> dict[str, Any]:
 
 def git_commit(folder: Path) -> str | None:
     """Commit of the checkout that a folder lies in, ``-dirty`` where tracked files differ; None outside of one."""
+    if given := os.environ.get(GIT_COMMIT):  # a job of a cluster: its code came without the checkout
+        return given
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -12,13 +12,14 @@ from orchestrator.cluster.connect import check_address
 from orchestrator.config_paths import leaves, with_values
 from orchestrator.data import check_present, data_folder, known_data
 from orchestrator.environment import cpu_count, may_have_gpus
-from orchestrator.errors import ClusterError, SpecError, TrackingError
+from orchestrator.errors import SpecError, TrackingError
 from orchestrator.grid import expand
 from orchestrator.home import existing_home
 from orchestrator.layout import check_points
+from orchestrator.placement import concurrency
 from orchestrator.record import SweepRecord
 from orchestrator.space import MAX_CHECKED, assignments, candidates
-from orchestrator.spec import Resources, SweepSpec, differences
+from orchestrator.spec import SweepSpec, differences
 from orchestrator.tracking_uri import check_uri, reachable
 from orchestrator.url_secrets import masked
 from trainers.config import TrialConfig
@@ -86,7 +87,7 @@ def check_inputs(
     uri, tracked = _tracking(where, on_warning)
     if where.address is not None:
         check_address(where.address)
-    elif spec.resources.gpu == 0 or not may_have_gpus():  # only Ray can count them
+    elif not spec.resources.gpu or not may_have_gpus():  # only Ray can count them
         concurrency(spec.resources, [{"CPU": float(cpu_count())}])
     data = {name: known_data(data_folder(where.home), name) for name in datasets_of(spec)}
     if spec.grid is not None:
@@ -142,29 +143,6 @@ def configs_of(spec: SweepSpec) -> Iterable[TrialConfig]:
 def datasets_of(spec: SweepSpec) -> list[str]:
     """Names of the datasets that a sweep uses."""
     return list(dict.fromkeys(config.dataset.name for config in configs_of(spec)))
-
-
-def concurrency(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
-    """How many trials run at once.
-
-    Args:
-        resources: what one trial takes.
-        nodes: what each machine has, by Ray's names.
-
-    Raises:
-        ClusterError: no machine can hold a trial.
-    """
-    wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
-    slots = sum(
-        min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount > 0) for node in nodes
-    )
-    if slots < 1:
-        largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in wanted}
-        raise ClusterError(
-            f"resources: a trial asks for cpu={resources.cpu:g} gpu={resources.gpu:g}, but no machine here has more "
-            f"than {largest['CPU']:g} and {largest['GPU']:g}; ask for less"
-        )
-    return min(slots, resources.max_concurrent or slots)
 
 
 def _tracking(where: Where, on_warning: Callable[[str], None]) -> tuple[str | None, bool]:

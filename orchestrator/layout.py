@@ -238,7 +238,7 @@ def _beyond_budget(layout: Layout) -> list[str]:
     # A trial takes its GPUs for as long as its cores.
     needed = {
         "hours": layout.estimate_core_s / cores / 3600,
-        "gpu_hours": layout.estimate_core_s / resources.cpu * resources.gpu / 3600,
+        "gpu_hours": layout.estimate_core_s / resources.cpu * (resources.gpu or 0.0) / 3600,
         "trials": layout.to_begin,
     }
     its = budget_json(budget, layout.used, 0)

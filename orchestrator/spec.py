@@ -111,16 +111,24 @@ class SearchSpec(Frozen):
         return self
 
 
-class Resources(Frozen):
-    """What one trial takes, and how many run at once."""
+def _or_auto(default: Any) -> BeforeValidator:
+    """The word ``auto`` stands for the default."""
+    return BeforeValidator(lambda value: default if value == "auto" else value)
 
-    cpu: float = Field(1.0, gt=0, allow_inf_nan=False)
-    gpu: float = Field(0.0, ge=0, allow_inf_nan=False)
-    max_concurrent: PositiveInt | None = None
+
+class Resources(Frozen):
+    """What one trial takes, and how many run at once. ``auto`` is what holds where a key is left out."""
+
+    cpu: Annotated[float, _or_auto(1.0)] = Field(1.0, gt=0, allow_inf_nan=False)
+    """Processors, each with one thread: two trials on two of them beat one on both."""
+    gpu: Annotated[float | None, _or_auto(None)] = Field(None, ge=0, allow_inf_nan=False)
+    """GPUs, or a part of one. None: as many trials share one as fit, by a probe; none where no machine has any."""
+    max_concurrent: Annotated[PositiveInt | None, _or_auto(None)] = None
+    """None: as many as the machines hold."""
 
     @model_validator(mode="after")
     def _whole_devices(self) -> Resources:
-        if self.gpu > 1 and self.gpu != int(self.gpu):
+        if self.gpu is not None and self.gpu > 1 and self.gpu != int(self.gpu):
             raise ConfigError(f"gpu must be a part of one (like 0.5) or a whole number, got {self.gpu}")
         return self
 

@@ -13,17 +13,20 @@ from orchestrator.attempt_record import set_failures_aside
 from orchestrator.board import Board
 from orchestrator.budget import budget_text, left_out_text
 from orchestrator.cluster.connect import cluster
+from orchestrator.cluster.nodes import startable
 from orchestrator.continuing import take_up
-from orchestrator.environment import cpu_count, git_commit, versions
+from orchestrator.environment import cpu_count, git_commit, has_gpu_driver, versions
 from orchestrator.errors import TooManyFailures
 from orchestrator.failure import FailureCount, FailurePolicy
 from orchestrator.forget import check_forgettable
+from orchestrator.gpu_share import settled
 from orchestrator.home import open_home
 from orchestrator.home_lock import in_use
 from orchestrator.home_objects import Home
-from orchestrator.inputs import HERE, Where, check_inputs, concurrency
+from orchestrator.inputs import HERE, Where, check_inputs
 from orchestrator.interrupt import interruptible
 from orchestrator.live_record import said_in_home
+from orchestrator.placement import concurrency
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import load_rows
 from orchestrator.spec import SweepSpec
@@ -82,9 +85,12 @@ def run_sweep(
     checked = check_inputs(spec, where, on_warning, fresh=fresh)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        started = where.address is not None or spec.resources.gpu > 0  # else Ray waits until there is work
-        nodes = stack.enter_context(cluster(where.address)) if started else [{"CPU": float(cpu_count())}]
-        slots = concurrency(spec.resources, nodes)
+        gpus = has_gpu_driver() if spec.resources.gpu is None else spec.resources.gpu > 0
+        started = where.address is not None or gpus  # else Ray waits until there is work
+        machines = stack.enter_context(cluster(where.address)) if started else [{"CPU": float(cpu_count())}]
+        kinds = startable() if where.address is not None else []
+        resources = settled(spec, where.home, machines, kinds, on_build, on_warning)
+        slots = concurrency(resources, machines, kinds)
         home = open_home(where.home).mending(on_warning)
         record = SweepRecord(home, spec.name)
         stack.enter_context(in_use(home))
@@ -95,6 +101,7 @@ def run_sweep(
         if fresh or not known:  # of one that was forgotten something may be left
             record.forget()
         spec, data = take_up(checked.spec, record, slots, where.home, on_build)
+        spec = spec.model_copy(update={"resources": resources})
         run_id = record.begin_run()
         say = stack.enter_context(said_in_home(record, run_id))
         uri = checked.tracking_uri or (default_uri(home.local) if home.local and checked.tracked else None)
@@ -106,7 +113,7 @@ def run_sweep(
             on_change(now)
 
         board = Board(spec, Store(home), data, tracker, tags, changed)
-        board.nodes = nodes
+        board.nodes = machines
         if policy.retry_failed:
             _set_failures_aside(record, spec)
         count, stopped = FailureCount(policy), None
@@ -115,8 +122,9 @@ def run_sweep(
         try:
             shared = list(data.values()) if where.address is not None else []  # here, every worker can map the files
             start = cache(lambda: None if started else stack.enter_context(cluster(None)))
-            spending = Spending(record, run_id, spec.budget, spec.resources.gpu)
-            run = SweepRun(spec, record, run_id, board, data, shared, slots, start, spending, on_warning)
+            spending = Spending(record, run_id, spec.budget, resources.gpu or 0.0)
+            standing = where.address is not None
+            run = SweepRun(spec, record, run_id, board, data, shared, slots, start, spending, on_warning, standing)
             with spending.kept():
                 run_trials(run, count)
                 compare_trainings(run, count)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.board import Board
 from orchestrator.cluster.execute import NextTrial, OnEvent, execute
+from orchestrator.cluster.nodes import capacity
 from orchestrator.errors import InterruptedSweep
 from orchestrator.failure import Failure
 from orchestrator.record import SweepRecord
@@ -29,11 +30,13 @@ class SweepRun:
     shared: Collection[ImageTable]
     """Those that not every worker may be able to map."""
     slots: int
-    """How many trials run at once."""
+    """How many trials run at once, as the machines were when it began."""
     start_cluster: Callable[[], object]
     """Starts Ray where it is not there yet; called when there is work."""
     spending: Spending
     on_warning: Callable[[str], None]
+    standing: bool = False
+    """Whether the cluster was there before, and may have more or fewer machines soon."""
 
     @property
     def store(self) -> Store:
@@ -43,7 +46,8 @@ class SweepRun:
     def execute(self, next_trial: NextTrial, on_event: OnEvent) -> None:
         """Runs what ``next_trial`` hands out, on the cluster; see ``orchestrator.cluster.execute``."""
         self.start_cluster()
-        execute(next_trial, on_event, self.spec.resources, self.slots, self.shared)
+        now = capacity(self.spec.resources) if self.standing else None
+        execute(next_trial, on_event, self.spec.resources, self.slots, self.shared, now)
 
 
 def stop_on_full_disk(failure: Failure) -> None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+from orchestrator.cluster.head import ask_head
+from orchestrator.cluster.nodes import machines
+from orchestrator.cluster.token import WAY_OUT, set_variables, token_settings, user_token
 from orchestrator.cluster.watch import dead_part, end_session
 from orchestrator.environment import cpu_count
 from orchestrator.errors import ClusterError
 from orchestrator.interrupt import handlers_kept
+from orchestrator.placement import Machine
 
 CONNECT_TIMEOUT_S = 5.0
 START_ATTEMPTS = 3
+
+_VERSIONS = re.compile(r"Version mismatch.*Ray: (\S+)\s+Python: (\S+).*Ray: (\S+)\s+Python: (\S+)", re.DOTALL)
 
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results are in our own store
@@ -37,7 +41,7 @@ _SETTINGS = {
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
+def cluster(address: str | None) -> Iterator[list[Machine]]:
     """Connects; gives what each node has (``CPU``, ``GPU``, …); leaves the cluster, or ends its own, at the end.
 
     Args:
@@ -48,11 +52,15 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
     """
     if address is not None:
         check_address(address)
-    settings = _SETTINGS | _token(address)
+    settings = _SETTINGS | token_settings(standing=address is not None)
     if address is not None:
         settings |= {"RAY_BACKEND_LOG_LEVEL": "fatal"}  # what does not answer is said once, by us
-    added = {name: value for name, value in settings.items() if name not in os.environ}
-    os.environ.update(added)
+    with set_variables(settings), _connected(address) as found:
+        yield found
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[list[Machine]]:
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
@@ -62,17 +70,13 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
         with handlers_kept():
             context = _init(address or "local", options)
     except Exception as error:  # Ray raises what its layers raise: RuntimeError, ConnectionError, its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        place = f"--address {address}" if address else "starting Ray on this machine"
-        logs = "its logs are in /tmp/ray/session_latest/logs"
-        way_out = "check the address and its token, or leave --address out" if address else logs
-        raise ClusterError(f"{place}: {reason}; {way_out}") from error
+        raise ClusterError(_problem(str(error).strip() or type(error).__name__, address)) from error
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None  # what died, and its log, on stdout
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it warns of metrics that it was told not to log
     session = context.address_info.get("session_dir") if address is None else None
     try:
-        yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield machines()
     except Exception:
         session = None  # the logs say why
         raise
@@ -81,10 +85,19 @@ def cluster(address: str | None) -> Iterator[list[dict[str, float]]]:
             ray.shutdown()
         else:  # it would wait for the dead
             end_session()
-        for name in added:  # a later cluster may be a standing one, with a token of its own
-            os.environ.pop(name, None)
         if session:
             shutil.rmtree(session, ignore_errors=True)
+
+
+def _problem(said: str, address: str | None) -> str:
+    """In one line, why there is no cluster."""
+    if address is None:
+        return f"starting Ray on this machine: {said.splitlines()[0]}; its logs are in /tmp/ray/session_latest/logs"
+    if found := _VERSIONS.search(said):
+        theirs, ours = f"Ray {found[1]} on Python {found[2]}", f"Ray {found[3]} on Python {found[4]}"
+        return f"--address {address}: the cluster runs {theirs}, and this is {ours}; install the same on both"
+    way_out = "check the address and its token" if user_token() else f"if it wants a token: {WAY_OUT}"
+    return f"--address {address}: {said.splitlines()[0]}; {way_out}, or leave --address out"
 
 
 def _init(address: str, options: Mapping[str, Any]) -> Any:
@@ -101,57 +114,27 @@ def _init(address: str, options: Mapping[str, Any]) -> Any:
     raise AssertionError
 
 
-def _token(address: str | None) -> dict[str, str]:
-    """Settings of Ray's token authentication, where the user has made none.
-
-    A cluster of ours gets a token that only this process and its children know. On a standing one the token that
-    ``ray start`` left in the user's folder is used, which drivers do not do unasked.
-    """
-    if "RAY_AUTH_MODE" in os.environ:
-        return {}
-    given = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
-    if address is None:
-        return {"RAY_AUTH_MODE": "token"} | ({} if given else {"RAY_AUTH_TOKEN": _own_token()})
-    return {"RAY_AUTH_MODE": "token"} if given or (Path.home() / ".ray" / "auth_token").exists() else {}
-
-
-@cache
-def _own_token() -> str:
-    """One for all clusters that this process starts: Ray reads it once a process."""
-    return secrets.token_hex(32)
-
-
 def check_address(address: str) -> None:
-    """Refuses an address at which nothing listens, before Ray tries for a minute.
+    """Refuses an address at which no Ray listens, or none that takes our token, before Ray tries for a minute.
 
     Raises:
-        ClusterError: malformed, or nothing answers.
+        ClusterError: malformed; nothing answers; it wants a token, and there is none here, or another.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ClusterError(f"--address {address}: not HOST:PORT; give the one that `ray start --head` printed")
+    reason = None
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S) as client:
-            secured = os.environ.get("RAY_USE_TLS", "0") not in ("0", "")
-            reason = None if secured or _speaks_http2(client) else "what listens there is not Ray"
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         reason = error.strerror or str(error)
+    if reason is None and os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
+        answer = ask_head(f"{host}:{port}")
+        if answer == "refuses":
+            what = "another token than the one here" if user_token() else "a token, and there is none here"
+            raise ClusterError(f"--address {address}: it wants {what}; {WAY_OUT}")
+        reason = "what listens there is not Ray" if answer == "not ray" else None
     if reason is not None:
         raise ClusterError(
             f"--address {address}: no Ray cluster answers there ({reason}); start one, or leave --address out"
         )
-
-
-def _speaks_http2(client: socket.socket) -> bool:
-    """Whether a server answers the opening of HTTP/2 as gRPC servers do; Ray itself would ask on and on.
-
-    RFC 9113, section 3.4: after the client's preface the server's first frame is SETTINGS (type 4).
-    """
-    client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-    header = b""
-    while len(header) < 9:
-        received = client.recv(9 - len(header))
-        if not received:
-            return False
-        header += received
-    return header[3] == 4

@@ -31,6 +31,9 @@ from trainers.errors import MetaSweepError
 Event = dict[str, Any]
 """What a trial says, see ``orchestrator.attempt``."""
 
+MOST_AT_ONCE = 10_000
+"""For Tune, where we count: without a limit it would run one."""
+
 STORE_PATIENCE_S = 120.0
 """How long a worker waits for the home: the driver has reached it, so an outage is likely to end."""
 
@@ -77,7 +80,7 @@ def request(
         dataset=configs[0].dataset.name,
         fingerprint=data.fingerprint,
         configs=tuple(config.model_dump_json() for config in configs),
-        device="cuda" if resources.gpu > 0 else "cpu",
+        device="cuda" if resources.gpu else "cpu",
         threads=max(1, int(resources.cpu)),  # two trials on two cores beat one on both
         asked_by=asked_by,
         between=between.model_dump_json() if between else None,
@@ -100,6 +103,7 @@ def execute(
     resources: Resources,
     max_concurrent: int,
     tables: Collection[ImageTable] = (),
+    capacity: Callable[[], int] | None = None,
 ) -> None:
     """Runs trials until there is none left. None is placed twice: whether to try again is for ``next_trial`` to say.
 
@@ -109,6 +113,8 @@ def execute(
         resources: of one trial.
         max_concurrent: how many run at once.
         tables: datasets that not every machine may have as a file; nodes that lack one get a copy.
+        capacity: of a cluster whose machines come and go, asked whenever there is room: how many may run, in place of
+            ``max_concurrent``.
 
     Raises:
         InterruptedSweep: the cluster is gone, or a callback raised (disk full, say).
@@ -118,16 +124,16 @@ def execute(
 
     from orchestrator.cluster.tune_adapter import CallbackFailed, TrialFeeder, TrialRunner
 
-    feeder = TrialFeeder(next_trial, on_event)
+    feeder = TrialFeeder(next_trial, on_event, capacity)
     try:
         with scratch_folder() as scratch, watched():
             runner = tune.with_parameters(TrialRunner, shared=share(tables)) if tables else TrialRunner
             tuner = tune.Tuner(
-                tune.with_resources(runner, {"cpu": resources.cpu, "gpu": resources.gpu}),
+                tune.with_resources(runner, {"cpu": resources.cpu, "gpu": resources.gpu or 0.0}),
                 tune_config=tune.TuneConfig(
                     search_alg=feeder,
                     num_samples=-1,
-                    max_concurrent_trials=max_concurrent,
+                    max_concurrent_trials=max_concurrent if capacity is None else MOST_AT_ONCE,
                     reuse_actors=True,
                     trial_dirname_creator=feeder.folder_name,
                 ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import MappingProxyType
@@ -32,10 +32,11 @@ class WorkerSpent(Exception):
 class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
     """Asks the sweep for the next trial, and tells it what trials say. Keeps nothing that the store has."""
 
-    def __init__(self, next_trial: NextTrial, on_event: OnEvent) -> None:
+    def __init__(self, next_trial: NextTrial, on_event: OnEvent, capacity: Callable[[], int] | None = None) -> None:
         super().__init__(metric="iteration", mode="max")  # Tune wants some metric; it steers nothing
         self._next_trial = next_trial
         self._on_event = on_event
+        self._capacity = capacity
         self._requests: dict[str, Request] = {}
         self._trials: dict[str, Any] = {}
         self._deadlines: dict[str, float] = {}
@@ -46,6 +47,8 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial as a Tune config."""
+        if self._capacity is not None and len(self._requests) >= self._room(self._capacity):
+            return None
         try:
             with self._keeping_errors():
                 request = self._next_trial()
@@ -55,6 +58,11 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
             return None
         self._requests[trial_id] = request
         return {"request": json.dumps(asdict(request))}
+
+    def _room(self, capacity: Callable[[], int]) -> int:
+        with self._keeping_errors():
+            return max(1, capacity())
+        raise AssertionError
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Passes an event on."""

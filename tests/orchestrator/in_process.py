@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,7 @@ def run_here(
         resources: Resources,
         max_concurrent: int,
         tables: Collection[ImageTable] = (),
+        capacity: Callable[[], int] | None = None,
     ) -> None:
         running: list[tuple[int, Iterator[Event]]] = []
         while True:

@@ -21,13 +21,13 @@ from orchestrator.errors import ClusterError, DatasetError
 from orchestrator.export import encode
 from orchestrator.failure import Failure
 from orchestrator.home import open_home
-from orchestrator.inputs import Where, check_inputs, concurrency, configs_of, continued, datasets_of
+from orchestrator.inputs import Where, check_inputs, configs_of, continued, datasets_of
 from orchestrator.labels import label, varying_first
 from orchestrator.record import SweepRecord
 from orchestrator.row_table import table
 from orchestrator.rows import METRICS, Row, State, best_row, confidence_95, load_rows, read_row
 from orchestrator.search.proposals import Proposal
-from orchestrator.spec import Resources, SweepSpec
+from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
 from orchestrator.sweep_state import count_trials
@@ -172,20 +172,6 @@ def test_a_failure_that_can_pass_is_of_the_sweep_that_met_it(tmp_path: Path) -> 
     store.put_failure(keys.training, "a", "the training loss is nan")
     other = read_row(store, 0, config, keys, "other", "r", live=False)
     assert (other.state, other.error, other.final) == ("failed", "the training loss is nan", True)
-
-
-def test_concurrency_counts_what_fits_on_each_machine() -> None:
-    small, large = {"CPU": 1.0}, {"CPU": 4.0, "GPU": 2.0}
-    assert concurrency(Resources(), [small, large]) == 5
-    assert concurrency(Resources(cpu=2.0), [small, small, large]) == 2
-    assert concurrency(Resources(gpu=0.5), [small, large]) == 4
-    assert concurrency(Resources(gpu=0.5, max_concurrent=3), [large]) == 3
-    assert concurrency(Resources(cpu=0.1), [small]) == 10
-    for impossible in (Resources(cpu=5.0), Resources(gpu=1.0, cpu=8.0)):
-        with pytest.raises(ClusterError, match="no machine here"):
-            concurrency(impossible, [small, large])
-    with pytest.raises(ClusterError, match="ask for less"):
-        concurrency(Resources(gpu=1.0), [small])
 
 
 def test_gpus_are_refused_without_starting_ray_where_there_is_no_driver(

@@ -90,7 +90,7 @@ def test_a_search_file_becomes_objects(tmp_path: Path) -> None:
     assert spec.search.space["algorithm.inner_lr"].domain == (0.01, 1.0)
     assert spec.search.space["algorithm.frozen_layers"].when == {"algorithm.name": ("maml",)}
     assert spec.search.start == ({"algorithm.inner_lr": 0.4},)
-    assert (spec.resources.cpu, spec.resources.gpu, spec.resources.max_concurrent) == (1.0, 0.0, None)
+    assert (spec.resources.cpu, spec.resources.gpu, spec.resources.max_concurrent) == (1.0, None, None)
 
 
 # (text, the exact line); overrides and files without a plan have tables of their own
@@ -117,7 +117,7 @@ BAD = {
         "s.yaml:6: budget.days: unknown key 'days'; known: gpu_hours, hours, trials",
     ),
     "a budget that nothing uses": (
-        GRID + "budget: {gpu_hours: 2}\n",
+        GRID + "budget: {gpu_hours: 2}\nresources: {gpu: 0}\n",
         "s.yaml:6: budget.gpu_hours: is never used where resources.gpu is 0; set that, or give hours",
     ),
     "more confirmed than tried": (

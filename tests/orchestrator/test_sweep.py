@@ -6,19 +6,15 @@ import csv
 import io
 import itertools
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from processes import ORCHESTRATE, PATIENCE_S, environment, run, wait_for
+from processes import ORCHESTRATE, PATIENCE_S, environment, run
+from standing_cluster import standing_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -138,8 +134,8 @@ def test_a_grid_on_a_standing_ray_cluster_grows_by_seeds(
     home = fresh_glyphs_home
     factors = {"train": {"algorithm.name": ["maml", "anil", "nil"]}, "test": {"evaluation.frozen_layers": [0, 4]}}
     path = spec_file("small-grid", grid={**factors, "seeds": 1})
-    with standing_cluster(tmp_path) as (address, variables):
-        on_cluster = ("--address", address)
+    with standing_cluster(tmp_path) as head:
+        on_cluster, variables = ("--address", head.address), head.variables
         status = sweep(path, "--home", home, *on_cluster, **variables)
         assert (status["trials"]["planned"], status["trials"]["completed"]) == (2, 2)  # anil and nil share a training
         assert len(rows("small-grid", home)) == 6
@@ -156,47 +152,6 @@ def test_a_grid_on_a_standing_ray_cluster_grows_by_seeds(
         assert all_adapt["training_key"] == head_adapts["training_key"]
         assert all_adapt["evaluation_key"] != head_adapts["evaluation_key"]
         assert tested["nil", "0", seed]["evaluation_key"] == tested["nil", "4", seed]["evaluation_key"]  # no inner loop
-
-
-@contextmanager
-def standing_cluster(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """``ray start --head`` in its own process group: its address and its token; sweeps must leave it running."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = folder / "token"
-    token.write_text(os.urandom(32).hex())
-    token.chmod(0o600)
-    secured = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:  # the address that Ray takes for this machine's
-        route.connect(("192.0.2.1", 9))
-        host = route.getsockname()[0]
-    temp = Path("/tmp") / f"ray-{port}"
-    command = [
-        str(Path(sys.executable).parent / "ray"),
-        *f"start --head --port={port} --num-cpus=2 --include-dashboard=false --block".split(),
-        f"--temp-dir={temp}",
-    ]
-    said = folder / "ray.log"
-    with said.open("wb") as log:
-        head = subprocess.Popen(
-            command, env=environment() | secured, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-
-        def up() -> bool:
-            assert head.poll() is None, said.read_text()
-            return "Ray runtime started" in said.read_text()
-
-        wait_for(up, "ray start --head does not come up")
-        yield f"{host}:{port}", secured
-        assert head.poll() is None
-    finally:
-        for process in [*psutil.Process(head.pid).children(recursive=True), head]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        head.wait()
-        shutil.rmtree(temp, ignore_errors=True)
 
 
 SESSIONS = """

@@ -1,0 +1,106 @@
+"""A Ray cluster that stands before a sweep begins and after it has ended: one head on this machine, with a token."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from processes import command_of, environment, wait_for
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head that runs."""
+
+    address: str
+    """For drivers: ``HOST:PORT``."""
+    jobs: str
+    """URL of its job server; empty where it has none."""
+    token: Path
+    """The file with its token."""
+    process: psutil.Process
+    """``ray start``, above all of its processes."""
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that run trials."""
+        return [one for one in self.process.children(recursive=True) if "Trainable" in " ".join(command_of(one))]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment of whoever may use it."""
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token)}
+
+
+def free_port() -> int:
+    """One that nothing listens on, on 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def own_address() -> str:
+    """The address that Ray takes for this machine's: it does not let anybody join by 127.0.0.1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+        route.connect(("192.0.2.1", 9))
+        host: str = route.getsockname()[0]
+        return host
+
+
+@contextmanager
+def standing_cluster(folder: Path, jobs: bool = False, cpus: int = 2) -> Iterator[Head]:
+    """``ray start --head`` in its own process group. Sweeps must leave it running.
+
+    Args:
+        folder: for its token and its log.
+        jobs: with a job server, on 127.0.0.1.
+        cpus: processors that it says it has.
+    """
+    port, dashboard = free_port(), free_port()
+    token = folder / "token"
+    token.write_text(os.urandom(32).hex())
+    token.chmod(0o600)
+    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    temp = Path("/tmp") / f"ray-{port}"
+    served = "--include-dashboard=false"
+    if jobs:  # an agent takes them, whose usual port may be another cluster's
+        agent = free_port()
+        served = f"--dashboard-host=127.0.0.1 --dashboard-port={dashboard} --dashboard-agent-listen-port={agent}"
+    command = [
+        str(Path(sys.executable).parent / "ray"),
+        *f"start --head --port={port} --num-cpus={cpus} {served} --block --temp-dir={temp}".split(),
+    ]
+    said = folder / "ray.log"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs run its python
+    with said.open("wb") as log:
+        process = psutil.Popen(
+            command,
+            env=environment() | variables | {"PATH": path},
+            start_new_session=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+
+        def up() -> bool:
+            assert process.poll() is None, said.read_text()
+            return "Ray runtime started" in said.read_text()
+
+        wait_for(up, "ray start --head does not come up")
+        jobs_at = f"http://127.0.0.1:{dashboard}" if jobs else ""
+        yield Head(f"{own_address()}:{port}", jobs_at, token, psutil.Process(process.pid))
+        assert process.poll() is None
+    finally:
+        for part in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            with suppress(psutil.NoSuchProcess):
+                part.kill()
+        process.wait()
+        shutil.rmtree(temp, ignore_errors=True)
