@@ -20,12 +20,6 @@ from trainers.datasets.image_file import ImageTable, open_image_file
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """With xdist: hands out tests one by one, else one worker would get most of the slow ones, which lie together."""
-    if getattr(config.option, "maxschedchunk", 0) is None:
-        config.option.maxschedchunk = 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow tests first, so that no worker ends with one while the others have nothing left."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -34,11 +34,10 @@ TRIAL: dict[str, Any] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these need a cluster of several nodes."""
+    """The tests of a file share a cluster, so one worker runs them."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            for marker in (pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster")):
-                item.add_marker(marker)
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @dataclass

@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from machines import STORE_BYTES
 
 from trainers.datasets.image_file import ImageTable
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 # What the object store of the head still holds when a driver has left, and that this sees what a driver holds.
 REMAINS = """
