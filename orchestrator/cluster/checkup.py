@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from orchestrator.cluster.connect import check_address, cluster
-from orchestrator.cluster.head import ask_head
+from orchestrator.cluster.head import HeadAnswer, ask_head
 from orchestrator.cluster.job_server import CONNECT_TIMEOUT_S, open_job_server
 from orchestrator.cluster.nodes import startable
 from orchestrator.finding import Finding
@@ -30,27 +30,31 @@ def check_up(address: str) -> list[Finding]:
 def _by_job_server(address: str) -> list[Finding]:
     with open_job_server(address) as server:
         machines = server.machines()
-        findings = [Finding("ray", "ok", f"answers at {address}, with this version"), _open(server.is_open)]
+        token = _token("open" if server.is_open else "ours")
+        findings = [Finding("ray", "ok", f"answers at {address}, with this version"), token]
     return [*findings, *_dashboard(urlsplit(address).hostname or "", address), *_room(machines, [])]
 
 
 def _by_driver(address: str) -> list[Finding]:
     check_address(address)
-    answers = ask_head(address) == "open"
+    token = _token(ask_head(address))
     with cluster(address) as machines:
         import ray
 
-        findings = [Finding("ray", "ok", f"answers at {address}, with this version and this Python"), _open(answers)]
+        findings = [Finding("ray", "ok", f"answers at {address}, with this version and this Python"), token]
         url = ray._private.worker.global_worker.node.address_info.get("webui_url") or ""
         host = url.rpartition(":")[0]
         return [*findings, *(_dashboard(host, f"http://{url}") if host else []), *_room(machines, startable())]
 
 
-def _open(answers_without_token: bool) -> Finding:
-    if answers_without_token:
+def _token(answer: HeadAnswer) -> Finding:
+    if answer == "open":
         found = "open: it takes orders without a token, so whoever reaches its ports runs code there"
         return Finding("token", "problem", found, _SECURE)
-    return Finding("token", "ok", "wants the one that is here, and refuses who has none")
+    if answer == "ours":
+        return Finding("token", "ok", "wants the one that is here, and refuses who has none")
+    why = "RAY_USE_TLS has Ray's calls encrypted" if answer == "not asked" else "its head did not answer that in time"
+    return Finding("token", "note", f"not looked at whether others need one: {why}")
 
 
 def _dashboard(host: str, url: str) -> list[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 import socket
@@ -117,6 +116,8 @@ def _init(address: str, options: Mapping[str, Any]) -> Any:
 def check_address(address: str) -> None:
     """Refuses an address at which no Ray listens, or none that takes our token, before Ray tries for a minute.
 
+    One that is only slow to answer is left to Ray.
+
     Raises:
         ClusterError: malformed; nothing answers; it wants a token, and there is none here, or another.
     """
@@ -128,7 +129,7 @@ def check_address(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         reason = error.strerror or str(error)
-    if reason is None and os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
+    if reason is None:
         answer = ask_head(f"{host}:{port}")
         if answer == "refuses":
             what = "another token than the one here" if user_token() else "a token, and there is none here"

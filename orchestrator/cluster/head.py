@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from orchestrator.cluster.token import user_token
@@ -11,23 +12,25 @@ TIMEOUT_S = 5.0
 _CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 """Which cluster it is: Ray's own first question. Its request is empty, and its answer is not looked at."""
 
-HeadAnswer = Literal["open", "ours", "refuses", "not ray"]
-"""Takes orders from anybody; takes ours, by our token; refuses us; is something else."""
+HeadAnswer = Literal["open", "ours", "refuses", "not ray", "silent", "not asked"]
+"""Takes orders from anybody; takes ours, by our token; refuses us; is something else; did not answer in time, as a busy
+one may not; was not asked, since RAY_USE_TLS has Ray's calls encrypted, and this one is not."""
 
 
 def ask_head(address: str) -> HeadAnswer:
     """How a head at ``HOST:PORT`` answers who has no token, and who has the one that is here."""
-    without = _answers(address, None)
-    if without is None:
-        return "not ray"
-    if without:
-        return "open"
+    if os.environ.get("RAY_USE_TLS", "0") not in ("0", ""):
+        return "not asked"
+    without = _asked(address, None)
+    if without != "refuses":
+        return "open" if without == "takes it" else without
     token = user_token()
-    return "ours" if token and _answers(address, token) else "refuses"
+    with_ours = _asked(address, token) if token else "refuses"
+    return "ours" if with_ours == "takes it" else with_ours
 
 
-def _answers(address: str, token: str | None) -> bool | None:
-    """Whether it takes a call; None where no Ray is there to refuse it."""
+def _asked(address: str, token: str | None) -> Literal["takes it", "refuses", "not ray", "silent"]:
+    """What becomes of one call."""
     import grpc
 
     by_name = {"authorization": f"Bearer {token}"} if token else {}
@@ -35,5 +38,7 @@ def _answers(address: str, token: str | None) -> bool | None:
         try:
             channel.unary_unary(_CALL)(b"", timeout=TIMEOUT_S, metadata=list(by_name.items()))
         except grpc.RpcError as error:
-            return False if error.code() == grpc.StatusCode.UNAUTHENTICATED else None
-    return True
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                return "refuses"
+            return "silent" if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED else "not ray"
+    return "takes it"

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from standing_cluster import free_port
 
 from orchestrator.cli import cli
-from orchestrator.cluster import connect, head, job_server
+from orchestrator.cluster import checkup, connect, head, job_server
 from orchestrator.cluster.checkup import is_loopback
 from orchestrator.cluster.connect import check_address
 from orchestrator.cluster.job_server import open_job_server
@@ -132,15 +132,18 @@ def test_which_hosts_only_the_machine_itself_reaches() -> None:
 
 
 class Head(grpc.GenericRpcHandler):
-    """Answers every call, or those with its token."""
+    """Answers every call, or those with its token; none while it is busy."""
 
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str | None, busy: threading.Event | None = None) -> None:
         self.token = token
+        self.busy = busy
 
     def service(self, details: Any) -> Any:
         given = dict(details.invocation_metadata).get("authorization")
 
         def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if self.busy is not None:
+                self.busy.wait(60)
             if self.token and given != f"Bearer {self.token}":
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
             return b""
@@ -149,8 +152,8 @@ class Head(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def head_with(token: str | None) -> Iterator[str]:
-    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[Head(token)])
+def head_with(token: str | None, busy: threading.Event | None = None) -> Iterator[str]:
+    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[Head(token, busy)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -174,6 +177,22 @@ def test_a_head_is_asked_before_ray_is(monkeypatch: pytest.MonkeyPatch) -> None:
         assert head.ask_head(address) == "ours"
     with answering(200, "") as url, pytest.raises(ClusterError, match="what listens there is not Ray"):
         check_address(url.removeprefix("http://"))
+
+
+def test_a_head_that_is_busy_or_encrypted_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = threading.Event()
+    monkeypatch.setattr(head, "TIMEOUT_S", 0.2)
+    with head_with(TOKEN, busy) as address:
+        assert head.ask_head(address) == "silent"
+        check_address(address)
+        busy.set()
+    with answering(200, "") as url:
+        address = url.removeprefix("http://")
+        monkeypatch.setenv("RAY_USE_TLS", "1")
+        assert head.ask_head(address) == "not asked"
+        check_address(address)
+    looked: dict[head.HeadAnswer, str] = {"open": "problem", "ours": "ok", "silent": "note", "not asked": "note"}
+    assert {answer: checkup._token(answer).state for answer in looked} == looked
 
 
 def test_a_cluster_of_another_python_is_told_in_a_line() -> None:
