@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.errors import ClusterError
@@ -65,9 +65,9 @@ def held(resources: Resources, machine: Machine) -> int:
     return slots
 
 
-def has_gpus(machines: Iterable[Machine], startable: Iterable[Startable] = ()) -> bool:
-    """Whether any machine has a GPU."""
-    return any(machine.get("GPU", 0.0) > 0 for machine in [*machines, *(kind.machine for kind in startable)])
+def has_gpu(machine: Machine) -> bool:
+    """Whether it has one, in use or not."""
+    return machine.get("GPU", 0.0) > 0
 
 
 def trials_on_a_gpu(memory_bytes: float, trial_bytes: float, resources: Resources, machine: Machine) -> int:
