@@ -179,4 +179,5 @@ def frozen(processes: list[psutil.Process]) -> Iterator[None]:
         yield
     finally:
         for process in processes:
-            process.send_signal(signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):  # killed meanwhile
+                process.send_signal(signal.SIGCONT)

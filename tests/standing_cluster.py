@@ -99,7 +99,10 @@ def standing_cluster(folder: Path, jobs: bool = False, cpus: int = 2) -> Iterato
         yield Head(f"{own_address()}:{port}", jobs_at, token, psutil.Process(process.pid))
         assert process.poll() is None
     finally:
-        for part in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        parts = [process]
+        with suppress(psutil.NoSuchProcess):  # it may have died early, and left what it had started
+            parts += process.children(recursive=True)
+        for part in [*parts, *(one for one in psutil.process_iter() if f"{temp}/" in " ".join(command_of(one)))]:
             with suppress(psutil.NoSuchProcess):
                 part.kill()
         process.wait()

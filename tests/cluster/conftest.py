@@ -24,6 +24,20 @@ from orchestrator.home import open_home
 
 BUCKET_PORT = 5000
 
+# Once the server listens.
+MAKE_BUCKET = """
+import sys, time, urllib.error, urllib.request as u
+end = time.monotonic() + float(sys.argv[2])
+while True:
+    try:
+        u.urlopen(u.Request(sys.argv[1], method="PUT"))
+        break
+    except urllib.error.URLError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.1)
+"""
+
 TRIAL: dict[str, Any] = {
     "dataset": {"name": "glyphs"},
     "episodes": {"ways": 3, "shots": 1, "queries": 2},
@@ -142,8 +156,7 @@ def cluster(three: Sequence[Machine], private: Path, glyphs_file: Path) -> Itera
     head.start(*server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for machine in three:
         machine.start_ray()
-    make = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method='PUT'))"
-    head.run(sys.executable, "-c", make, f"http://{head.address}:{BUCKET_PORT}/bucket")
+    head.run(sys.executable, "-c", MAKE_BUCKET, f"http://{head.address}:{BUCKET_PORT}/bucket", str(PATIENCE_S))
     made = Cluster(three)
     made.give_data(head, glyphs_file)
     yield made

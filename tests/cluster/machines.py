@@ -28,8 +28,8 @@ TOKEN = "0123456789abcdef" * 4
 _NEW = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
 _QUICK_HEALTH_CHECKS = {  # Ray takes half a minute to call a node dead; a test need not
     "RAY_health_check_initial_delay_ms": "2000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_period_ms": "3000",  # a raylet that waits for a processor is not dead
+    "RAY_health_check_timeout_ms": "10000",
     "RAY_health_check_failure_threshold": "3",
 }
 _TOOLS = ("unshare", "nsenter", "ip", "mount", "hostname")

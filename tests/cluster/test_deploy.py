@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import shlex
+import socket
 import stat
 import subprocess
 import sys
@@ -15,7 +17,8 @@ from typing import Any
 import click
 import pytest
 import yaml
-from processes import PATIENCE_S, environment, link_data
+from processes import PATIENCE_S, environment, link_data, wait_for
+from standing_cluster import own_address
 
 from orchestrator.cli import cli
 from orchestrator.cluster.announce import of_launcher, of_words
@@ -147,8 +150,6 @@ SHIM = {
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_slurm_file_runs_a_sweep_on_all_nodes_and_leaves_nothing(glyphs_file: Path, tmp_path: Path) -> None:
-    from standing_cluster import own_address
-
     shims = tmp_path / "shims"
     shims.mkdir()
     for name, text in SHIM.items():
@@ -160,7 +161,7 @@ def test_the_slurm_file_runs_a_sweep_on_all_nodes_and_leaves_nothing(glyphs_file
     grid = {"train": {"algorithm.name": ["maml", "anil"]}}
     spec.write_text(yaml.safe_dump({"trial": trial | {"evaluation": {"episodes": 2}}, "grid": grid}))
     home = link_data(glyphs_file, tmp_path / "home")
-    number = os.getpid()
+    number = next(n for n in itertools.count(os.getpid()) if not listens(20000 + n % 10000))  # the port of its head
     done = subprocess.run(
         ["bash", SLURM, spec, "--home", home, "--json"],
         env=environment()
@@ -186,8 +187,17 @@ def test_the_slurm_file_runs_a_sweep_on_all_nodes_and_leaves_nothing(glyphs_file
     assert log[:3] == ["show hostnames node[1-2]", "--nodelist=node1", "--nodelist=node1"]
     assert "--nodelist=node2" in log
     assert list(tmp_path.glob(".metasweep-slurm-*")) == []  # its token
-    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert f"/tmp/ray-{number}" not in running
+
+    def gone() -> bool:
+        running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        return f"/tmp/ray-{number}" not in running
+
+    wait_for(gone, "parts of its cluster stay")
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((own_address(), port)) == 0
 
 
 DOC = (ROOT / "docs" / "cluster.md").read_text()
