@@ -35,9 +35,38 @@ def on_cluster(command: Command) -> Command:
     return wrapped  # type: ignore[return-value]  # the same command with two options more
 
 
+def typed_home(home_on_head: str | None) -> str | None:
+    """``--home`` of this command where it was typed.
+
+    Raises:
+        click.UsageError: a home on the head was, too.
+    """
+    context = click.get_current_context()
+    if context.get_parameter_source("home") is not click.core.ParameterSource.COMMANDLINE:
+        return None
+    if home_on_head is not None:
+        raise click.UsageError("--home and --home-on-head: two homes; give one of them")
+    home: str = context.params["home"]
+    return home
+
+
+def _echo(text: str) -> None:
+    click.echo(text, nl=False)
+
+
+def _echo_objects(text: str) -> None:
+    """The objects of a job's log on stdout; the log has its stderr, too."""
+    for line in text.splitlines():
+        if line.startswith("{"):
+            click.echo(line)
+        else:
+            warn(line)
+
+
 def _run_there(address: str, home_on_head: str | None) -> None:
     """Runs the command that was typed on the head, and ends with its exit code."""
     from orchestrator.cluster.job_server import open_job_server
+    from orchestrator.interrupt import EXIT_CODE
     from orchestrator.remote import answer, home_of, show
     from orchestrator.submission import checked_home
 
@@ -47,11 +76,16 @@ def _run_there(address: str, home_on_head: str | None) -> None:
     command = context.info_name or ""
     if command == "report" and output is None:
         output = f"{name}-report"
+    typed = typed_home(home_on_head)
+    asked = checked_home(typed or "", home_on_head) if typed or home_on_head else None
     with open_job_server(address) as server:
-        home = checked_home("", home_on_head) if home_on_head else home_of(server, name)
-        arguments = [command, *([name] if name else []), "--home", home, *options]
+        arguments = [command, *([name] if name else []), "--home", asked or home_of(server, name), *options]
         if context.params.get("watching"):
-            raise SystemExit(show(server, arguments, lambda text: click.echo(text, nl=False)))
+            try:
+                raise SystemExit(show(server, arguments, _echo_objects if context.params["as_json"] else _echo))
+            except KeyboardInterrupt:
+                warn(f"no longer watching; {f'sweep {name!r}' if name else 'the cluster'} is left alone")
+                raise SystemExit(EXIT_CODE) from None
         if output is not None:
             arguments += ["--output", Path(output).name]
         found = answer(server, arguments)

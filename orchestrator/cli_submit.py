@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import click
 
 from orchestrator.cli_options import home_option, warn
-from orchestrator.cli_remote import ADDRESS_HELP
+from orchestrator.cli_remote import ADDRESS_HELP, typed_home
 from orchestrator.cli_spec import asked_policy, asked_spec, check_cells, given_options, plan_options, run_options
 
 CANCEL_TIMEOUT_S = 60.0
@@ -42,10 +41,12 @@ def submit(
     max_failures: int | None,
     trial_timeout: int | None,
     tracking_uri: str | None,
+    require_tracking: bool,
+    log_weights: str,
+    track_report: bool,
     yes: bool,
     fresh: bool,
     detach: bool,
-    **_others: Any,
 ) -> None:
     """Run the sweep of SPEC as a job of a Ray cluster, and follow what it prints.
 
@@ -57,10 +58,11 @@ def submit(
     from orchestrator.cluster.job_server import open_job_server
     from orchestrator.errors import InputError
     from orchestrator.interrupt import EXIT_CODE
-    from orchestrator.submission import Submission, check_began, checked_home
+    from orchestrator.submission import Submission, check_began, checked_home, exit_code
     from orchestrator.submission import submit as submit_sweep
     from orchestrator.url_secrets import holds_secrets
 
+    del require_tracking, log_weights, track_report  # they go along as they were typed
     asked_policy(retry_failed, fail_fast, max_failures, trial_timeout)
     loaded = asked_spec(spec, overrides, scale, name, trials, seeds, max_concurrent)
     check_cells(loaded, yes)
@@ -69,6 +71,7 @@ def submit(
     context = click.get_current_context()
     in_spec = ("name", "overrides", "scale", "trials", "seeds", "max_concurrent")
     arguments = given_options(context, without=("address", "home", "home_on_head", "detach", *in_spec))
+    typed_home(home_on_head)
     asked = Submission(loaded, checked_home(home, home_on_head), tuple(arguments))
     way_back = f"stop it by: orchestrate cancel {loaded.name} --address {address}"
     with open_job_server(address) as server:
@@ -79,7 +82,7 @@ def submit(
             "submitted": f"submitted as job {job.id}",
             "continued": f"goes on as job {job.id}",
             "attached": f"runs there already, as job {job.id}",
-            "done": f"was done by job {job.id}, which had printed",
+            "done": f"was done by job {job.id} (--fresh runs it again), which had printed",
         }
         warn(f"sweep {loaded.name!r} {words[outcome]}")
         if detach:
@@ -95,8 +98,9 @@ def submit(
         warn(f"read it from here by: orchestrate report {loaded.name} --address {address}")
     if job.state == "STOPPED":
         warn("the job was stopped; the same command goes on with the rest")
-        raise SystemExit(EXIT_CODE)
-    raise SystemExit(job.exit_code or 0)
+    elif exit_code(job) != job.exit_code:
+        warn(f"the job was killed (exit code {job.exit_code}), as by a lack of memory; the same command goes on")
+    raise SystemExit(exit_code(job))
 
 
 @click.command()
@@ -111,6 +115,7 @@ def cancel(name: str, address: str, home: str | None, home_on_head: str | None) 
     from orchestrator.submission import cancel as cancel_sweep
     from orchestrator.submission import checked_home
 
+    typed_home(home_on_head)
     where = checked_home(home or "", home_on_head) if home or home_on_head else None
     with open_job_server(address) as server:
         job = cancel_sweep(server, name, where)

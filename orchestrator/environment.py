@@ -14,6 +14,9 @@ from typing import Any
 GIT_COMMIT = "METASWEEP_GIT_COMMIT"
 """Variable that says it where the code lies in no checkout."""
 
+FROM_ELSEWHERE = "METASWEEP_FROM_ELSEWHERE"
+"""Variable that is set where a command runs on the head of a cluster for somebody on another machine."""
+
 PACKAGES = ("metasweep", "torch", "numpy", "pyarrow", "ray", "optuna", "mlflow")
 
 

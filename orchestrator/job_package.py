@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.environment import GIT_COMMIT, git_commit
+from orchestrator.environment import FROM_ELSEWHERE, GIT_COMMIT, git_commit
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("orchestrator", "trainers", "sweeps")
@@ -29,6 +29,6 @@ def job_package(files: Mapping[str, str]) -> Iterator[Path]:
 
 
 def job_variables() -> dict[str, str]:
-    """Environment of a job: of which commit its code is, where this is known here."""
-    commit = git_commit(Path.cwd())
-    return {GIT_COMMIT: commit} if commit else {}
+    """Environment of a job: that it is one, and of which commit its code is, where this is known here."""
+    commit = git_commit(ROOT)
+    return {FROM_ELSEWHERE: "1"} | ({GIT_COMMIT: commit} if commit else {})

@@ -21,6 +21,8 @@ from orchestrator.status import Resources, SweepStatus, TrialLine
 EVERY_S = 2.0
 EVERY_IN_BUCKET_S = 5.0
 """There, a put is a request, and costs."""
+END_TIMEOUT_S = 5.0
+"""How long the end of a sweep waits for the last of it: a home that does not answer must not hold Ctrl-C up."""
 ENDED_SHOWN = 20
 """Of the trials that have ended, the last so many are in it."""
 
@@ -63,21 +65,22 @@ def said_in_home(record: SweepRecord, run_id: str) -> Iterator[Callable[[SweepSt
         with suppress(OSError):  # a full disk is said by what met it first
             record.home.put_json(record.live_path, {"run": run_id, "beat": beat, "over": end, "status": said})
 
-    beats = itertools.count()
-
     def keep() -> None:
-        while not over.wait(every_s):
-            put(next(beats))
+        for beat in itertools.count(1):
+            end = over.wait(every_s)
+            with suppress(Exception):  # it is a view: the next one may come through
+                put(beat, end)
+            if end:
+                return
 
-    put(next(beats))
+    put(0)
     thread = threading.Thread(target=keep, name="live-record", daemon=True)
     thread.start()
     try:
         yield update
     finally:
         over.set()
-        thread.join()
-        put(next(beats), end=True)
+        thread.join(END_TIMEOUT_S)
 
 
 def read_live(record: SweepRecord) -> Live | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import shlex
+import time
 import uuid
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +18,9 @@ from orchestrator.errors import ClusterError, InputError
 from orchestrator.job_entry import MARK
 from orchestrator.job_package import ENTRY, job_package, job_variables
 from orchestrator.submission import check_began, jobs_of
+
+STOP_TIMEOUT_S = 10.0
+"""For a job that reads to end; Ray kills it after three seconds."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def answer(server: JobServer, arguments: Sequence[str]) -> Answer:
 def show(server: JobServer, arguments: Sequence[str], on_text: Callable[[str], None]) -> int:
     """Runs a command of ours on the head, passes on what it prints while it does, and gives its exit code.
 
-    It is stopped where this is interrupted.
+    It is stopped, and forgotten, where this is interrupted.
     """
     job = _ended(server, _begin(server, "run", arguments), on_text)
     return 1 if job.exit_code is None else job.exit_code
@@ -95,7 +100,12 @@ def _ended(server: JobServer, job_id: str, on_text: Callable[[str], None]) -> Jo
     try:
         job = server.follow(job_id, on_text)
     except KeyboardInterrupt:
-        server.stop(job_id)
+        with suppress(ClusterError):
+            server.stop(job_id)
+            until = time.monotonic() + STOP_TIMEOUT_S
+            while not server.job(job_id).ended and time.monotonic() < until:
+                time.sleep(0.1)
+            server.forget(job_id)
         raise
     check_began(server, job)
     server.forget(job_id)

@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.cluster.job_server import Job, JobServer, TakenId
-from orchestrator.errors import ClusterError, InputError
+from orchestrator.errors import ClusterError, InputError, InterruptedSweep
+from orchestrator.interrupt import EXIT_CODE as STOPPED_CODE
 from orchestrator.job_package import ENTRY, job_package, job_variables
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import spec_to_yaml
 from orchestrator.url_secrets import holds_secrets
 
 SPEC = "spec.yaml"
+
+OWN_CODES = (0, 1, 2, 3, STOPPED_CODE)
+"""With which ``orchestrate sweep`` ends itself."""
+
+KILLED_CODE = InterruptedSweep.exit_code
 
 Outcome = Literal["submitted", "continued", "attached", "done"]
 """What submitting has found: a new sweep; one to go on with; one that runs; one that was done before."""
@@ -50,7 +56,7 @@ def checked_home(home: str, home_on_head: str | None) -> str:
     """The home of a sweep that runs on a cluster.
 
     Raises:
-        InputError: one that the cluster can't see, or both are given.
+        InputError: one that the cluster can't see.
     """
     if home_on_head is not None:
         if "://" in home_on_head or not home_on_head.startswith(("/", "~/")):
@@ -117,6 +123,14 @@ def jobs_of(server: JobServer, name: str, home: str | None = None) -> list[Job]:
     return [
         job for job in server.jobs() if job.metadata.get("sweep") == name and home in (None, job.metadata.get("home"))
     ]
+
+
+def exit_code(job: Job) -> int:
+    """Of the command that waited for the end of a job: its own, or by what ended it (a signal, too little memory)."""
+    if job.state == "STOPPED":
+        return STOPPED_CODE
+    code = job.exit_code or 0
+    return code if code in OWN_CODES else KILLED_CODE
 
 
 def check_began(server: JobServer, job: Job) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
 from orchestrator.budget import budget_text, left_out_text
 from orchestrator.data import DatasetRow, data_folder
+from orchestrator.environment import FROM_ELSEWHERE
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.labels import label, levels_text
@@ -83,6 +85,8 @@ def status_text(status: dict[str, Any]) -> str:
 
 def resume_text(home: Home, name: str) -> str:
     """How an interrupted sweep goes on."""
+    if FROM_ELSEWHERE in os.environ:  # a path of this machine's helps nobody there
+        return "  the command that submitted it goes on from there"
     record = SweepRecord(home, name)
     if home.local is None:
         live = read_live(record)

@@ -25,7 +25,7 @@ from orchestrator.cluster.checkup import is_loopback
 from orchestrator.cluster.connect import check_address
 from orchestrator.cluster.job_server import open_job_server
 from orchestrator.errors import ClusterError, InputError
-from orchestrator.submission import checked_home
+from orchestrator.submission import checked_home, exit_code
 
 TOKEN = "ab" * 32
 
@@ -205,6 +205,35 @@ def test_a_cluster_of_another_python_is_told_in_a_line() -> None:
         "--address 10.0.0.1:6379: the cluster runs Ray 2.60.0 on Python 3.12.1, and this is Ray 2.60.0 on Python "
         "3.11.7; install the same on both"
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "its", "ours"),
+    [
+        ("SUCCEEDED", 0, 0),
+        ("FAILED", 1, 1),
+        ("FAILED", 2, 2),
+        ("FAILED", 3, 3),
+        ("FAILED", -9, 3),
+        ("FAILED", 137, 3),
+        ("STOPPED", None, 130),
+    ],
+)
+def test_exit_codes_of_jobs(state: job_server.JobState, its: int | None, ours: int) -> None:
+    assert exit_code(job_server.Job("id", state, {}, its, "", 0)) == ours
+
+
+def test_a_home_that_is_typed_is_not_ignored() -> None:
+    with answering(200, version()) as url:
+        where = ["--address", url, "--home"]
+        for arguments, words in (
+            (["status", "x", *where, "./mine"], "a folder of this machine, which the cluster can't see"),
+            (["status", "x", *where, "s3://bucket", "--home-on-head", "/runs"], "two homes; give one of them"),
+            (["submit", "quickstart", *where, "s3://bucket", "--home-on-head", "/runs"], "two homes; give one"),
+            (["cancel", "x", *where, "s3://bucket", "--home-on-head", "/runs"], "two homes; give one of them"),
+        ):
+            done = CliRunner().invoke(cli, arguments)
+            assert words in f"{done.exception} {done.output}", arguments
 
 
 def test_homes_that_a_cluster_can_see() -> None:

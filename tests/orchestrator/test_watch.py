@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from test_live import line, status
 
 from orchestrator import live_record
 from orchestrator.cli import cli
+from orchestrator.environment import GIT_COMMIT, git_commit
 from orchestrator.home_objects import Home
+from orchestrator.job_package import ROOT, job_variables
 from orchestrator.live_record import read_live, said_in_home
 from orchestrator.record import SweepRecord
 from orchestrator.status import Resources, SweepStatus
@@ -100,6 +103,41 @@ def test_a_sweep_that_nobody_drives_is_not_watched(record: SweepRecord) -> None:
     assert watched(record.home) == ([], 0.0)
 
 
+def test_a_home_that_answers_no_more_holds_nobody_up(record: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def mute(*_: object) -> None:
+        asked.set()
+        answers.wait(60)
+
+    monkeypatch.setattr(live_record, "END_TIMEOUT_S", 0.1)
+    try:
+        with said_in_home(record, "run-1"):
+            monkeypatch.setattr(Home, "put_json", mute)
+            assert asked.wait(60)
+        assert not answers.is_set()
+    finally:
+        answers.set()
+
+
+def test_what_goes_wrong_once_does_not_silence_a_driver(record: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, put = threading.Event(), Home.put_json
+
+    def once(home: Home, path: str, said: Any) -> None:
+        if not wrong.is_set():
+            wrong.set()
+            raise RuntimeError("dictionary changed size during iteration")
+        put(home, path, said)
+
+    with said_in_home(record, "run-1"):
+        monkeypatch.setattr(Home, "put_json", once)
+        assert wrong.wait(60)
+        wait_for(lambda: (found := read_live(record)) and found.beat > 1, "nothing more was said")
+    last = read_live(record)
+    assert last is not None
+    assert last.over
+
+
 def _drive(folder: str, ready: multiprocessing.synchronize.Event, end: multiprocessing.synchronize.Event) -> None:
     record = SweepRecord(local_home(Path(folder)), "omniglot")
     with record.lock():
@@ -157,6 +195,20 @@ def test_the_command_says_how_an_interrupted_sweep_goes_on(record: SweepRecord) 
     assert found.output.startswith("omniglot: interrupted, ")
     assert f"orchestrate sweep {record.home.url}/sweeps/omniglot/spec.yaml --home {record.home.url}" in found.output
     assert json.loads(command(record, "omniglot", "--watch", "--json").output)["state"] == "interrupted"
+
+
+def test_a_job_is_told_the_commit_of_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(GIT_COMMIT, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert job_variables().get(GIT_COMMIT) == git_commit(ROOT)
+
+
+def test_one_that_was_submitted_goes_on_by_submitting_it(record: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in job_variables().items():
+        monkeypatch.setenv(name, text)
+    found = command(record, "omniglot").output
+    assert "the command that submitted it goes on from there" in found
+    assert "orchestrate sweep" not in found
 
 
 def test_which_sweep_must_be_said(record: SweepRecord) -> None:
