@@ -18,6 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestrator.cluster.connect import START_ATTEMPTS
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 NETWORK = "10.213.7"
@@ -77,7 +79,12 @@ class Machine:
         else:
             place = [f"--address={NETWORK}.1:{PORT}"]
         common = ["--num-cpus=1", f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats"]
-        self.run(BIN / "ray", "start", f"--node-ip-address={self.address}", *place, *common, *options)
+        command = [BIN / "ray", "start", f"--node-ip-address={self.address}", *place, *common, *options]
+        for _ in range(START_ATTEMPTS - 1):  # Ray gives its processes 30 s, which a busy machine may not do in
+            if "Ray runtime started" in self.run(*command, may_fail=True):
+                return
+            self.run(BIN / "ray", "stop", "--force", may_fail=True)
+        self.run(*command)
 
     def crash(self) -> None:
         """SIGKILL to all that runs there, at once."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, frozen, link_data, run, wait_for
+from processes import ORCHESTRATE, PATIENCE_S, SERIAL, attempts, bits, environment, frozen, link_data, run, wait_for
 from standing_cluster import Head, standing_cluster
 
 from orchestrator.cli import cli
@@ -32,13 +32,13 @@ SWEEP = {
         "dataset": {"name": "glyphs"},
         "episodes": {"ways": 2, "shots": 1, "queries": 1},
         "backbone": {"width": 2, "pooling": "stride"},
-        "training": {"iterations": 6000, "validate_every": 3000, "meta_batch": 1, "validation_episodes": 2},
+        "training": {"iterations": 200, "validate_every": 50, "meta_batch": 1, "validation_episodes": 2},
         "evaluation": {"episodes": 4},
     },
     "grid": {"train": {"algorithm.name": ["maml", "anil"]}},
-    "resources": {"gpu": 0},
+    "resources": {"gpu": 0, "max_concurrent": 1},
 }
-"""Some seconds: long enough to be left and stopped."""
+"""One trial after the other, so that who stops the worker stops the sweep."""
 
 
 @pytest.fixture
@@ -66,23 +66,16 @@ def test_the_life_of_a_submitted_sweep(
 ) -> None:
     home = link_data(glyphs_file, tmp_path / "home")
     there = ("--address", head.jobs, "--home-on-head", home)
-    left_and_found_again(head, spec, there, home)
-    job = command("cancel", "sent", "--address", head.jobs)
-    assert (job.exit_code, job.stdout.partition("(")[0]) == (0, "sent: stopped ")
-    assert "no sweep of that name runs" in str(command("cancel", "sent", "--address", head.jobs).exception)
-    begun = attempts(home)
-    assert begun
-    assert not list(home.glob("trainings/*/manifest.json"))
-
+    left_found_again_and_stopped(head, spec, there, home)
     done = run(ORCHESTRATE, "submit", spec, *there)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "goes on as job metasweep-sent-" in done.stderr
     assert "sent: done, 2 planned, 2 completed" in done.stdout
     assert "Running entrypoint" not in done.stdout
     assert all(one["environment"]["threads"] == 1 for one in attempts(home) if one.get("environment"))
-    again = run(ORCHESTRATE, "submit", spec, *there)
-    assert (again.returncode, again.stdout) == (0, done.stdout)
-    assert "was done by job" in again.stderr
+    again = command("submit", spec, *there)
+    assert (again.exit_code, again.stdout) == (0, done.stdout)
+    assert "(--fresh runs it again), which had printed" in again.stderr
 
     assert run(SERIAL, "sweep", spec, "--home", link_data(glyphs_file, tmp_path / "here")).returncode == 0
     assert bits(home, "sent") == bits(tmp_path / "here", "sent")
@@ -90,29 +83,38 @@ def test_the_life_of_a_submitted_sweep(
     grows(head, spec, home)
 
 
-def left_and_found_again(head: Head, spec: Path, there: tuple[Any, ...], home: Path) -> None:
-    """Ctrl-C leaves the job running; the same request finds it, another is refused."""
-    arguments = [*ORCHESTRATE, "submit", str(spec), *map(str, there)]
-    follower = subprocess.Popen(
-        arguments,
+def started(*arguments: Any) -> subprocess.Popen[str]:
+    """A command in the background that hears Ctrl-C."""
+    return subprocess.Popen(
+        [*ORCHESTRATE, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
+
+
+def left(follower: subprocess.Popen[str], word: str) -> str:
+    """Waits until it has printed that, gives it Ctrl-C, and what it said."""
     assert follower.stdout is not None
     seen = ""
-    while "started" not in seen:
+    while word not in seen:
         line = follower.stdout.readline()
         assert line, follower.communicate()
         seen += line
-    wait_for(lambda: attempts(home), "no trial has begun")
+    follower.send_signal(signal.SIGINT)
+    _, said = follower.communicate(timeout=PATIENCE_S)
+    assert (follower.returncode, "Traceback" in said) == (130, False), said
+    return said
+
+
+def left_found_again_and_stopped(head: Head, spec: Path, there: tuple[Any, ...], home: Path) -> None:
+    """Ctrl-C leaves the job running; the same request finds it, another is refused; who watches can leave, too."""
+    follower = started("submit", spec, *there)
+    wait_for(lambda: follower.poll() is not None or attempts(home), "no trial has begun")
     with frozen(head.workers()):  # so that they do not end meanwhile
-        follower.send_signal(signal.SIGINT)
-        _, said = follower.communicate(timeout=60)
-        assert (follower.returncode, "Traceback" in said) == (130, False), said
-        assert "detached; the sweep goes on there" in said
+        assert "detached; the sweep goes on there" in left(follower, "2 trials")
         with open_job_server(head.jobs) as server:
             asked = Submission(load_spec(spec), str(home))
             job, outcome = submit(server, asked)
@@ -120,14 +122,20 @@ def left_and_found_again(head: Head, spec: Path, there: tuple[Any, ...], home: P
             with pytest.raises(InputError, match=r"runs there with another spec.*orchestrate cancel sent"):
                 submit(server, Submission(load_spec(spec, ["grid.seeds=2"]), str(home)))
             assert not server.is_open
+            watcher = started("status", "sent", "--watch", "--json", "--address", head.jobs)
+            assert "no longer watching; sweep 'sent' is left alone" in left(watcher, '"running"')
+            assert [job.id for job in server.jobs()] == [f"{asked.id}-1"], "what reads is forgotten"
+        stopped = command("cancel", "sent", "--address", head.jobs)
+        assert (stopped.exit_code, stopped.stdout.partition("(")[0]) == (0, "sent: stopped ")
+        assert "no sweep of that name runs" in str(command("cancel", "sent", "--address", head.jobs).exception)
+        assert attempts(home)
+        assert not list(home.glob("trainings/*/manifest.json"))
 
 
 def grows(head: Head, spec: Path, home: Path) -> None:
-    """A sweep that the machines can't hold is refused, unless the cluster can start one that does."""
+    """A sweep that the machines can't hold is refused where the cluster can't start one that does, as its head says."""
     sweep = (ORCHESTRATE, "sweep", spec, "--name", "larger", "--home", home, "--address", head.address)
     asks = ("--set", "resources.cpu=8")
-    refused = run(*sweep, *asks)
-    assert (refused.returncode, "no machine here has more than 2 and 0" in refused.stderr) == (2, True), refused.stderr
     announce(head.address, [Startable({"CPU": 4.0}, 3)])
     refused = run(*sweep, *asks)
     words = "nor any that the cluster can start, has more than 4 and 0"
@@ -142,6 +150,8 @@ def read_from_here(head: Head, home: Path, folder: Path, monkeypatch: pytest.Mon
     assert shown.exit_code == 0, shown.output
     found = json.loads(shown.stdout)
     assert (found["state"], found["trials"]["completed"], found["home"]) == ("done", 2, str(home))
+    lines = command("status", "sent", "--address", head.jobs, "--watch", "--json").stdout.splitlines()
+    assert [json.loads(line)["state"] for line in lines][-1] == "done"
     absent = command("export", "absent", "--address", head.jobs, "--home-on-head", home)
     assert absent.exit_code == 2
     assert "absent" in absent.stderr

@@ -104,18 +104,19 @@ def test_a_sweep_that_nobody_drives_is_not_watched(record: SweepRecord) -> None:
 
 
 def test_a_home_that_answers_no_more_holds_nobody_up(record: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, answers = threading.Event(), threading.Event()
+    asked, answers, waited = threading.Event(), threading.Event(), threading.Event()
 
     def mute(*_: object) -> None:
         asked.set()
-        answers.wait(60)
+        answers.wait(20)
+        waited.set()
 
     monkeypatch.setattr(live_record, "END_TIMEOUT_S", 0.1)
     try:
         with said_in_home(record, "run-1"):
             monkeypatch.setattr(Home, "put_json", mute)
             assert asked.wait(60)
-        assert not answers.is_set()
+        assert not waited.is_set()
     finally:
         answers.set()
 
