@@ -100,7 +100,9 @@ def test_auto_is_a_share_by_one_probe_of_the_largest_config(
     assert "torch can't use them" in said[-1]
 
 
-def test_a_gpu_that_is_only_startable_is_never_probed(spec_file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_only_startable_is_never_probed(
+    spec_file: Any, glyphs_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gpu_share, "probed_trials", lambda *_: pytest.fail("it would wait for a machine to boot"))
     head, cpus, gpus = {"CPU": 0.0}, Startable({"CPU": 16.0}, 8), Startable({"CPU": 8.0, "GPU": 1.0}, 2)
     for machines, kinds, gpu, words in (
@@ -111,7 +113,7 @@ def test_a_gpu_that_is_only_startable_is_never_probed(spec_file: Any, monkeypatc
         ([head, {"CPU": 0.0, "GPU": 1.0}], [cpus], 0.0, []),  # no processor beside it
     ):
         said: list[str] = []
-        assert settled(grid(spec_file), "", machines, kinds, ignore, said.append).gpu == gpu
+        assert settled(grid(spec_file), str(glyphs_home), machines, kinds, ignore, said.append).gpu == gpu
         assert [word in line for line, word in zip(said, words, strict=True)] == [True] * len(words)
     with pytest.raises(SpecError, match=r"budget\.gpu_hours: is never used, since trials take no GPU unless"):
         settled(grid(spec_file, budget={"gpu_hours": 1}), "", [head], [cpus, gpus], ignore, ignore)
