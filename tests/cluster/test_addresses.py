@@ -19,6 +19,7 @@ import ray
 from click.testing import CliRunner
 from standing_cluster import free_port
 
+from orchestrator import cli_remote
 from orchestrator.cli import cli
 from orchestrator.cluster import checkup, connect, head, job_server
 from orchestrator.cluster.checkup import is_loopback
@@ -234,6 +235,11 @@ def test_a_home_that_is_typed_is_not_ignored() -> None:
         ):
             done = CliRunner().invoke(cli, arguments)
             assert words in f"{done.exception} {done.output}", arguments
+
+
+def test_objects_of_a_log_are_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    cli_remote._echo_objects('{"name": "a"}\na warning\n{"name": "b"}\n')
+    assert capsys.readouterr() == ('{"name": "a"}\n{"name": "b"}\n', "a warning\n")
 
 
 def test_homes_that_a_cluster_can_see() -> None:
