@@ -101,11 +101,11 @@ def run_sweep(
         if fresh or not known:  # of one that was forgotten something may be left
             record.forget()
         spec, data = take_up(checked.spec, record, slots, where.home, on_build)
-        spec = spec.model_copy(update={"resources": resources})
         run_id = record.begin_run()
         say = stack.enter_context(said_in_home(record, run_id))
         uri = checked.tracking_uri or (default_uri(home.local) if home.local and checked.tracked else None)
-        tracker = _tracker(spec, home, uri)
+        tracker = _tracker(spec, home, uri)  # of the spec as it is stored: `track` knows no other
+        spec = spec.model_copy(update={"resources": resources})
         tags = attempt_tags(versions(), git_commit(Path.cwd()))
 
         def changed(now: SweepStatus) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from orchestrator.environment import versions
 from orchestrator.tracking.client import Client, experiment_id, one_line
 from orchestrator.tracking_parent import REPORT, TRIALS, Outcome, best_so_far, note, trial_table
 from orchestrator.tracking_views import Point, SweepView, TrialView
@@ -229,9 +229,11 @@ class Mirror:
                     if weights is not None:
                         self._put_files(child, {"weights.safetensors": weights})
                         self._set_tags(child, {_WEIGHTS: child.tags[_SYNCED]})
-        shown = [view.digest() for view in views]
-        digest = sha256(json.dumps([self._sweep.spec_yaml, shown, version("metasweep")]).encode()).hexdigest()[:20]
-        if outcome.report is None or self._parent.tags.get(_REPORT) == digest:
+        if outcome.report is None:
+            return
+        shown, version = [view.digest() for view in views], versions().get("metasweep", "")
+        digest = sha256(json.dumps([self._sweep.spec_yaml, shown, version]).encode()).hexdigest()[:20]
+        if self._parent.tags.get(_REPORT) == digest:
             return
         with self._kept("the report"):
             report = outcome.report()

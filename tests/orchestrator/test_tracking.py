@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,18 @@ def test_the_report_and_weights_are_artifacts_once(uri, monkeypatch):
     tracked(uri, *views, sweep=VARYING, outcome=again)
     write_all(uri, "metasweep", VARYING, views, "FINISHED", again)
     assert everything(Read(uri)) == before
+
+
+def test_the_report_is_shown_where_the_code_is_not_installed(uri, monkeypatch):
+    """As a job of a cluster has it: in a folder."""
+
+    def absent(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("orchestrator.environment.version", absent)
+    tracked(uri, trial(0), outcome=made({"index.html": b"<html>"}))
+    read = Read(uri)
+    assert "report/index.html" in artifacts(read, read.parents[0].info.run_id)
 
 
 def test_a_report_that_can_not_be_made_costs_nothing_but_itself(uri):
