@@ -136,13 +136,14 @@ class Mirror:
     def write(self, view: TrialView) -> None:
         """Makes the child run of this trial equal to the view."""
         params = {key: str(value)[:_LONGEST_PARAM] for key, value in view.params.items()}
-        ended = {} if view.state == "running" else {_SYNCED: view.digest()}
+        now = written(view)
+        ended = {} if view.state == "running" else {_SYNCED: now.digest}
         child = self._children.get(view.identity)
         if child is not None and any(child.params.get(key, value) != value for key, value in params.items()):
             # Params can't be changed: this identity was another trial before the sweep was started afresh.
             self._supersede(child)
             child = None
-        self._written[view.identity] = written(view)
+        self._written[view.identity] = now
         self._untold = self._untold or view.state != "running"
         if child is None:
             child = self._children[view.identity] = self._create(view)
