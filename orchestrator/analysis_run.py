@@ -58,7 +58,7 @@ def compare_trainings(run: SweepRun, count: FailureCount) -> None:
         data = run.data[first.configs[0].dataset.name]
         configs = [config for one in block for config in one.analysis.configs]
         timeout_s = count.policy.trial_timeout_s
-        return request(number, record.home, data, configs, spec.resources, {}, first.between, timeout_s)
+        return request(number, record.home, data, configs, run.resources, {}, first.between, timeout_s)
 
     def on_event(number: int, event: Event) -> None:
         if event["kind"] == "compared":

@@ -10,8 +10,10 @@ from typing import Any
 from orchestrator.environment import memory_bytes
 from orchestrator.labels import label
 from orchestrator.pace import Pace
+from orchestrator.placement import Machine
 from orchestrator.plan import Unit
 from orchestrator.rows import Row
+from orchestrator.spec import Resources as Asked
 from orchestrator.spec import SweepSpec
 from orchestrator.spending import Spending
 from orchestrator.status import Resources, SweepStatus, TrialLine
@@ -126,8 +128,8 @@ class Board:
     """The account of the run; None where there is none."""
     compared = to_compare = 0
     """Pairs of trainings, as ``SweepStatus`` has them."""
-    nodes: Sequence[Mapping[str, float]] = ()
-    """What each machine has, as Ray names it; empty where nobody said."""
+    look: Callable[[], tuple[Sequence[Machine], Asked]] | None = None
+    """Gives the machines that are there now, and what one trial takes of them; None where nobody says."""
 
     def _within_budget(self, rows: list[Row], counts: dict[str, int]) -> int:
         """How many of the planned trials are done, run, or may begin."""
@@ -151,16 +153,17 @@ class Board:
         return min(left_s, max(self.spending.left_s(running), self._pace.left_s() or 0.0))
 
     def _resources(self, running: int) -> Resources | None:
-        if not self.nodes:
+        if self.look is None:
             return None
         used, total = memory_bytes() or (None, None)
-        asked = self._spec.resources
+        nodes, asked = self.look()
+        cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
         return Resources(
-            cpu=running * asked.cpu,
-            cpus=sum(node.get("CPU", 0.0) for node in self.nodes),
-            gpu=running * (asked.gpu or 0.0),
-            gpus=sum(node.get("GPU", 0.0) for node in self.nodes),
-            nodes=tuple(filter(None, map(_address, self.nodes))),
+            cpu=min(running * asked.cpu, cpus),  # some of those that run may wait for a machine
+            cpus=cpus,
+            gpu=min(running * (asked.gpu or 0.0), gpus),
+            gpus=gpus,
+            nodes=tuple(filter(None, map(_address, nodes))),
             memory_used_bytes=used,
             memory_bytes=total,
         )
@@ -188,6 +191,7 @@ class Board:
         )
         for row in rows:
             self._rows[row.number] = row
+            self._points.pop(row.number, None)
             if self._tracker is not None:
                 fingerprint = self._data[row.config.dataset.name].fingerprint
                 self._tracker.record(stored_view(row, self._spec, fingerprint, self._store))
@@ -208,7 +212,7 @@ class Board:
         self._on_change(self.status())
 
 
-def _address(node: Mapping[str, float]) -> str | None:
+def _address(node: Machine) -> str | None:
     """The one that Ray gives a node as a resource of its own."""
     names = (name.removeprefix("node:") for name in node if name.startswith("node:"))
     return next((name for name in names if not name.startswith("__")), None)

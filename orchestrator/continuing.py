@@ -16,14 +16,18 @@ from trainers.episodes import check_data
 
 
 def take_up(
-    spec: SweepSpec, record: SweepRecord, slots: int, home_url: str, on_build: Callable[[int, int], None]
+    spec: SweepSpec,
+    record: SweepRecord,
+    slots: Callable[[], int],
+    home_url: str,
+    on_build: Callable[[int, int], None],
 ) -> tuple[SweepSpec, dict[str, ImageTable]]:
     """The spec to run and its data by name, both recorded; for the one driver that holds the sweep's lock.
 
     Args:
         spec: as asked.
         record: of the sweep.
-        slots: how many trials run at once, which decides the window of a new search.
+        slots: how many trials run at once, which decides the window of a new search; asked only for one.
         home_url: where the data are.
         on_build: gets (images done, images in all) while an embedded dataset is built.
 
@@ -38,7 +42,7 @@ def take_up(
         _check_only_version(spec, home_url)
     data = _open_data(home_url, spec, pinned, on_build)
     if spec.search is not None and spec.search.window is None:
-        search = spec.search.model_copy(update={"window": default_window(slots)})
+        search = spec.search.model_copy(update={"window": default_window(slots())})
         spec = spec.model_copy(update={"search": search})
     record.put_spec(spec, {name: table.fingerprint for name, table in data.items()})
     return spec, data

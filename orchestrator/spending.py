@@ -27,11 +27,13 @@ class Spending:
         record: SweepRecord,
         run_id: str,
         budget: Budget | None,
-        gpus: float,
+        gpus: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``gpus``: of one trial. ``clock``: in seconds; never goes back."""
-        self._record, self._run_id, self._budget, self._gpus, self._clock = record, run_id, budget, gpus, clock
+        """``gpus``: of one trial, where that is known already. ``clock``: in seconds; never goes back."""
+        self._record, self._run_id, self._budget, self._clock = record, run_id, budget, clock
+        self.gpus = gpus
+        """Of one trial; stays as it is once one has begun."""
         before = record.used if budget is not None else Used()
         self._earlier = Used(before.seconds, before.gpu_seconds)
         self._lock, self._putting = threading.Lock(), threading.Lock()
@@ -70,7 +72,7 @@ class Spending:
     def left_s(self, running: int) -> float:
         """Seconds until no other trial begins, if so many go on running; infinite where nothing limits them."""
         limits = self._budget.limits if self._budget is not None else {}
-        used, gpus = self._earlier + self._time(), running * self._gpus
+        used, gpus = self._earlier + self._time(), running * self.gpus
         by_clock = 3600 * limits.get("hours", math.inf) - used.seconds
         by_gpus = (3600 * limits.get("gpu_hours", math.inf) - used.gpu_seconds) / gpus if gpus else math.inf
         return max(min(by_clock, by_gpus), 0.0)
@@ -100,7 +102,7 @@ class Spending:
     def end(self, training_key: str) -> None:
         """Its attempt has ended, however it did."""
         with self._lock:
-            self._gpu_seconds += (self._clock() - self._running.pop(training_key)) * self._gpus
+            self._gpu_seconds += (self._clock() - self._running.pop(training_key)) * self.gpus
 
     def put(self) -> None:
         """Puts the time that this run has used on record, if it has begun anything."""
@@ -140,7 +142,7 @@ class Spending:
             now = self._clock()
             seconds = 0.0 if self._began is None else now - self._began
             running = sum(now - began for began in self._running.values())
-            return Used(seconds, self._gpu_seconds + running * self._gpus)
+            return Used(seconds, self._gpu_seconds + running * self.gpus)
 
 
 def _keys(row: Row) -> tuple[str, str]:

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from orchestrator.analysis_run import compare_trainings
 from orchestrator.attempt_record import set_failures_aside
 from orchestrator.board import Board
 from orchestrator.budget import budget_text, left_out_text
-from orchestrator.cluster.connect import cluster
-from orchestrator.cluster.nodes import startable
 from orchestrator.continuing import take_up
-from orchestrator.environment import cpu_count, git_commit, has_gpu_driver, versions
+from orchestrator.environment import git_commit, versions
 from orchestrator.errors import TooManyFailures
-from orchestrator.failure import FailureCount, FailurePolicy
+from orchestrator.failure import FailureCount, FailurePolicy, in_one_line
 from orchestrator.forget import check_forgettable
-from orchestrator.gpu_share import settled
 from orchestrator.home import open_home
 from orchestrator.home_lock import in_use
 from orchestrator.home_objects import Home
 from orchestrator.inputs import HERE, Where, check_inputs
 from orchestrator.interrupt import interruptible
+from orchestrator.job_package import ROOT
 from orchestrator.live_record import said_in_home
-from orchestrator.placement import concurrency
+from orchestrator.place import Place
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import load_rows
 from orchestrator.spec import SweepSpec
@@ -85,12 +81,7 @@ def run_sweep(
     checked = check_inputs(spec, where, on_warning, fresh=fresh)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        gpus = has_gpu_driver() if spec.resources.gpu is None else spec.resources.gpu > 0
-        started = where.address is not None or gpus  # else Ray waits until there is work
-        machines = stack.enter_context(cluster(where.address)) if started else [{"CPU": float(cpu_count())}]
-        kinds = startable() if where.address is not None else []
-        resources = settled(spec, where.home, machines, kinds, on_build, on_warning)
-        slots = concurrency(resources, machines, kinds)
+        place = Place(spec, where, stack, on_build, on_warning)
         home = open_home(where.home).mending(on_warning)
         record = SweepRecord(home, spec.name)
         stack.enter_context(in_use(home))
@@ -100,62 +91,75 @@ def run_sweep(
         known = spec.name in sweep_names(home) or record.spec_lost
         if fresh or not known:  # of one that was forgotten something may be left
             record.forget()
-        spec, data = take_up(checked.spec, record, slots, where.home, on_build)
-        spec = spec.model_copy(update={"resources": resources})
+        spec, data = take_up(checked.spec, record, place.slots, where.home, on_build)
         run_id = record.begin_run()
         say = stack.enter_context(said_in_home(record, run_id))
         uri = checked.tracking_uri or (default_uri(home.local) if home.local and checked.tracked else None)
-        tracker = _tracker(spec, home, uri)
-        tags = attempt_tags(versions(), git_commit(Path.cwd()))
+        tracker = _tracker(spec, home, uri)  # of the spec as it is stored: `track` knows no other
+        tags = attempt_tags(versions(), git_commit(ROOT))
 
         def changed(now: SweepStatus) -> None:
             say(now)
             on_change(now)
 
         board = Board(spec, Store(home), data, tracker, tags, changed)
-        board.nodes = machines
+        board.look = place.look
         if policy.retry_failed:
             _set_failures_aside(record, spec)
         count, stopped = FailureCount(policy), None
         end: End = "KILLED"
-        has: list[str] | None = None
         try:
-            shared = list(data.values()) if where.address is not None else []  # here, every worker can map the files
-            start = cache(lambda: None if started else stack.enter_context(cluster(None)))
-            spending = Spending(record, run_id, spec.budget, resources.gpu or 0.0)
-            standing = where.address is not None
-            run = SweepRun(spec, record, run_id, board, data, shared, slots, start, spending, on_warning, standing)
+            shared = list(data.values()) if place.standing else []  # here, every worker can map the files
+            spending = Spending(record, run_id, spec.budget)
+            run = SweepRun(spec, record, run_id, board, data, shared, place.start, spending, on_warning)
             with spending.kept():
                 run_trials(run, count)
                 compare_trainings(run, count)
-            end, has = "FINISHED", _confirmed_identities(spec, record) if tracker else None
+            end = "FINISHED"
         except TooManyFailures as error:
             stopped = error
         finally:
-            shown_uri = masked(uri) if uri else None
-            added = NO_OUTCOME
-            if tracker is not None and end == "FINISHED":
-                added = outcome(home, spec.name, where.log_weights, where.track_report)
-            limits = (TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S)
-            synced = tracker is not None and tracker.finish(end, *limits, added, has)
-            if uri is not None and not synced:
-                down = reachable(uri, timeout_s=2)
-                reason = down or (tracker.problem if tracker else None) or "it is slow"
-                # A database that is damaged stays so; it is a view, and can be made again.
-                damaged = uri.startswith("sqlite:") and down is None and sqlite_path(uri).exists()
-                first = "once that file is removed, " if damaged else ""
-                on_warning(
-                    f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and "
-                    f"{first}`orchestrate track {spec.name}` writes what is missing"
-                )
-            with suppress(OSError):  # a full disk is said by what met it first
-                home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
+            _end_tracking(tracker, uri, end, record, spec, where, on_warning)
     found = status(home, spec.name)
     if found["budget"] and found["budget"]["not_begun"]:
         on_warning(_budget_spent(spec.name, found["budget"]))
     if stopped is not None:
         raise TooManyFailures(f"sweep {spec.name!r} stopped: {stopped}", found)
     return found
+
+
+def _end_tracking(
+    tracker: Tracker | None,
+    uri: str | None,
+    end: End,
+    record: SweepRecord,
+    spec: SweepSpec,
+    where: Where,
+    on_warning: Callable[[str], None],
+) -> None:
+    """Ends the view of a sweep, notes whether it has everything, and says where it has not."""
+    home, shown_uri = record.home, masked(uri) if uri else None
+    added, has, unread = NO_OUTCOME, None, None
+    if tracker is not None and end == "FINISHED":
+        try:
+            has = _confirmed_identities(spec, record)
+            added = outcome(home, spec.name, where.log_weights, where.track_report)
+        except Exception as error:  # of the home, of a record in it; what is written so far must be ended
+            unread = in_one_line(error)
+    limits = (TRACKING_END_TIMEOUT_S, TRACKING_DOWN_TIMEOUT_S)
+    synced = tracker is not None and tracker.finish(end, *limits, added, has) and unread is None
+    if uri is not None and not synced:
+        down = reachable(uri, timeout_s=2)
+        reason = unread or down or (tracker.problem if tracker else None) or "it is slow"
+        # A database that is damaged stays so; it is a view, and can be made again.
+        damaged = unread is None and uri.startswith("sqlite:") and down is None and sqlite_path(uri).exists()
+        first = "once that file is removed, " if damaged else ""
+        on_warning(
+            f"tracking: {shown_uri} does not have everything ({reason}); results are in {home.url}, and "
+            f"{first}`orchestrate track {spec.name}` writes what is missing"
+        )
+    with suppress(OSError):  # a full disk is said by what met it first
+        home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
 
 
 def _budget_spent(name: str, budget: Mapping[str, Any]) -> str:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from orchestrator.board import Board
 from orchestrator.cluster.execute import NextTrial, OnEvent, execute
-from orchestrator.cluster.nodes import capacity
 from orchestrator.errors import InterruptedSweep
 from orchestrator.failure import Failure
+from orchestrator.place import Placed
 from orchestrator.record import SweepRecord
-from orchestrator.spec import SweepSpec
+from orchestrator.spec import Resources, SweepSpec
 from orchestrator.spending import Spending
 from orchestrator.store import Store
 from trainers.datasets.image_file import ImageTable
@@ -29,14 +29,15 @@ class SweepRun:
     """By name."""
     shared: Collection[ImageTable]
     """Those that not every worker may be able to map."""
-    slots: int
-    """How many trials run at once, as the machines were when it began."""
-    start_cluster: Callable[[], object]
+    start: Callable[[], Placed]
     """Starts Ray where it is not there yet; called when there is work."""
     spending: Spending
     on_warning: Callable[[str], None]
-    standing: bool = False
-    """Whether the cluster was there before, and may have more or fewer machines soon."""
+
+    @property
+    def resources(self) -> Resources:
+        """Of one trial, once Ray is there."""
+        return self.start().resources
 
     @property
     def store(self) -> Store:
@@ -45,9 +46,9 @@ class SweepRun:
 
     def execute(self, next_trial: NextTrial, on_event: OnEvent) -> None:
         """Runs what ``next_trial`` hands out, on the cluster; see ``orchestrator.cluster.execute``."""
-        self.start_cluster()
-        now = capacity(self.spec.resources) if self.standing else None
-        execute(next_trial, on_event, self.spec.resources, self.slots, self.shared, now)
+        placed = self.start()
+        self.spending.gpus = placed.resources.gpu or 0.0
+        execute(next_trial, on_event, placed.resources, placed.slots, self.shared, placed.capacity)
 
 
 def stop_on_full_disk(failure: Failure) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
@@ -85,3 +85,16 @@ class TrialView:
         ]
         text = json.dumps([*said, self.started_ms, self.ended_ms], sort_keys=True, default=str)
         return sha256(text.encode()).hexdigest()[:20]
+
+
+class Written(NamedTuple):
+    """A view that MLflow has, without its curve: a sweep of thousands of trials would hold all of them."""
+
+    view: TrialView
+    digest: str
+    """Of the whole view."""
+
+
+def written(view: TrialView) -> Written:
+    """What is kept of a view once it is written."""
+    return Written(replace(view, points=()), view.digest())

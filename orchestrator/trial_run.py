@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from orchestrator.attempt_record import record_lost
 from orchestrator.cluster.execute import Event, Request, request
@@ -12,6 +11,7 @@ from orchestrator.early_stopping import Cutoffs
 from orchestrator.environment import git_commit
 from orchestrator.failure import Failure, FailureCount
 from orchestrator.grid import expand, group_by_training
+from orchestrator.job_package import ROOT
 from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
 from orchestrator.rows import Row, read_row
 from orchestrator.store import Keys, keys_of
@@ -38,13 +38,13 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
         return read_row(store, number, config, _keys(run, config), run.spec.name, run.id, False, shape, cutoffs)
 
     plan = _plan(run, look)
-    asked_by = {"sweep": run.spec.name, "run": run.id, "git_commit": git_commit(Path.cwd())}
+    asked_by = {"sweep": run.spec.name, "run": run.id, "git_commit": git_commit(ROOT)}
     running: dict[int, Unit] = {}
     failures: dict[int, Failure] = {}
     ahead: list[Unit | None] = []
     """What to run before the plan is asked again: the first unit, and those to be attempted again."""
     try:
-        ahead.append(plan.next())  # looks before Ray is started
+        ahead.append(plan.next())  # looks before Ray is started, and a GPU is tried
     except StopIteration:
         return
     finally:
@@ -63,7 +63,7 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
         configs = [row.config for row in unit.rows if not (row.final and row.error)]
         asked = {**asked_by, "number": unit.number}
         timeout_s = count.policy.trial_timeout_s
-        home, resources = run.record.home, run.spec.resources
+        home, resources = run.record.home, run.resources
         cutoffs = unit.rows[0].cutoffs
         return request(unit.number, home, data, configs, resources, asked, timeout_s=timeout_s, cutoffs=cutoffs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
-from orchestrator import cli, sweep, sweep_run
+from orchestrator import cli, place, sweep_run
 from orchestrator.cluster.execute import NextTrial, OnEvent, run_request
 
 
@@ -24,5 +24,5 @@ def execute(next_trial: NextTrial, on_event: OnEvent, *_: Any) -> None:
 
 if __name__ == "__main__":
     sweep_run.execute = execute
-    sweep.cluster = lambda address: nullcontext([])
+    place.cluster = lambda address: nullcontext([])
     cli.main()

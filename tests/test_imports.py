@@ -68,7 +68,9 @@ LAYERS = (
     {"forget", "inputs", "plan", "references", "results", "spending", "tracking_rows"},
     {"board", "cleanup", "confirm_plan", "report"},
     # what a user can do
-    {"continuing", "gpu_share", "sweep_run", "tracked_outcome"},
+    {"continuing", "gpu_share", "tracked_outcome"},
+    {"place"},
+    {"sweep_run"},
     {"analysis_run", "trial_run"},
     {"sweep"},
     {"doctor", "preview", "single", "study_file", "submission", "summary", "track"},

@@ -29,7 +29,7 @@ TRIAL: dict[str, Any] = {
 def write_sweep(folder: Path, concurrent: int, **plan: Any) -> Path:
     """The file of a sweep of such trials, so many of which fit on this machine at once."""
     path = folder / "sleeping.yaml"
-    resources = {"cpu": min(1.0, cpu_count() / concurrent), "max_concurrent": concurrent}
+    resources = {"cpu": min(1.0, cpu_count() / concurrent), "gpu": 0, "max_concurrent": concurrent}
     path.write_text(yaml.safe_dump({"trial": TRIAL, "resources": resources, **plan}))
     return path
 

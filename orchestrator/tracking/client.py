@@ -32,6 +32,9 @@ _EXPERIMENT_TAGS = {
     "mlflow.experiment.primaryMetric.greaterIsBetter": "true",
 }
 
+_ARTIFACT_CALLS = ("log_artifact", "log_text")
+"""A store of files may be slow behind a server that is not."""
+
 
 def open_client(uri: str) -> Client:
     """An ``MlflowClient`` that neither chatters nor retries for minutes; a new SQLite file is made here, whole."""
@@ -47,7 +50,7 @@ def open_client(uri: str) -> Client:
 
 
 class Client:
-    """An ``MlflowClient`` that notes how long its calls take."""
+    """An ``MlflowClient`` that notes how long its calls take, but for those that move files."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -63,6 +66,8 @@ class Client:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._client, name)
+        if name in _ARTIFACT_CALLS:
+            return call
 
         def timed(*arguments: Any, **options: Any) -> Any:
             self._called = time.monotonic()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from importlib.metadata import version
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from orchestrator.tracking.artifacts import WEIGHTS, put_files, report_digest, report_files
 from orchestrator.tracking.client import Client, experiment_id, one_line
-from orchestrator.tracking_parent import REPORT, TRIALS, Outcome, best_so_far, note, trial_table
-from orchestrator.tracking_views import Point, SweepView, TrialView
+from orchestrator.tracking_parent import TRIALS, Outcome, best_so_far, note
+from orchestrator.tracking_views import Point, SweepView, TrialView, Written, written
 
 End = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -68,9 +66,16 @@ class Mirror:
     """The parent run and its children, opened or found again by their tags. Any method may raise what MLflow raises."""
 
     def __init__(
-        self, client: Client, uri: str, experiment: str, sweep: SweepView, views: dict[str, TrialView]
+        self,
+        client: Client,
+        uri: str,
+        experiment: str,
+        sweep: SweepView,
+        written: dict[str, Written],
+        left: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._client, self._sweep, self._views = client, sweep, views
+        """``written``: by identity, what was written of each trial; outlives this. ``left``: whether nobody waits."""
+        self._client, self._sweep, self._written, self._left = client, sweep, written, left
         self.problem: str | None = None
         self.experiment_id = experiment_id(client, uri, experiment)
         self._parent = self._open_parent(sweep)
@@ -131,13 +136,14 @@ class Mirror:
     def write(self, view: TrialView) -> None:
         """Makes the child run of this trial equal to the view."""
         params = {key: str(value)[:_LONGEST_PARAM] for key, value in view.params.items()}
-        ended = {} if view.state == "running" else {_SYNCED: view.digest()}
+        now = written(view)
+        ended = {} if view.state == "running" else {_SYNCED: now.digest}
         child = self._children.get(view.identity)
         if child is not None and any(child.params.get(key, value) != value for key, value in params.items()):
             # Params can't be changed: this identity was another trial before the sweep was started afresh.
             self._supersede(child)
             child = None
-        self._views[view.identity] = view
+        self._written[view.identity] = now
         self._untold = self._untold or view.state != "running"
         if child is None:
             child = self._children[view.identity] = self._create(view)
@@ -148,6 +154,8 @@ class Mirror:
         self._log(child, view, params, {**view.tags, _NUMBER: str(view.number), _STATE: view.state, **ended})
         if view.state != "running":
             self._close(child, _STATUS[view.state], view.ended_ms)
+            child.unread |= {key for key, _ in child.values}  # read again, should it ever run again
+            child.values.clear()
         elif child.status != "RUNNING":
             self._client.update_run(child.run_id, status="RUNNING")
             child.status = "RUNNING"
@@ -212,7 +220,7 @@ class Mirror:
         """Says on the parent run what has come of the sweep so far, where that has changed."""
         if not self._untold:
             return
-        views = list(self._views.values())
+        views = [one.view for one in self._written.values()]
         self._log_points(self._parent, self._missing(self._parent, best_so_far(views)))
         answer = self._parent.tags.get(_ANSWER, "").splitlines()
         self._set_tags(self._parent, {_NOTE: note(self._sweep, views, answer)})
@@ -220,35 +228,28 @@ class Mirror:
 
     def add(self, outcome: Outcome) -> None:
         """The artifacts of a sweep that has ended. What can't be made or stored is told by ``problem``."""
-        views = sorted(self._views.values(), key=lambda view: view.number)
         for identity, read in outcome.weights.items():
             child = self._children.get(identity)
             if child is not None and _SYNCED in child.tags and child.tags.get(_WEIGHTS) != child.tags[_SYNCED]:
-                with self._kept("weights.safetensors"):
+                with self._kept(WEIGHTS):
                     weights = read()
                     if weights is not None:
-                        self._put_files(child, {"weights.safetensors": weights})
+                        put_files(self._client, child.run_id, {WEIGHTS: weights}, self._left)
                         self._set_tags(child, {_WEIGHTS: child.tags[_SYNCED]})
-        shown = [view.digest() for view in views]
-        digest = sha256(json.dumps([self._sweep.spec_yaml, shown, version("metasweep")]).encode()).hexdigest()[:20]
-        if outcome.report is None or self._parent.tags.get(_REPORT) == digest:
+        if outcome.report is None:
+            return
+        written = sorted(self._written.values(), key=lambda one: one.view.number)
+        digest = report_digest(self._sweep, written)
+        if self._parent.tags.get(_REPORT) == digest:
             return
         with self._kept("the report"):
             report = outcome.report()
-            files = {f"{REPORT}/{path}": data for path, data in report.files.items()}
-            self._put_files(self._parent, files | {TRIALS: trial_table(views, self._sweep.varying)})
+            files = report_files(report, self._sweep, written)
+            put_files(self._client, self.run_id, files, self._left)
+            views = [one.view for one in written]
             said = {_ANSWER: "\n".join(report.answer), _NOTE: note(self._sweep, views, report.answer)}
             table = json.dumps([{"path": TRIALS, "type": "table"}])
             self._set_tags(self._parent, {**said, _LOGGED: table, _REPORT: digest})
-
-    def _put_files(self, run: _Child, files: Mapping[str, bytes]) -> None:
-        with TemporaryDirectory() as folder:
-            for path, data in files.items():
-                file = Path(folder, path)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(data)
-                below = str(file.parent.relative_to(folder))
-                self._client.log_artifact(run.run_id, str(file), None if below == "." else below)
 
     def _log_points(self, run: _Child, points: Sequence[Point]) -> None:
         from mlflow.entities import Metric

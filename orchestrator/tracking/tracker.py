@@ -11,7 +11,7 @@ from orchestrator.tracking.client import Client, one_line, open_client
 from orchestrator.tracking.mirror import End, Mirror
 from orchestrator.tracking_parent import NO_OUTCOME, Outcome
 from orchestrator.tracking_uri import check_uri, experiment_name
-from orchestrator.tracking_views import SweepView, TrialView
+from orchestrator.tracking_views import SweepView, TrialView, Written
 from orchestrator.url_secrets import without_credentials
 
 _LONGEST_PAUSE_S = 30.0
@@ -42,8 +42,8 @@ class Tracker:
         self._round_s, self._next_round = round_s, 0.0
         self._round: list[str] = []
         """Identities of the trials that are written in this round."""
-        self._views: dict[str, TrialView] = {}
-        """The latest view that was written of each trial; outlives a mirror."""
+        self._written: dict[str, Written] = {}
+        """What was written last of each trial, by identity; outlives a mirror."""
         self._end: End | None = None
         self._outcome = NO_OUTCOME
         self._has: Collection[str] | None = None
@@ -82,14 +82,14 @@ class Tracker:
         outcome: Outcome = NO_OUTCOME,
         has: Collection[str] | None = None,
     ) -> bool:
-        """Writes what is left, then ends the parent run, and as KILLED every child that has not ended.
+        """Writes what is left, ends the parent run, and as KILLED every child that has not ended, then adds files.
 
         Args:
             state: of the sweep.
             timeout_s: how long this may take.
             down_timeout_s: how long it may go on once a write has failed, or where the server takes more than
                 ``SLOW_S`` for a call; None: no other limit.
-            outcome: what is added to the runs once all else is written.
+            outcome: what is added to the runs once all else is written and they have ended.
             has: identities of all trials that the sweep has now; runs of others stay, tagged as superseded. None: runs
                 stay as they are.
 
@@ -157,13 +157,14 @@ class Tracker:
     def _write(self, view: TrialView | None) -> None:
         if self._mirror is None:
             self._client = open_client(self._uri)
-            self._mirror = Mirror(self._client, self._uri, self._experiment, self._sweep, self._views)
+            where = (self._client, self._uri, self._experiment)
+            self._mirror = Mirror(*where, self._sweep, self._written, lambda: self._abandoned)
             self.experiment_id, self.run_id = self._mirror.experiment_id, self._mirror.run_id
         elif view is None and self._end is not None:
             if self._has is not None:
                 self._mirror.supersede_all_but(self._has)
-            self._mirror.add(self._outcome)
             self._mirror.end(self._end)
+            self._mirror.add(self._outcome)  # last: files may take longer than anybody waits
             with self._changed:
                 self._synced.set()
                 self._changed.notify_all()
@@ -205,8 +206,8 @@ def write_all(
             written.add(trial.identity)
         mirror.supersede_all_but(written)
         mirror.show_progress()
-        mirror.add(outcome)
         mirror.end(end)
+        mirror.add(outcome)
     except Exception as error:  # MLflow raises anything
         raise OutOfReach(one_line(error)) from error
     if mirror.problem is not None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from orchestrator import attempt_record, continuing, data, sweep_run, trial_run
+from orchestrator import attempt_record, continuing, data, place, sweep_run, trial_run
 from orchestrator import sweep as sweep_module
 from orchestrator.cluster import sharing
 from orchestrator.cluster.execute import Event, NextTrial, OnEvent, run_request
@@ -123,9 +123,10 @@ def run_here(
     order: random.Random | None = None,
     policy: FailurePolicy = NO_POLICY,
     tracking_uri: str = NO_TRACKING,
+    said: list[str] | None = None,
 ) -> list[str]:
     """Runs a sweep, trial after trial, or several in turns; ``events`` gets what they say. Gives what the sweep warned
-    of. ``order`` decides whose turn it is."""
+    of, but for tracking; ``said`` gets that, too. ``order`` decides whose turn it is."""
 
     def execute(
         next_trial: NextTrial,
@@ -151,11 +152,11 @@ def run_here(
                 events.append(event)
             on_event(number, event or {"kind": "ended"})
 
-    warned: list[str] = []
+    warned = [] if said is None else said
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep_run, "execute", execute)
-        patch.setattr(sweep_module, "cluster", one_node)
+        patch.setattr(place, "cluster", one_node)
         # what takes long, and decides nothing here
         for module in (sweep_module, trial_run):
             patch.setattr(module, "git_commit", lambda folder: None)

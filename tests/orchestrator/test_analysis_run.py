@@ -16,6 +16,7 @@ from orchestrator.board import Board
 from orchestrator.cluster.execute import Event, NextTrial, OnEvent, Request, run_request
 from orchestrator.errors import InterruptedSweep
 from orchestrator.failure import Failure, FailureCount, FailurePolicy
+from orchestrator.place import Placed
 from orchestrator.record import SweepRecord
 from orchestrator.spending import Spending
 from orchestrator.sweep_run import SweepRun
@@ -74,7 +75,7 @@ def comparing(fresh: Callable[[str], Path], glyphs: ImageTable, monkeypatch: pyt
     board = Board(spec, store, data, None, {}, lambda status: None)
     record = SweepRecord(store.home, spec.name)
     spending = Spending(record, "run", None, 0.0)
-    run = SweepRun(spec, record, "run", board, data, [], 1, lambda: None, spending, warned.append)
+    run = SweepRun(spec, record, "run", board, data, [], lambda: Placed(spec.resources, 1), spending, warned.append)
     made = Comparing(run, warned)
     monkeypatch.setattr(sweep_run, "execute", made.execute)
     return made

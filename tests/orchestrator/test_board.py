@@ -42,6 +42,7 @@ def test_a_training_is_one_line_however_often_it_is_tested(tmp_path: Path, monke
     ]
     assert [len(unit.rows) for unit in units] == [3] * 4
     board.planned = len(units)
+    board.look = lambda: ([{"CPU": 0.0}], spec.resources)
 
     board.started(units[0])
     clock[0] += 10
@@ -59,6 +60,9 @@ def test_a_training_is_one_line_however_often_it_is_tested(tmp_path: Path, monke
         (0, "maml shots=1 seed=0 (3 tests)", 100)
     ]
     assert (status.planned, status.running) == (4, 1)
+    assert status.resources is not None
+    taken = status.resources
+    assert (taken.cpu, taken.cpus, taken.gpu, taken.gpus) == (0.0, 0.0, 0.0, 0.0)  # it waits for a machine
     assert status.left_s == 10 / 0.5 * 3.5  # half of one of four took ten seconds
 
     clock[0] += 10
