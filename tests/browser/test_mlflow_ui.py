@@ -80,6 +80,8 @@ def test_a_sweep_is_seen_in_mlflow(home: Path, links: list[str], opened: Opened,
 
     look(of_trials, *(child.info.run_name for child in stored.children), name="trials")
     assert page.get_by_text(parent.info.run_name, exact=True).count() == 0
+    header = page.get_by_role("columnheader").all_inner_texts()
+    assert {"test_accuracy", "algorithm.inner_lr"} <= {text.strip() for text in header}
     shown = page.get_by_role("link").all_inner_texts()
     names = [child.info.run_name for child in stored.children]
     order = [text.strip() for text in shown if text.strip() in names]
