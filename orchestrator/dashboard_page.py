@@ -9,11 +9,13 @@ from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from orchestrator.errors import TrackingError
+from orchestrator.tracking_views import SHARED_VIEW
 
 _SWEEPS = """
-SELECT sweep.value, runs.experiment_id, runs.run_uuid FROM runs
+SELECT sweep.value, runs.experiment_id, runs.run_uuid, view.key IS NOT NULL FROM runs
 JOIN tags AS sweep ON sweep.run_uuid = runs.run_uuid AND sweep.key = 'metasweep.sweep'
 JOIN tags AS home ON home.run_uuid = runs.run_uuid AND home.key = 'metasweep.home' AND home.value = ?
+LEFT JOIN experiment_tags AS view ON view.experiment_id = runs.experiment_id AND view.key = ? || runs.run_uuid
 WHERE runs.lifecycle_stage = 'active'
 AND NOT EXISTS (SELECT 1 FROM tags WHERE run_uuid = runs.run_uuid AND key = 'mlflow.parentRunId')
 ORDER BY runs.start_time DESC, runs.rowid DESC
@@ -26,14 +28,20 @@ class SweepPage(NamedTuple):
     name: str
     experiment_id: str
     run_id: str
+    shared: bool
+    """Whether the experiment has a view of this sweep (``tracking.shared_view``)."""
 
     def trials(self, address: str) -> str:
         """The table of its trials, best test accuracy first. Without a filter MLflow folds them below their parent."""
-        query = {
-            "searchFilter": f'tags.mlflow.parentRunId = "{self.run_id}"',
-            "orderByKey": "metrics.`test_accuracy`",
-            "orderByAsc": "false",
-        }
+        query = (
+            {"viewStateShareKey": self.run_id}
+            if self.shared
+            else {
+                "searchFilter": f'tags.mlflow.parentRunId = "{self.run_id}"',
+                "orderByKey": "metrics.`test_accuracy`",
+                "orderByAsc": "false",
+            }
+        )
         return f"{address}/#/experiments/{self.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
 
     def run(self, address: str) -> str:
@@ -50,8 +58,8 @@ def sweep_pages(database: Path, home_id: str) -> list[SweepPage]:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as store:
             with suppress(sqlite3.OperationalError):  # locked, or without tables
-                rows = store.execute(_SWEEPS, (home_id,)).fetchall()
-                return [SweepPage(name, str(experiment), run) for name, experiment, run in rows]
+                rows = store.execute(_SWEEPS, (home_id, SHARED_VIEW)).fetchall()
+                return [SweepPage(name, str(experiment), run, bool(shared)) for name, experiment, run, shared in rows]
             return []
     except sqlite3.OperationalError:  # can't be opened to be read: what it is, the server says
         return []

@@ -13,7 +13,7 @@ from orchestrator.cluster.nodes import LOOK_EVERY_S, capacity, machines, startab
 from orchestrator.environment import cpu_count, has_gpu_driver
 from orchestrator.gpu_share import settled
 from orchestrator.inputs import Where
-from orchestrator.placement import Machine, concurrency, has_gpus
+from orchestrator.placement import Machine, concurrency, has_gpu
 from orchestrator.spec import Resources, SweepSpec
 
 
@@ -57,7 +57,8 @@ class Place:
         if self.standing or spec.resources.gpu:  # only Ray can count GPUs
             self._connect()
         self._startable = startable() if self.standing else []
-        maybe_gpus = has_gpus(self.machines, self._startable) if self.standing else has_gpu_driver()
+        known = [*self.machines, *(kind.machine for kind in self._startable)]
+        maybe_gpus = any(map(has_gpu, known)) if self.standing else has_gpu_driver()
         if spec.resources.gpu is None and maybe_gpus:
             concurrency(spec.resources, self.machines, self._startable)  # what can be refused without a probe
         else:

@@ -8,6 +8,12 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
+OURS = "metasweep.experiment"
+"""Tag of an experiment that was made for sweeps, so that how MLflow shows it is for us to say."""
+
+SHARED_VIEW = "mlflow.sharedViewState."
+"""With the id of a sweep's run: the tag of an experiment that says how the table of its trials opens."""
+
 State = Literal["running", "completed", "pruned", "failed"]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from orchestrator.attempt_record import record_lost
-from orchestrator.early_stopping import cutoffs, decide
+from orchestrator.early_stopping import Standings, cutoffs, decide
 from orchestrator.failure import Failure
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
@@ -52,7 +52,7 @@ def make_searched_home(folder: Path, trials: int, window: int = 8) -> Path:
     search: dict[str, Any] = {
         **{"trials": trials, "window": window, "sampler": "random", "space": SPACE},
         "objective": [{"maximize": "validation_accuracy"}, {"minimize": "adapt_flops"}],
-        "early_stopping": {"name": "asha", "grace_iterations": 100, "metric": "validation_accuracy"},
+        "early_stopping": {"name": "asha", "grace_iterations": 100, "reduction": 3, "metric": "validation_accuracy"},
     }
     training = {"iterations": ITERATIONS, "validate_every": EVERY}
     sections = {"question": QUESTION, "trial": {"training": training}, "search": search}
@@ -66,10 +66,12 @@ def make_searched_home(folder: Path, trials: int, window: int = 8) -> Path:
     assert spec.search.early_stopping is not None
     generator = np.random.default_rng(trials)
     curves: list[tuple[tuple[int, float], ...]] = []
+    standings = Standings()
     for number in range(trials):
         point = _point(generator)
-        known = [curve for curve in curves[: max(0, number - window + 1)] if curve]
-        its = cutoffs(spec.search.early_stopping, spec.trial.training, known)
+        if number >= window:
+            standings.add(curves[number - window])
+        its = cutoffs(spec.search.early_stopping, spec.trial.training, standings)
         config = record.put_proposal(Proposal(number, point, "told", its)).config(spec.trial)
         if number % FAILED_EACH == FAILED_EACH - 1:
             _fail(store, config, number)

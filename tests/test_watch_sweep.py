@@ -75,7 +75,7 @@ def test_a_sweep_is_watched_until_it_is_killed(fresh_glyphs_home: Path, tmp_path
 @pytest.mark.slow
 def test_a_watch_ends_with_its_sweep(fresh_glyphs_home: Path, tmp_path: Path) -> None:
     home, path = fresh_glyphs_home, tmp_path / "short.yaml"
-    trial = SWEEP["trial"] | {"training": SWEEP["trial"]["training"] | {"iterations": 60}}
+    trial = SWEEP["trial"] | {"training": SWEEP["trial"]["training"] | {"iterations": 300}}
     path.write_text(yaml.safe_dump(SWEEP | {"trial": trial}))
     command = [*SERIAL, "sweep", str(path), "--home", str(home), "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()) as driver:
@@ -83,4 +83,5 @@ def test_a_watch_ends_with_its_sweep(fresh_glyphs_home: Path, tmp_path: Path) ->
         watched = run(ORCHESTRATE, "status", "short", "--watch", "--home", home)
         assert driver.wait(60) == 0
     assert (watched.returncode, watched.stderr) == (0, "")
+    assert "trial 1 completed" in watched.stdout
     assert "\nshort: done, 2 planned, 2 completed\n" in f"\n{watched.stdout}"

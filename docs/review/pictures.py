@@ -94,12 +94,7 @@ def picture_mlflow(page: Page, sweep: str, home: Path, address: str) -> None:
     completed = [run for run in trials if "test_accuracy" in run.data.metrics]
     best = max(completed, key=lambda run: run.data.metrics["best_validation_accuracy"])
     place = f"{address}/#/experiments/{experiment.experiment_id}/runs"
-    query = {
-        "searchFilter": f"tags.mlflow.parentRunId = '{parent.info.run_id}'",
-        "orderByKey": "metrics.`test_accuracy`",
-        "orderByAsc": "false",
-    }
-    page.goto(f"{place}?{urlencode(query, quote_via=quote)}")
+    page.goto(f"{place}?viewStateShareKey={parent.info.run_id}")
     page.get_by_text(best.info.run_name).first.wait_for()
     without_assistant(page)
     keep(page.screenshot(), "mlflow-trials")

@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.tracking_database import ensure_database
 from orchestrator.tracking_uri import sqlite_path
+from orchestrator.tracking_views import OURS
 from orchestrator.url_secrets import masked
 
 # Retries are ours: MLflow's own would make a second run where the answer to the first request was lost, and would hold
@@ -27,6 +28,7 @@ _ENVIRONMENT = {
 
 # How MLflow's pages open on an experiment that is made here; one that is there already is not touched.
 _EXPERIMENT_TAGS = {
+    OURS: "true",
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.experiment.primaryMetric.name": "best_validation_accuracy",
     "mlflow.experiment.primaryMetric.greaterIsBetter": "true",

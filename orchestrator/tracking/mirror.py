@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from orchestrator.tracking.artifacts import WEIGHTS, put_files, report_digest, report_files
 from orchestrator.tracking.client import Client, experiment_id, one_line
+from orchestrator.tracking.shared_view import share_view
 from orchestrator.tracking_parent import TRIALS, Outcome, best_so_far, note
 from orchestrator.tracking_views import Point, SweepView, TrialView, Written, written
 
@@ -80,6 +81,7 @@ class Mirror:
         self.experiment_id = experiment_id(client, uri, experiment)
         self._parent = self._open_parent(sweep)
         self.run_id = self._parent.run_id
+        share_view(client, self.experiment_id, self.run_id, sweep)
         self._untold = _NOTE not in self._parent.tags
         """Whether the parent run lacks something that the views say."""
         self._children: dict[str, _Child] = {}
