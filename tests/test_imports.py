@@ -21,7 +21,6 @@ LAYERS = (
     {"budget", "errors", "pace", "record_shapes", "seal", "server_guard", "trial_numbers", "url_secrets", "usage"},
     # parts that know nothing of sweeps
     {
-        "dashboard_page",
         "data",
         "early_stopping",
         "environment",
@@ -40,7 +39,7 @@ LAYERS = (
     },
     {
         "contact_sheet",
-        "dashboard",
+        "dashboard_page",
         "download",
         "home",
         "home_lock",
@@ -52,7 +51,7 @@ LAYERS = (
         "verdicts",
         "wording",
     },
-    {"live_table", "plain_lines", "tracking"},
+    {"dashboard", "live_table", "plain_lines", "tracking"},
     {"live"},
     {"attempt_record", "config_paths", "curves", "growth", "job_package", "objectives"},
     {"pareto", "saving", "space"},

@@ -226,7 +226,7 @@ def test_the_dashboard_is_for_this_machine_unless_told(
 ) -> None:
     (tmp_path / "home.json").write_text('{"schema": 1, "id": "0"}')
     asked: list[str] = []
-    monkeypatch.setattr("orchestrator.dashboard.serve_dashboard", lambda home, host, port: asked.append(host))
+    monkeypatch.setattr("orchestrator.dashboard.serve_dashboard", lambda *its: asked.append(its[3]))
     done = run("dashboard", "--home", str(tmp_path), *(["--host", host] if host else []))
     assert asked == [host or "127.0.0.1"]
     assert ("anybody who can reach this machine" in done.output) == warned

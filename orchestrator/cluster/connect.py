@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from orchestrator.cluster.head import ask_head
+from orchestrator.cluster.head import BUSY_TIMEOUT_S, ask_head
 from orchestrator.cluster.nodes import machines
 from orchestrator.cluster.token import WAY_OUT, set_variables, token_settings, user_token
 from orchestrator.cluster.watch import dead_part, end_session
@@ -116,7 +116,7 @@ def _init(address: str, options: Mapping[str, Any]) -> Any:
 def check_address(address: str) -> None:
     """Refuses an address at which no Ray listens, or none that takes our token, before Ray tries for a minute.
 
-    One that is only slow to answer is left to Ray.
+    One that is slow to answer is asked again, and one behind RAY_USE_TLS is left to Ray.
 
     Raises:
         ClusterError: malformed; nothing answers; it wants a token, and there is none here, or another.
@@ -131,10 +131,13 @@ def check_address(address: str) -> None:
         reason = error.strerror or str(error)
     if reason is None:
         answer = ask_head(f"{host}:{port}")
+        if answer == "silent":
+            answer = ask_head(f"{host}:{port}", BUSY_TIMEOUT_S)
         if answer == "refuses":
             what = "another token than the one here" if user_token() else "a token, and there is none here"
             raise ClusterError(f"--address {address}: it wants {what}; {WAY_OUT}")
-        reason = "what listens there is not Ray" if answer == "not ray" else None
+        reasons = {"not ray": "what listens there is not Ray", "silent": "it takes connections, and says nothing"}
+        reason = reasons.get(answer)
     if reason is not None:
         raise ClusterError(
             f"--address {address}: no Ray cluster answers there ({reason}); start one, or leave --address out"

@@ -180,13 +180,19 @@ def test_a_head_is_asked_before_ray_is(monkeypatch: pytest.MonkeyPatch) -> None:
         check_address(url.removeprefix("http://"))
 
 
-def test_a_head_that_is_busy_or_encrypted_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_is_busy_is_asked_again_and_an_encrypted_one_is_left_to_ray(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     busy = threading.Event()
-    monkeypatch.setattr(head, "TIMEOUT_S", 0.2)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    monkeypatch.setattr(connect, "ask_head", lambda address, timeout_s=0.2: head.ask_head(address, timeout_s))
     with head_with(TOKEN, busy) as address:
-        assert head.ask_head(address) == "silent"
+        monkeypatch.setattr(connect, "BUSY_TIMEOUT_S", 0.2)
+        with pytest.raises(ClusterError, match="it takes connections, and says nothing"):
+            check_address(address)
+        monkeypatch.setattr(connect, "BUSY_TIMEOUT_S", 60.0)
+        threading.Timer(1.0, busy.set).start()
         check_address(address)
-        busy.set()
     with answering(200, "") as url:
         address = url.removeprefix("http://")
         monkeypatch.setenv("RAY_USE_TLS", "1")

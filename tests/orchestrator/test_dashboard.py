@@ -13,12 +13,14 @@ import time
 import urllib.request
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 from processes import wait_for
 
 from orchestrator.dashboard import serve_dashboard
+from orchestrator.dashboard_page import SweepPage
 from orchestrator.errors import InputError
 from orchestrator.tracking import SweepView, Tracker, TrialView, default_uri
 
@@ -77,7 +79,12 @@ def test_it_serves_the_home_and_leaves_nothing(tmp_path):
             address, _, page = url.partition("/#")
             path, _, query = page.partition("?")
             assert path == f"/experiments/{tracker.experiment_id}/runs"
-            assert named_runs(address, tracker.experiment_id, parse_qs(query)) == ["small 1", "small 2", "small 0"]
+            assert parse_qs(query) == {"viewStateShareKey": [tracker.run_id]}
+            view = shared_view(address, tracker.experiment_id, tracker.run_id)
+            assert named_runs(address, tracker.experiment_id, view) == ["small 1", "small 2", "small 0"]
+            link = SweepPage("small", tracker.experiment_id, tracker.run_id, shared=False).trials(address)
+            asked = {key: value for key, (value,) in parse_qs(link.partition("?")[2]).items()}
+            assert asked == {key: view[key] for key in ("searchFilter", "orderByKey")} | {"orderByAsc": "false"}
             assert f"{address}/#/experiments/{tracker.experiment_id}/runs/{tracker.run_id}\n" in (
                 dashboard.stdout.readline()
             )
@@ -94,10 +101,17 @@ def test_it_serves_the_home_and_leaves_nothing(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= before | {"mlflow.db-shm", "mlflow.db-wal", "mlartifacts"}
 
 
-def named_runs(address: str, experiment: str, query: dict[str, list[str]]) -> list[str]:
+def shared_view(address: str, experiment: str, run: str) -> dict[str, Any]:
+    """What MLflow's page finds where a link names a shared view."""
+    with urllib.request.urlopen(f"{address}/api/2.0/mlflow/experiments/get?experiment_id={experiment}") as answer:
+        tags = {tag["key"]: tag["value"] for tag in json.load(answer)["experiment"]["tags"]}
+    return json.loads(tags[f"mlflow.sharedViewState.{run}"])
+
+
+def named_runs(address: str, experiment: str, view: dict[str, Any]) -> list[str]:
     """What MLflow answers where its page asks for this."""
-    order = f"{query['orderByKey'][0]} {'ASC' if query['orderByAsc'][0] == 'true' else 'DESC'}"
-    asked = {"experiment_ids": [experiment], "filter": query["searchFilter"][0], "order_by": [order]}
+    order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
+    asked = {"experiment_ids": [experiment], "filter": view["searchFilter"], "order_by": [order]}
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/runs/search", json.dumps(asked).encode(), {"Content-Type": "application/json"}
     )
