@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from processes import PATIENCE_S, SERIAL, link_data, run, wait_for
 
 from orchestrator.home import open_home
 
-BUCKET_PORT = 5000
+BUCKET_PORT = 9753
 
 # Once the server listens.
 MAKE_BUCKET = """
@@ -45,13 +46,6 @@ TRIAL: dict[str, Any] = {
     "training": {"meta_batch": 1, "validation_episodes": 4},
     "evaluation": {"episodes": 6},
 }
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file share a cluster, so one worker runs them."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @dataclass
@@ -114,6 +108,7 @@ class Cluster:
         """Returns once a trial that began there after that time has saved progress and goes on."""
 
         def there() -> bool:
+            time.sleep(0.3)  # a look reads all records
             assert driver.poll() is None, driver.communicate()
             return any(
                 attempt["node"] == node.name

@@ -13,7 +13,12 @@ from machines import STORE_BYTES
 
 from trainers.datasets.image_file import ImageTable
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("nodes"),  # one worker, one cluster
+]
 
 # What the object store of the head still holds when a driver has left, and that this sees what a driver holds.
 REMAINS = """
