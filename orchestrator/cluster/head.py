@@ -9,7 +9,7 @@ from orchestrator.cluster.token import user_token
 
 TIMEOUT_S = 5.0
 
-BUSY_TIMEOUT_S = 15.0
+BUSY_TIMEOUT_S = 10.0
 """For one that did not answer within ``TIMEOUT_S``: it takes connections, so it may be busy."""
 
 _CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
