@@ -24,6 +24,11 @@ SWEEP = {
 }
 
 
+def hear_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_a_sweep_is_watched_until_it_is_killed(fresh_glyphs_home: Path, tmp_path: Path) -> None:
     home, path = fresh_glyphs_home, tmp_path / "long.yaml"
@@ -43,7 +48,9 @@ def test_a_sweep_is_watched_until_it_is_killed(fresh_glyphs_home: Path, tmp_path
             screen = terminal.theirs
             lines = subprocess.Popen(watch, env=environment(), **pipe)
             objects = subprocess.Popen([*watch, "--json"], env=environment(), **pipe)
-            drawn = subprocess.Popen(watch, stdin=screen, stdout=screen, stderr=screen, env=colourful)
+            drawn = subprocess.Popen(
+                watch, stdin=screen, stdout=screen, stderr=screen, env=colourful, preexec_fn=hear_interrupts
+            )
             wait_for(lambda: any(" running " in each and "/100000" in each for each in terminal.lines), "no row")
             assert terminal.lines[0] == "long: 0/2 trials done, 1 running"
             assert lines.stdout.readline() == "long: 2 trials\n"

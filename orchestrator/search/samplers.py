@@ -36,13 +36,11 @@ def _seeded(sampler: Sampler, independent: Any, search: SearchSpec, number: int)
     Twister, with a seed of the system's first.
     """
     import numpy as np
-    from optuna.samplers._lazy_random_state import LazyRandomState
 
     generator = np.random.RandomState(np.random.PCG64([search.seed, number]))
     held: Any
     for held in (sampler, independent):
-        held._rng = LazyRandomState()
-        held._rng._rng = generator
+        held._rng._rng = generator  # in its place: parts of a sampler may share what holds it
     return sampler
 
 
@@ -54,8 +52,11 @@ def _tpe(search: SearchSpec, number: int) -> optuna.samplers.BaseSampler:
     constant_liar: the window always leaves proposals without outcome, and they count as bad, or the same point would be
     proposed again beside them.
     """
+    from optuna.samplers._lazy_random_state import LazyRandomState
+
     sampler = copy.copy(_untold_tpe())
     sampler._random_sampler = copy.copy(sampler._random_sampler)
+    sampler._rng, sampler._random_sampler._rng = LazyRandomState(), LazyRandomState()
     return _seeded(sampler, sampler._random_sampler, search, number)
 
 

@@ -86,7 +86,7 @@ def test_a_front_that_can_not_be_told_without_the_images_is_said_to_be_none(
     exported = results("made", home)["pareto"]
     assert (exported.type, set(exported.to_pylist())) == (pyarrow.bool_(), {None})
     shown = CliRunner().invoke(cli, ["status", "made", "--home", home], catch_exceptions=False).output.splitlines()
-    assert shown[-1] == f"Pareto front: {said}"
+    assert f"Pareto front: {said}" in shown
     (table,) = pareto(study)
     assert isinstance(table, Table)
     assert (table.rows, table.notes) == ((), (f"Not known: {said}.",))
@@ -120,7 +120,7 @@ def test_status_and_exports_say_it(tmp_path: Path) -> None:
 
     shown = CliRunner().invoke(cli, ["status", "made", "--home", home], catch_exceptions=False).output.splitlines()
     assert "Pareto front (maximize validation_accuracy and minimize adapt_flops): 3 of 5 trials" in shown[3]
-    assert [int(line.split()[0]) for line in shown[5:]] == FRONT
+    assert [int(line.split()[0]) for line in shown[5:] if line.split()[0].isdigit()] == FRONT
     assert flops(best["metrics"]["adapt_flops"]) in shown[5]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_sweep import orchestrate, wait_for
+from processes import wait_for
+from test_sweep import orchestrate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
