@@ -24,6 +24,7 @@ from orchestrator.environment import environment
 from orchestrator.failure import failure_of
 from orchestrator.saving import ProgressSaver
 from orchestrator.store import Keys, Manifest, Store, keys_of
+from orchestrator.stored_progress import progress_files, progress_path
 from trainers.algorithms.algorithm import Head
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
@@ -249,11 +250,11 @@ def latest_progress(store: Store, keys: Keys, iterations: int) -> tuple[Progress
     """
     longest: Progress | None = None
     seconds = 0.0
-    for key, attempt, data in store.progress_files(keys.digest, iterations):
+    for key, attempt, data in progress_files(store, keys.digest, iterations):
         try:
             progress = Progress.from_bytes(data)
         except DamagedSnapshot as error:
-            store.home.give_up(f"trainings/{key}/attempts/{attempt}/progress.safetensors", data, str(error))
+            store.home.give_up(progress_path(key, attempt), data, str(error))
             continue
         if progress.iteration <= iterations and (longest is None or progress.iteration > longest.iteration):
             longest, seconds = progress, store.attempt(key, attempt).get("train_seconds", 0.0)

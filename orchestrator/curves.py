@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.early_stopping import Curve
 from orchestrator.store import Manifest, Store
+from orchestrator.stored_progress import progress_header
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,6 @@ def stored_curve(store: Store, key: str, manifest: Manifest | None = None) -> St
 
 
 def _of(store: Store, key: str, attempt: str) -> StoredCurve:
-    header = store.progress_header(key, attempt)
+    header = progress_header(store, key, attempt)
     curve = tuple(header["curve"]) if header else ()
     return StoredCurve(curve, header.get("flops", 0), attempt) if header and curve else StoredCurve()

@@ -15,8 +15,7 @@ the writes, and why none of them can be lost or count twice.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
@@ -30,7 +29,6 @@ from orchestrator.home_objects import Home
 from orchestrator.record_shapes import (
     AttemptShape,
     ConfigShape,
-    CurveShape,
     EvaluationShape,
     FailureShape,
     ManifestShape,
@@ -47,9 +45,6 @@ from trainers.canonical import (
 from trainers.config import TrialConfig
 
 Array = npt.NDArray[np.float64]
-
-HEADER_READS = 3
-"""How often a header is read before it is called damaged: on S3 its length and it may be of two versions."""
 
 
 @dataclass(frozen=True)
@@ -259,33 +254,6 @@ class Store:
         sha256 = manifest.files.get(path)
         return None if sha256 is None else self.read_file(key, path, sha256)
 
-    def progress_files(self, digest: str, iterations: int) -> Iterator[tuple[str, str, bytes]]:
-        """(key, attempt, progress) of all attempts at this training, or at shorter ones of the same digest."""
-        for key in self.home.names("trainings"):
-            its_digest, _, length = key.rpartition("-")
-            if its_digest == digest and int(length) <= iterations:
-                for attempt in self.home.names(f"trainings/{key}/attempts"):
-                    data = self.home.read(f"trainings/{key}/attempts/{attempt}/progress.safetensors")
-                    if data is not None:
-                        yield key, attempt, data
-
-    def curve(self, key: str, attempt: str) -> list[dict[str, Any]]:
-        """The validations of an attempt so far, oldest first, read from the header of its progress alone."""
-        header = self.progress_header(key, attempt)
-        return [] if header is None else list(header["curve"])
-
-    def progress_header(self, key: str, attempt: str) -> dict[str, Any] | None:
-        """What the progress of an attempt says of itself: ``curve``, ``flops`` of an iteration; None if it is gone."""
-        path = f"trainings/{key}/attempts/{attempt}/progress.safetensors"
-        for left in reversed(range(HEADER_READS)):
-            try:
-                header = self.home.read_json_header(path)
-                return None if header is None else _read_progress(header)
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
-                if left == 0:
-                    self.home.pass_over(path, str(error))
-        return None
-
 
 def _read_manifest(data: bytes) -> Manifest:
     record = shaped(open_json(data), ManifestShape)
@@ -300,17 +268,6 @@ def _read_evaluation(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     if "accuracy" not in scores or any(values.dtype != np.float64 for values in scores.values()):
         raise ValueError("its columns are none of an evaluation")
     return header, scores
-
-
-def _read_progress(header: Any) -> dict[str, Any]:
-    """The part of its own in the header of ``trainers.snapshots.Progress``."""
-    wrapper = json.loads(header["__metadata__"]["metasweep"])
-    text = wrapper["header"]
-    found = hashlib.sha256(text.encode()).hexdigest()
-    if wrapper.get("header_sha256", found) != found:
-        raise ValueError("its header does not match the digest")
-    its: dict[str, Any] = shaped(json.loads(text), CurveShape)
-    return its
 
 
 def _manifest_path(key: str) -> str:

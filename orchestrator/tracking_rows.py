@@ -13,6 +13,7 @@ from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import spec_to_yaml
 from orchestrator.store import Store
+from orchestrator.stored_progress import validations
 from orchestrator.tracking import Point, SweepView, TrialView
 from trainers.canonical import digest
 from trainers.config import TrialConfig
@@ -72,7 +73,7 @@ def _points(row: Row, store: Store, attempts: list[dict[str, Any]], last: str | 
     times = {step: at for attempt in attempts for step, at in attempt["validated_ms"].items()}
     first = attempts[0]["started_ms"] if attempts else 0  # none where the record of the attempt is gone
     points: list[Point] = []
-    for validation in store.curve(row.keys.training, last) if last else []:
+    for validation in validations(store, row.keys.training, last) if last else []:
         at = times.get(str(validation["iteration"]), first)
         points += curve_points(row, validation, at)
     return points

@@ -51,7 +51,7 @@ LAYERS = (
         "verdicts",
         "wording",
     },
-    {"dashboard", "live_table", "plain_lines", "tracking"},
+    {"dashboard", "live_table", "plain_lines", "stored_progress", "tracking"},
     {"live"},
     {"attempt_record", "config_paths", "curves", "growth", "job_package", "objectives"},
     {"pareto", "saving", "space"},

@@ -21,6 +21,7 @@ from orchestrator.home import open_home
 from orchestrator.rows import read_row
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
+from orchestrator.stored_progress import validations
 from orchestrator.tracking_rows import stored_view
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
@@ -88,7 +89,7 @@ def test_the_record_says_what_the_design_says(store: Store, glyphs: ImageTable, 
     assert set(attempt["environment"]) == {"device", "instruction_set", "torch", "threads"}
     assert sorted(attempt["validated_ms"]) == ["4", "8"]
     assert 0 < attempt["cpu_seconds"] < time.process_time()
-    assert [point["iteration"] for point in store.curve(keys.training, manifest.attempt)] == [4, 8]
+    assert [point["iteration"] for point in validations(store, keys.training, manifest.attempt)] == [4, 8]
     written = json.loads(files(store)[f"trainings/{keys.training}/config.json"])
     assert written["dataset_fingerprint"] == glyphs.fingerprint
     assert written["resolved"]["training"]["meta_batch"] == 1
@@ -220,7 +221,7 @@ def test_the_curve_of_a_training_that_fails_is_kept_up_to_there(
     assert [event.get("iteration", event.get("failure")) for event in run(store, glyphs, asked)] == [4, "memory"]
     keys = keys_of(asked, glyphs.fingerprint)
     (attempt,) = store.attempts(keys.training)
-    assert [point["iteration"] for point in store.curve(keys.training, attempt["attempt"])] == [4]
+    assert [point["iteration"] for point in validations(store, keys.training, attempt["attempt"])] == [4]
     assert list(attempt["validated_ms"]) == ["4"]
 
 
@@ -234,7 +235,7 @@ def test_a_longer_training_starts_from_a_shorter_one(
     keys = keys_of(long, glyphs.fingerprint)
     manifest = store.manifest(keys.training)
     assert manifest is not None
-    assert [point["iteration"] for point in store.curve(keys.training, manifest.attempt)] == [4, 8, 12, 16]
+    assert [point["iteration"] for point in validations(store, keys.training, manifest.attempt)] == [4, 8, 12, 16]
     short_keys = keys_of(short, glyphs.fingerprint)
     seconds = [store.attempts(key.training)[0]["train_seconds"] for key in (short_keys, keys)]
     assert seconds[1] > seconds[0]  # what the shorter one took is in it

@@ -17,6 +17,7 @@ from orchestrator.home import open_home
 from orchestrator.rows import Row, read_row
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Keys, Manifest, Store, keys_of
+from orchestrator.stored_progress import validations
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.evaluation import evaluate
@@ -116,7 +117,7 @@ def test_snapshots_change_no_bit(tmp_path: Path, glyphs: ImageTable, asked: Any)
     one, other = manifest(with_them, keys, 12), manifest(without, keys, 12)
     assert sorted(one.files.values()) == sorted(other.files.values())
     assert (one.best, one.train_flops) == (other.best, other.train_flops)
-    curves = [store.curve(keys.training, its.attempt) for store, its in ((with_them, one), (without, other))]
+    curves = [validations(store, keys.training, its.attempt) for store, its in ((with_them, one), (without, other))]
     assert curves[0] == curves[1]
 
 
