@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parent.parent
+"""Of the code that runs: a checkout, or where packages are installed."""
+
 GIT_COMMIT = "METASWEEP_GIT_COMMIT"
 """Variable that says it where the code lies in no checkout."""
 

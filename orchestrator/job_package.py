@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.environment import FROM_ELSEWHERE, GIT_COMMIT, git_commit
+from orchestrator.environment import FROM_ELSEWHERE, GIT_COMMIT, ROOT, git_commit
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = ("orchestrator", "trainers", "sweeps")
 ENTRY = "job_entry.py"
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import NamedTuple
 
 from orchestrator.cluster.connect import cluster
-from orchestrator.cluster.nodes import LOOK_EVERY_S, capacity, machines, startable
+from orchestrator.cluster.nodes import capacity, startable
 from orchestrator.environment import cpu_count, has_gpu_driver
 from orchestrator.gpu_share import settled
 from orchestrator.inputs import Where
@@ -93,15 +92,7 @@ class Place:
     def _placed(self) -> Placed:
         resources, slots = self._settled
         self._connect()
-        return Placed(resources, slots, self._following(resources) if self.standing else None)
+        return Placed(resources, slots, capacity(resources, self._see) if self.standing else None)
 
-    def _following(self, resources: Resources) -> Callable[[], int]:
-        """How many trials may run, now; what machines there are is seen with it."""
-        room, seen_s = capacity(resources), [time.monotonic()]
-
-        def now() -> int:
-            if time.monotonic() - seen_s[0] >= LOOK_EVERY_S:
-                self.machines, seen_s[0] = machines(), time.monotonic()
-            return room()
-
-        return now
+    def _see(self, machines: Sequence[Machine]) -> None:
+        self.machines = machines

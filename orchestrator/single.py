@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from orchestrator.data import check_present, data_folder, ensure_dataset
-from orchestrator.environment import git_commit
+from orchestrator.environment import ROOT, git_commit
 from orchestrator.home import existing_home, open_home
 from orchestrator.home_lock import in_use
 from orchestrator.rows import read_row
@@ -42,7 +41,7 @@ def run_single(
     data = open_image_file(ensure_dataset(data_folder(home_url), config.dataset.name, on_build))
     check_data(config, data)
     keys = keys_of(config, data.fingerprint)
-    asked_by = {"sweep": None, "number": None, "run": None, "git_commit": git_commit(Path.cwd())}
+    asked_by = {"sweep": None, "number": None, "run": None, "git_commit": git_commit(ROOT)}
     cause = None
     with in_use(home):
         row = read_row(store, 0, config, keys, None, None, False, data.image_shape)

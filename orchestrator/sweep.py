@@ -11,7 +11,7 @@ from orchestrator.attempt_record import set_failures_aside
 from orchestrator.board import Board
 from orchestrator.budget import budget_text, left_out_text
 from orchestrator.continuing import take_up
-from orchestrator.environment import git_commit, versions
+from orchestrator.environment import ROOT, git_commit, versions
 from orchestrator.errors import TooManyFailures
 from orchestrator.failure import FailureCount, FailurePolicy, in_one_line
 from orchestrator.forget import check_forgettable
@@ -20,7 +20,6 @@ from orchestrator.home_lock import in_use
 from orchestrator.home_objects import Home
 from orchestrator.inputs import HERE, Where, check_inputs
 from orchestrator.interrupt import interruptible
-from orchestrator.job_package import ROOT
 from orchestrator.live_record import said_in_home
 from orchestrator.place import Place
 from orchestrator.record import SweepRecord, sweep_names

@@ -8,10 +8,9 @@ from orchestrator.attempt_record import record_lost
 from orchestrator.cluster.execute import Event, Request, request
 from orchestrator.confirm_plan import ConfirmedSearchPlan
 from orchestrator.early_stopping import Cutoffs
-from orchestrator.environment import git_commit
+from orchestrator.environment import ROOT, git_commit
 from orchestrator.failure import Failure, FailureCount
 from orchestrator.grid import expand, group_by_training
-from orchestrator.job_package import ROOT
 from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
 from orchestrator.rows import Row, read_row
 from orchestrator.store import Keys, keys_of

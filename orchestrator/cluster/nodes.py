@@ -41,17 +41,28 @@ def _most(count: int) -> int:
     return MOST_OF_A_KIND if count < 0 else int(count)
 
 
-def capacity(resources: Resources, clock: Callable[[], float] = time.monotonic) -> Callable[[], int]:
+def capacity(
+    resources: Resources,
+    on_look: Callable[[list[Machine]], None] = lambda machines: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Callable[[], int]:
     """How many trials may run at once, now: machines come and go while a sweep runs. At least one, which then waits.
 
     Where the cluster grows with its work, as many as it can grow to: trials that wait make it grow.
+
+    Args:
+        resources: of one trial.
+        on_look: gets the machines that are there, whenever the head was asked.
+        clock: seconds; never goes back.
     """
     seen: list[tuple[float, int]] = []
 
     def now() -> int:
         if not seen or clock() - seen[0][0] >= LOOK_EVERY_S:
+            there = machines()
+            on_look(there)
             try:
-                most = concurrency(resources, machines(), startable())
+                most = concurrency(resources, there, startable())
             except ClusterError:  # those that could hold a trial are gone, and may come back
                 most = 1
             seen[:] = [(clock(), most)]

@@ -11,6 +11,7 @@ import pytest
 from in_process import GRID, run_here, sweep_file
 
 from orchestrator import gpu_share, place
+from orchestrator.cluster import nodes
 from orchestrator.inputs import Where
 from orchestrator.place import Place
 from orchestrator.placement import Machine
@@ -54,18 +55,20 @@ def test_machines_are_seen_as_they_come_and_go(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(place, "cluster", cluster)
     monkeypatch.setattr(place, "startable", list)
-    monkeypatch.setattr(place, "machines", lambda: list(there))
-    monkeypatch.setattr(place, "capacity", lambda resources: lambda: 1)
-    monkeypatch.setattr("orchestrator.place.time.monotonic", lambda: time_s[0])
+    monkeypatch.setattr(nodes, "machines", lambda: list(there))
+    monkeypatch.setattr(nodes, "startable", list)
+    looking = nodes.capacity
+    monkeypatch.setattr(place, "capacity", lambda *its: looking(*its, clock=lambda: time_s[0]))
     spec = load_spec(sweep_file(tmp_path, "place", GRID))
     with ExitStack() as stack:
         its = Place(spec, Where(address="10.0.0.1:6379"), stack, ignore, ignore)
         placed = its.start()
         assert (placed.slots, its.look()[0]) == (2, there)
-        there[1:] = [{"CPU": 4.0}, {"CPU": 4.0}]
         assert placed.capacity is not None
+        assert placed.capacity() == 2
+        there[1:] = [{"CPU": 4.0}, {"CPU": 4.0}]
         placed.capacity()
         assert its.look()[0] != there  # the head is not asked for every trial
-        time_s[0] += place.LOOK_EVERY_S
-        placed.capacity()
+        time_s[0] += nodes.LOOK_EVERY_S
+        assert placed.capacity() == 8
         assert its.look()[0] == there

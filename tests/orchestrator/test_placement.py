@@ -124,7 +124,7 @@ def test_capacity_follows_machines_that_come_and_go(monkeypatch: pytest.MonkeyPa
     time_s = 0.0
     monkeypatch.setattr(nodes, "machines", lambda: list(there))
     monkeypatch.setattr(nodes, "startable", list)
-    capacity = nodes.capacity(Resources(gpu=0), lambda: time_s)
+    capacity = nodes.capacity(Resources(gpu=0), clock=lambda: time_s)
     assert capacity() == 1
     there.append(LARGE)
     assert capacity() == 1  # the head is not asked for every trial

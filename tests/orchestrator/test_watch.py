@@ -17,9 +17,9 @@ from test_live import line, status
 
 from orchestrator import live_record
 from orchestrator.cli import cli
-from orchestrator.environment import GIT_COMMIT, git_commit
+from orchestrator.environment import GIT_COMMIT, ROOT, git_commit
 from orchestrator.home_objects import Home
-from orchestrator.job_package import ROOT, job_variables
+from orchestrator.job_package import job_variables
 from orchestrator.live_record import read_live, said_in_home
 from orchestrator.record import SweepRecord
 from orchestrator.status import Resources, SweepStatus
