@@ -54,8 +54,18 @@ def cluster(address: str | None) -> Iterator[list[Machine]]:
     settings = _SETTINGS | token_settings(standing=address is not None)
     if address is not None:
         settings |= {"RAY_BACKEND_LOG_LEVEL": "fatal"}  # what does not answer is said once, by us
-    with set_variables(settings), _connected(address) as found:
-        yield found
+    with set_variables(settings):
+        _read_settings_again()
+        with _connected(address) as found:
+            yield found
+
+
+def _read_settings_again() -> None:
+    """Ray looks at these variables, and at the token, once a process; an earlier cluster may have had others."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextmanager

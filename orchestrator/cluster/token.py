@@ -62,5 +62,5 @@ def set_variables(settings: dict[str, str]) -> Iterator[None]:
 
 @cache
 def _own_token() -> str:
-    """One for all clusters that this process starts: Ray reads it once a process."""
+    """One for all clusters that this process starts."""
     return secrets.token_hex(32)

@@ -1,0 +1,42 @@
+"""What Ray is told before it is joined or started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from ray._raylet import AuthenticationMode, AuthenticationTokenLoader, get_authentication_mode
+
+from orchestrator.cluster import connect
+from orchestrator.placement import Machine
+
+
+def test_clusters_of_one_process_each_have_their_own_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+    seen: list[tuple[bool, str]] = []
+
+    @contextmanager
+    def joined(address: str | None) -> Iterator[list[Machine]]:
+        headers = AuthenticationTokenLoader.instance().get_token_for_http_header()
+        seen.append((get_authentication_mode() == AuthenticationMode.TOKEN, headers.get("authorization", "")))
+        yield []
+
+    monkeypatch.setattr(connect, "_connected", joined)
+    monkeypatch.setattr(connect, "check_address", lambda address: None)
+    with connect.cluster("10.0.0.1:6379"):  # there is no token here, so it needs none
+        pass
+    with connect.cluster(None):  # of ours: always with a token
+        pass
+    for token in ("ab" * 32, "cd" * 32):
+        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+        with connect.cluster("10.0.0.1:6379"):
+            pass
+    with_none, ours, one, another = seen
+    assert with_none == (False, "")
+    assert ours[0]
+    assert len(ours[1]) > len("Bearer ") + 32
+    assert (one, another) == ((True, "Bearer " + "ab" * 32), (True, "Bearer " + "cd" * 32))
