@@ -62,10 +62,10 @@ def cluster(address: str | None) -> Iterator[list[Machine]]:
 
 def _read_settings_again() -> None:
     """Ray looks at these variables, and at the token, once a process; an earlier cluster may have had others."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray import _raylet  # compiled: it has no types
 
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    _raylet.Config.initialize("")  # type: ignore[attr-defined]
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]
 
 
 @contextmanager
