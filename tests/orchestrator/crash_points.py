@@ -14,8 +14,11 @@ import pytest
 from orchestrator.home_objects import Home
 
 
-class Killed(BaseException):
-    """The process is gone. Nothing in the code may catch this, and nothing that does so anyway may still write."""
+class Killed(SystemExit):
+    """The process is gone. Nothing in the code may catch this, and nothing that does so anyway may still write.
+
+    A ``SystemExit``, since a thread beside the main one ends by that without a word, as it does in a process that dies.
+    """
 
 
 class CrashPoints:
