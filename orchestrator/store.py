@@ -34,7 +34,7 @@ from orchestrator.record_shapes import (
     ManifestShape,
     shaped,
 )
-from orchestrator.seal import open_json, open_table, seal_json, seal_table
+from orchestrator.seal import number_columns, open_json, open_table, seal_json, seal_table
 from trainers.canonical import (
     evaluation_identity,
     evaluation_key,
@@ -264,8 +264,8 @@ def _read_evaluation(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     """Header, which names the sha256 of the weights, and what was measured of every episode, by column."""
     header, table = open_table(data)
     shaped(header, EvaluationShape)
-    scores = {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
-    if "accuracy" not in scores or any(values.dtype != np.float64 for values in scores.values()):
+    scores = number_columns(table)
+    if "accuracy" not in scores:
         raise ValueError("its columns are none of an evaluation")
     return header, scores
 
