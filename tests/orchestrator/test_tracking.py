@@ -374,7 +374,7 @@ def test_a_trial_that_has_ended_costs_four_calls(uri, monkeypatch):
     made = Read(uri).children[1].info.run_id
     its = [(name, a) for name, a in calls if made in a or trial(1).name in a]
     assert [name for name, _ in its] == ["create_run", "log_inputs", "log_batch", "set_terminated"]
-    _, metrics, params, tags = its[2][1]
+    metrics, params, tags = its[2][1][2:]
     assert (len(metrics), len(params), len(tags)) == (13, 3, 0)
 
 
