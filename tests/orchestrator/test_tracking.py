@@ -378,6 +378,36 @@ def test_a_trial_that_has_ended_costs_four_calls(uri, monkeypatch):
     assert (len(metrics), len(params), len(tags)) == (13, 3, 0)
 
 
+def test_what_is_there_already_is_seen_without_mlflow(uri, monkeypatch):
+    """By the mark that a tracker leaves; whatever is not as it was then opens MLflow."""
+    views = [trial(0), trial(1, "failed")]
+    outcome = made({"index.html": b"<html>"})
+    known = tracked(uri, *views, outcome=outcome).mark
+
+    def opened(views, known=known, end="FINISHED", outcome=outcome, sweep=SWEEP):
+        tracker = Tracker(uri, "metasweep", sweep, known=known)
+        for view in views:
+            tracker.record(view)
+        assert tracker.finish(end, LIMIT_S, outcome=outcome), tracker.problem
+        return tracker._mirror is not None
+
+    assert not opened(views)
+    assert not opened(views[::-1])
+    assert opened(views, None)
+    assert opened([trial(0)])
+    assert opened([trial(0), trial(1, "failed", steps=4)])
+    assert opened([*views, trial(2)])
+    assert opened([*views, trial(2, "running")], end="KILLED")
+    assert opened(views, tracked(uri, *views, outcome=outcome).mark, sweep=replace(SWEEP, question="Why?"))
+    known = tracked(uri, *views, outcome=outcome).mark
+    assert not opened(views, known)
+    assert opened(views, known, outcome=replace(outcome, weights={"0": lambda: b"weights"}))
+    read = Read(uri)
+    read.client.delete_run(read.children[0].info.run_id)
+    assert opened(views, known)
+    assert [run.data.tags["metasweep.number"] for run in Read(uri).children] == ["0", "1", "2"]
+
+
 def test_a_run_that_was_made_and_never_filled_is_filled(uri, monkeypatch):
     """Its tags, the digest of its view among them, are there from the start; they vouch for nothing before its end."""
     from mlflow import MlflowClient
