@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -25,5 +26,10 @@ def lookup(family: str, table: Mapping[str, str], name: str) -> Any:
     """
     if name not in table:
         raise ConfigError(f"unknown {family} {name!r}; {nearest(name, table)}")
-    module, _, attribute = table[name].partition(":")
+    return _loaded(table[name])
+
+
+@cache
+def _loaded(place: str) -> Any:
+    module, _, attribute = place.partition(":")
     return getattr(import_module(module), attribute)

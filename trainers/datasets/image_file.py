@@ -17,6 +17,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,16 @@ class ImageTable:
         _, height, width, channels = self.pixels.shape
         return height, width, channels
 
+    @cached_property
+    def _smallest(self) -> dict[tuple[str, str], ImageClass]:
+        """The class with the fewest images of each part of each split table: a grid asks once a trial."""
+        return {
+            (split, part): min((self.classes[index] for index in indices), key=lambda entry: entry.count)
+            for split, parts in self.splits.items()
+            for part, indices in parts.items()
+            if indices
+        }
+
     def check_episodes(self, split: str, ways: int, images_per_class: int) -> None:
         """Checks that every part of ``split`` can hold episodes of ``ways`` classes.
 
@@ -111,7 +122,7 @@ class ImageTable:
                 raise DatasetError(
                     f"{self.name}, split {split}: {part} has {len(indices)} classes, too few for {ways} ways"
                 )
-            smallest = min((self.classes[index] for index in indices), key=lambda entry: entry.count)
+            smallest = self._smallest[split, part]
             if smallest.count < images_per_class:
                 raise DatasetError(
                     f"{self.name}, split {split}: class {smallest.name} of {part} has {smallest.count} images, "
