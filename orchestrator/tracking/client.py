@@ -19,7 +19,6 @@ from orchestrator.url_secrets import masked
 # the thread for minutes. The last one keeps a line for each run that ends out of the stdout of `--json`.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -38,9 +37,9 @@ _ARTIFACT_CALLS = ("log_artifact", "log_text")
 """A store of files may be slow behind a server that is not."""
 
 
-def open_client(uri: str) -> Client:
+def open_client(uri: str, answer_timeout_s: int = 10) -> Client:
     """An ``MlflowClient`` that neither chatters nor retries for minutes; a new SQLite file is made here, whole."""
-    for name, value in _ENVIRONMENT.items():
+    for name, value in (_ENVIRONMENT | {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(answer_timeout_s)}).items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 

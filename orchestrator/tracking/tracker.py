@@ -20,6 +20,9 @@ _LONGEST_PAUSE_S = 30.0
 ROUND_S = 3.0
 """Trials that run are written no more often: each write costs the driver some 20 ms, however little it says."""
 
+PATIENCE_S = 60
+"""For one answer, where nothing but the writing is under way: a server that has just started takes long."""
+
 SLOW_S = 1.0
 """A server that takes longer for a call is not waited for at the end of a sweep."""
 
@@ -227,7 +230,7 @@ def write_all(
         OutOfReach: MLflow could not be written; what was written before stays, and the same call goes on.
     """
     try:
-        mirror = Mirror(open_client(uri), uri, experiment, sweep, {})
+        mirror = Mirror(open_client(uri, PATIENCE_S), uri, experiment, sweep, {})
         written = set()
         for trial in trials:
             mirror.write(trial)
