@@ -107,7 +107,7 @@ def _trainings(
         for other in others
         if (one.seed < other.seed if same_cell else one.seed != other.seed)
     ]
-    fingerprint = fingerprints[points[0].config.dataset.name]
+    fingerprint = fingerprints[points[0].config.source]
     return analyses_of([config for pair in both for config in pair], between, fingerprint)
 
 

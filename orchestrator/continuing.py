@@ -96,5 +96,5 @@ def _open_data(
                 f"{tables[name].fingerprint} is there); import the old one again, or choose another --name"
             )
     for config in configs_of(spec):
-        check_data(config, tables[config.dataset.name], spec.grid.between if spec.grid else None)
+        check_data(config, tables[config.source], spec.grid.between if spec.grid else None)
     return tables

@@ -17,7 +17,8 @@ from pydantic import Field
 from trainers.config import Frozen, PositiveInt, TrainingConfig
 
 Curve = Sequence[tuple[int, float]]
-"""(iteration, validation accuracy) of every validation, oldest first: by the head that the trial predicts with."""
+"""(iteration, validation score) of every validation, oldest first: an accuracy by the head that the trial predicts with, or
+a return."""
 
 Cutoffs = tuple[tuple[int, float], ...]
 """(rung, value): who has not reached the value when that many iterations are done is pruned. By rung, upwards."""
@@ -34,7 +35,7 @@ class EarlyStopping(Frozen):
     reduction: int = Field(2, ge=2, le=1_000)
     """η: each rung is so many times the one before, and about one in η goes on from it. With 3 less is trained, and the
     trial that would have become the best is pruned more often (docs/search.md)."""
-    metric: Literal["validation_accuracy"] = "validation_accuracy"
+    metric: Literal["validation_accuracy", "validation_return"] = "validation_accuracy"
     """What is compared; to be named where a search has several objectives."""
 
     def problem(self, iterations: Sequence[Any], validate_every: Sequence[Any]) -> str | None:

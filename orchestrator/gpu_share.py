@@ -47,7 +47,7 @@ def settled(
     if resources.max_concurrent == 1:
         return whole
     config = max(configs_of(spec), key=_size)
-    data = open_image_file(ensure_dataset(data_folder(home_url), config.dataset.name, on_build))
+    data = open_image_file(ensure_dataset(data_folder(home_url), config.source, on_build))
     machine = min(with_gpus, key=lambda machine: machine["CPU"] / machine["GPU"])
     trials = probed_trials(config, data, resources, machine)
     if trials is None:

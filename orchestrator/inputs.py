@@ -22,8 +22,8 @@ from orchestrator.space import MAX_CHECKED, assignments, candidates
 from orchestrator.spec import SweepSpec, differences
 from orchestrator.tracking_uri import check_uri, reachable
 from orchestrator.url_secrets import masked
-from trainers.config import TrialConfig
 from trainers.episodes import check_data
+from trainers.problems import Config
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def check_inputs(
         check_points(expand(spec), data, spec.grid.between)
     else:
         for config in configs_of(spec):
-            check_data(config, data[config.dataset.name])
+            check_data(config, data[config.source])
     if need_data:
         for name in datasets_of(spec):
             check_present(data_folder(where.home), name)
@@ -124,7 +124,7 @@ def continued(spec: SweepSpec, stored: SweepSpec | None) -> SweepSpec:
     return spec
 
 
-def configs_of(spec: SweepSpec) -> Iterable[TrialConfig]:
+def configs_of(spec: SweepSpec) -> Iterable[Config]:
     """Configs with every kind of episode and dataset that a sweep can ask for."""
     if spec.grid is not None:
         return [cell.config for cell in expand(spec)]
@@ -142,7 +142,7 @@ def configs_of(spec: SweepSpec) -> Iterable[TrialConfig]:
 
 def datasets_of(spec: SweepSpec) -> list[str]:
     """Names of the datasets that a sweep uses."""
-    return list(dict.fromkeys(config.dataset.name for config in configs_of(spec)))
+    return list(dict.fromkeys(config.source for config in configs_of(spec)))
 
 
 def _tracking(where: Where, on_warning: Callable[[str], None]) -> tuple[str | None, bool]:

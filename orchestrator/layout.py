@@ -23,11 +23,12 @@ from orchestrator.record import SweepRecord
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from orchestrator.wording import shown
-from trainers.config import Between, TrialConfig
+from trainers.config import Between
 from trainers.datasets.image_file import ImageTable
 from trainers.datasets.recipe import Recipe
 from trainers.episodes import check_data
 from trainers.errors import DatasetError
+from trainers.problems import Config
 
 if TYPE_CHECKING:
     from trainers.adapt_cost import ImageShape
@@ -81,7 +82,7 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
     """
     points = expand(spec)
     folder = data_folder(home_url)
-    names = list(dict.fromkeys(point.config.dataset.name for point in points))
+    names = list(dict.fromkeys(point.config.source for point in points))
     data = {name: known_data(folder, name) for name in names}
     check_points(points, data, spec.grid.between if spec.grid else None)
     keys = _stored_keys(spec, home_url, names)
@@ -133,11 +134,11 @@ class _StoredKeys:
     """Keys of configs, each made once: those of the home's data where it is there, else by the dataset's name alone."""
 
     fingerprints: dict[str, str]
-    _made: dict[TrialConfig, Keys] = field(default_factory=dict)
+    _made: dict[Config, Keys] = field(default_factory=dict)
 
-    def __call__(self, config: TrialConfig) -> Keys:
+    def __call__(self, config: Config) -> Keys:
         if config not in self._made:
-            name = config.dataset.name
+            name = config.source
             self._made[config] = keys_of(config, self.fingerprints.get(name, name))
         return self._made[config]
 
@@ -151,7 +152,7 @@ def _stored_keys(spec: SweepSpec, home_url: str, names: Sequence[str]) -> _Store
 
 
 def _done(
-    store: Store, keys: _StoredKeys, groups: list[tuple[str, list[GridPoint]]], wanted: list[dict[str, TrialConfig]]
+    store: Store, keys: _StoredKeys, groups: list[tuple[str, list[GridPoint]]], wanted: list[dict[str, Config]]
 ) -> list[tuple[bool, set[str]]]:
     """For each training, whether the store has it and its snapshots, and the keys of its evaluations that it has."""
     there = set(store.home.names("trainings"))
@@ -188,7 +189,7 @@ def check_points(
         if kind not in seen:
             seen.add(kind)
             try:
-                check_data(config, data[config.dataset.name], between)
+                check_data(config, data[config.source], between)
             except DatasetError as error:
                 levels = f"grid: the cell {shown(point.levels)}: " if point.levels else ""
                 raise DatasetError(f"{levels}{error}") from None

@@ -19,9 +19,9 @@ from orchestrator.search.proposals import Outcome, Proposal
 from orchestrator.search.searcher import Searcher
 from orchestrator.spec import SweepSpec
 from orchestrator.trial_numbers import trial_name
-from trainers.config import TrialConfig
+from trainers.problems import Config
 
-Look = Callable[[int, TrialConfig, Cutoffs | None], Row]
+Look = Callable[[int, Config, Cutoffs | None], Row]
 """(number, config, cut-offs) -> the row as the store has it now; no cut-offs: the sweep stops no trial early."""
 
 MayBegin = Callable[[Sequence[Row]], bool]
@@ -194,7 +194,7 @@ class SearchPlan(Plan):
     def _values(self, row: Row) -> tuple[float, ...]:
         """Of the objectives. A pruned trial costs what its config costs: stopping it early makes that no cheaper."""
         metrics = dict(row.metrics)
-        if row.state == "pruned":
+        if row.state == "pruned" and "train_flops" in metrics:
             metrics["train_flops"] = metrics["train_flops"] / metrics["iterations"] * row.config.training.iterations
         return tuple(metrics[one.metric] for one in self._search.objective)
 

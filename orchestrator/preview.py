@@ -35,5 +35,5 @@ def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None], fr
         return found | ({"confirmations": most_confirmations(spec.search)} if spec.search.confirm else {})
     asked = expand(spec)
     # Without data there is no fingerprint; within one preview the dataset's name tells the same apart.
-    trainings = group_by_training(asked, lambda config: training_key(config, config.dataset.name))
+    trainings = group_by_training(asked, lambda config: training_key(config, config.source))
     return found | {"kind": "grid", "cells": len(distinct(asked)), "trainings": len(trainings)}

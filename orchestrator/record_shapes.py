@@ -159,6 +159,7 @@ class LiveTrialShape(Record):
     iterations: int
     validation_accuracy: float | None
     test_accuracy: float | None
+    unit: Literal["%", "return"] = "%"
     error: str | None
     seconds: float
     confirms: int | None

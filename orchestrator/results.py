@@ -24,7 +24,7 @@ from orchestrator.spec import SweepSpec
 from orchestrator.stats import Estimate, Matrix, estimate_cell, seed_pseudo_values
 from orchestrator.store import Store
 from orchestrator.sweep_state import SweepState, count_asked, count_trials, sweep_state
-from trainers.config import TrialConfig
+from trainers.problems import Config
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CellResult:
     number: int
     levels: Mapping[str, Any]
     """Config path -> level, as asked, in the order of the file; what does not act here is absent."""
-    config: TrialConfig
+    config: Config
     """As asked, under the first seed."""
     rows: tuple[Row, ...]
     """One a seed, completed or not."""
@@ -227,7 +227,7 @@ def cells_table(study: Study) -> pa.Table:
     return pa.table({name: arrow_column([record[name] for record in records]) for name in (records or [{}])[0]})
 
 
-def _acting_levels(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
+def _acting_levels(config: Config, spec: SweepSpec) -> dict[str, Any]:
     values = leaves(config)
     return {path: values[path] for path in acting_paths(config, spec)}
 

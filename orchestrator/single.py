@@ -11,15 +11,15 @@ from orchestrator.home import existing_home, open_home
 from orchestrator.home_lock import in_use
 from orchestrator.rows import read_row
 from orchestrator.store import Store, keys_of
-from trainers.config import TrialConfig
 from trainers.datasets import recipe_of
 from trainers.datasets.image_file import open_image_file
 from trainers.episodes import check_data
 from trainers.memory import keep_freed_memory
+from trainers.problems import Config
 
 
 def run_single(
-    config: TrialConfig, home_url: str, on_build: Callable[[int, int], None], on_line: Callable[[str], None]
+    config: Config, home_url: str, on_build: Callable[[int, int], None], on_line: Callable[[str], None]
 ) -> dict[str, Any]:
     """Runs a trial, or looks it up; gives its keys, state, metrics and error as JSON values.
 
@@ -27,8 +27,8 @@ def run_single(
         InputError: the home or the dataset can't be used.
     """
     existing_home(home_url)
-    check_data(config, recipe_of(config.dataset.name))
-    check_present(data_folder(home_url), config.dataset.name)
+    check_data(config, recipe_of(config.source))
+    check_present(data_folder(home_url), config.source)
 
     import torch
 
@@ -38,7 +38,7 @@ def run_single(
     torch.set_num_threads(1)  # as in a sweep, so that the bits are the same
     home = open_home(home_url).mending(on_line)
     store = Store(home)
-    data = open_image_file(ensure_dataset(data_folder(home_url), config.dataset.name, on_build))
+    data = open_image_file(ensure_dataset(data_folder(home_url), config.source, on_build))
     check_data(config, data)
     keys = keys_of(config, data.fingerprint)
     asked_by = {"sweep": None, "number": None, "run": None, "git_commit": git_commit(ROOT)}

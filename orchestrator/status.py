@@ -19,8 +19,10 @@ class TrialLine:
     iteration: int = 0
     iterations: int = 0
     validation_accuracy: float | None = None
-    """Fraction; the best so far."""
+    """Fraction; the best so far. Of another problem its score, see ``unit``."""
     test_accuracy: float | None = None
+    unit: str = "%"
+    """``%`` of a fraction, ``return`` of a return, which is shown as it is."""
     error: str | None = None
     seconds: float = 0.0
     """Since it started in this run."""

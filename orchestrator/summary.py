@@ -185,7 +185,7 @@ def _cells(study: Study) -> list[str]:
 
 
 def _best_and_floors(best: Row, record: SweepRecord, spec: SweepSpec, home_url: str) -> list[str]:
-    dataset = best.config.dataset.name
+    dataset = best.config.source
     table = open_image_file(data_folder(home_url) / "datasets" / f"{dataset}-{record.fingerprints[dataset]}.arrow")
     floor = nearest_neighbour_accuracy(best.config, table)
     words = f" ({label(best.config, spec)})" if spec.grid else ""  # the numbers above it are those of cells

@@ -16,7 +16,7 @@ from orchestrator.store import Store
 from orchestrator.stored_progress import validations
 from orchestrator.tracking import Point, SweepView, TrialView
 from trainers.canonical import digest
-from trainers.config import TrialConfig
+from trainers.problems import Config
 
 FIXED = "trial."
 """Before the params that a sweep does not vary: their paths in its file. MLflow sorts params by name, so what varies
@@ -30,7 +30,7 @@ def sweep_view(spec: SweepSpec, home: Home) -> SweepView:
     return SweepView(spec.name, home.id, spec.question or "", spec_to_yaml(spec), home.url, varying, tags)
 
 
-def params(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
+def params(config: Config, spec: SweepSpec) -> dict[str, Any]:
     """Every leaf of a config: what varies, and the seed, under its path, the rest behind ``FIXED``."""
     # The seed always: a grid that grows from one seed to several must not rename it.
     varying = {*_varying(spec), "training.seed"}
@@ -122,7 +122,7 @@ def _view(
         "training_key": row.keys.training,
         "evaluation_key": row.keys.evaluation,
         "algorithm": row.config.algorithm.name,
-        "dataset": row.config.dataset.name,
+        "dataset": row.config.source,
         "dataset_fingerprint": fingerprint,
         "state": row.state,
     }
@@ -130,7 +130,7 @@ def _view(
         identity["confirms"] = str(row.confirms)
     if row.error:
         identity["error"] = row.error
-    words, name = label(row.config, spec), row.config.dataset.name
+    words, name = label(row.config, spec), row.config.source
     # The best validation is a metric of its own name: the curve's last point would hide it.
     renamed = {"validation_accuracy": "best_validation_accuracy"}
     return TrialView(

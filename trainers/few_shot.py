@@ -14,8 +14,7 @@ from trainers.canonical import (
     training_identity,
 )
 from trainers.config import TrialConfig
-from trainers.errors import ConfigError
-from trainers.problem import Problem, Score, Source
+from trainers.problem import Problem, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,11 +44,6 @@ class FewShot(Problem[TrialConfig]):
     needs_dataset = True
     trainer_version = TRAINER_VERSION
     evaluation_version = EVALUATION_VERSION
-    config = TrialConfig
-
-    def source(self, config: TrialConfig) -> Source:
-        """None: it is a file."""
-        raise ConfigError(f"dataset.name: {config.dataset.name} is a file of the home")
 
     def training_identity(self, config: TrialConfig) -> dict[str, Any]:
         """As ``trainers.canonical``."""

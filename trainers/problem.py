@@ -70,18 +70,17 @@ class Problem(ABC, Generic[ConfigT]):
     tasks_word: ClassVar[str]
     """What a test has many of, for people: ``episodes``."""
     needs_dataset: ClassVar[bool]
-    """Whether its source is the file of a dataset; else ``source`` makes it."""
+    """Whether its source is the file of a dataset: ``source`` has others."""
     trainer_version: ClassVar[int]
     evaluation_version: ClassVar[int]
-    config: ClassVar[type[BaseModel]]
 
-    @abstractmethod
-    def source(self, config: ConfigT) -> Source:
-        """What its tasks are made from, where that is no file.
+    def source(self, name: str) -> Source:
+        """What tasks are made from, by its name, where it is no file of a home.
 
         Raises:
-            ConfigError: it can't be used on this machine; names the way out.
+            InputError: it can't be used on this machine; names the way out.
         """
+        raise NotImplementedError(f"{name} is a file of a home")
 
     @abstractmethod
     def training_identity(self, config: ConfigT) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
@@ -19,6 +20,17 @@ Config = TrialConfig | RLConfig
 """The config of a trial, whatever its problem."""
 
 CONFIGS: dict[str, type[Config]] = {"few_shot": TrialConfig, "rl": RLConfig}
+
+
+def config_of_json(text: str) -> Config:
+    """The inverse of ``model_dump_json``."""
+    return CONFIGS[json.loads(text)["problem"]].model_validate_json(text)
+
+
+def few_shot(config: Config) -> TrialConfig:
+    """The config itself, where no other problem comes."""
+    assert isinstance(config, TrialConfig)
+    return config
 
 
 @cache

@@ -24,9 +24,10 @@ from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.spec import Resources
 from orchestrator.store import Store
-from trainers.config import Between, TrialConfig
+from trainers.config import Between
 from trainers.datasets.image_file import ImageTable
 from trainers.errors import MetaSweepError
+from trainers.problems import Config
 
 Event = dict[str, Any]
 """What a trial says, see ``orchestrator.attempt``."""
@@ -45,9 +46,9 @@ class Request:
     number: int
     home: str
     dataset: str
-    """Name of the dataset."""
+    """Name of the dataset, or of the environment."""
     fingerprint: str
-    """Which version of it: ``sharing`` says how a worker gets at its pixels."""
+    """Which version of it: ``sharing`` says how a worker gets at the pixels of a dataset."""
     configs: tuple[str, ...]
     """Trial configs as JSON, of one training key; for analyses, two after the other that are compared."""
     device: str
@@ -65,8 +66,8 @@ class Request:
 def request(
     number: int,
     home: Home,
-    data: ImageTable,
-    configs: Sequence[TrialConfig],
+    data: Source,
+    configs: Sequence[Config],
     resources: Resources,
     asked_by: dict[str, Any],
     between: Between | None = None,
@@ -77,7 +78,7 @@ def request(
     return Request(
         number=number,
         home=home.url if home.local is None else str(home.local),
-        dataset=configs[0].dataset.name,
+        dataset=configs[0].source,
         fingerprint=data.fingerprint,
         configs=tuple(config.model_dump_json() for config in configs),
         device="cuda" if resources.gpu else "cpu",
@@ -175,9 +176,15 @@ def run_request(request: Request, shared: Shared) -> Iterator[Event]:
         with deadline(request.timeout_s):
             keep_freed_memory()
             torch.set_num_threads(request.threads)
-            configs = [TrialConfig.model_validate_json(text) for text in request.configs]
+            configs = [config_of_json(text) for text in request.configs]
             store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))
-            data = open_here(request.home, request.dataset, request.fingerprint, shared)
+            problem = problem_of(configs[0])
+            if problem.needs_dataset:
+                data: Source = open_here(request.home, request.dataset, request.fingerprint, shared)
+            else:
+                data = problem.source(request.dataset)
+                if data.fingerprint != request.fingerprint:
+                    raise ConfigError(f"{request.dataset} is another version here than where the sweep was started")
             if request.between is None:
                 asked_by, cutoffs = request.asked_by, request.cutoffs
                 yield from attempt_trial(store, configs, data, asked_by, request.device, cutoffs=cutoffs)

@@ -54,4 +54,4 @@ def _trainings(cell: CellResult) -> list[str]:
 def _episodes(cell: CellResult) -> tuple[object, ...]:
     """What decides the classes and images of test episode i; shots and queries only add to them."""
     config = cell.config
-    return config.dataset.name, config.dataset.resolved(), config.episodes.ways, config.evaluation.episodes
+    return config.source, config.dataset.resolved(), config.episodes.ways, config.evaluation.episodes
