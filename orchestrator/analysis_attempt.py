@@ -9,8 +9,8 @@ from orchestrator.analyses import Analysis, put_scores, weights_file
 from orchestrator.failure import failure_of
 from orchestrator.store import Keys, Store
 from trainers.between_trainings import Side, similarities
+from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
-from trainers.problems import Config
 from trainers.snapshots import DamagedSnapshot, Weights
 
 
@@ -44,7 +44,7 @@ def _compare(store: Store, analyses: Sequence[Analysis], data: ImageTable, devic
         put_scores(store, analysis, scores)
 
 
-def _params(store: Store, config: Config, keys: Keys) -> Mapping[str, Any]:
+def _params(store: Store, config: TrialConfig, keys: Keys) -> Mapping[str, Any]:
     file = weights_file(store, config, keys)
     data = store.read_file(*file) if file else None
     if data is None:

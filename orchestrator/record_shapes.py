@@ -110,6 +110,7 @@ class ValidationShape(Record):
     train_accuracy: float
     validation_loss: float
     validation_accuracy: dict[str, float]
+    others: dict[str, float] = {}
 
 
 class CurveShape(Record):

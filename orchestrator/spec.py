@@ -224,11 +224,9 @@ class SweepSpec(Frozen):
             paths += [("grid", "test", path) for path in self.grid.test]
             paths += [("grid", "settings", it, path) for it, its in self.grid.settings.items() for path in its]
             if self.grid.between and not problem.needs_dataset:
-                words = f"compares what networks make of images, and the trial has problem: {name}; leave it out"
-                problems.append((("grid", "between"), words))
-        for place in paths:
-            if words := elsewhere(str(place[-1]), name):
-                problems.append((place, words))
+                why = f"compares what networks make of images, and the trial has problem: {name}; leave it out"
+                problems.append((("grid", "between"), why))
+        problems += [(place, reason) for place in paths if (reason := elsewhere(str(place[-1]), name))]
         raise_at(problems)
         return self
 

@@ -6,10 +6,10 @@ import json
 from functools import cache
 from typing import Any
 
-from trainers.config import TrialConfig
+from trainers.config import TrainingConfig, TrialConfig
 from trainers.problem import Problem
 from trainers.registry import lookup
-from trainers.rl.config import RLConfig
+from trainers.rl.config import PolicyTrainingConfig, RLConfig
 
 PROBLEMS = {
     "few_shot": "trainers.few_shot:FewShot",
@@ -18,6 +18,9 @@ PROBLEMS = {
 
 Config = TrialConfig | RLConfig
 """The config of a trial, whatever its problem."""
+
+Training = TrainingConfig | PolicyTrainingConfig
+"""The outer loop of one."""
 
 CONFIGS: dict[str, type[Config]] = {"few_shot": TrialConfig, "rl": RLConfig}
 

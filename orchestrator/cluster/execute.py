@@ -26,8 +26,9 @@ from orchestrator.spec import Resources
 from orchestrator.store import Store
 from trainers.config import Between
 from trainers.datasets.image_file import ImageTable
-from trainers.errors import MetaSweepError
-from trainers.problems import Config
+from trainers.errors import ConfigError, MetaSweepError
+from trainers.problem import Source
+from trainers.problems import Config, config_of_json, few_shot, problem_of
 
 Event = dict[str, Any]
 """What a trial says, see ``orchestrator.attempt``."""
@@ -178,19 +179,31 @@ def run_request(request: Request, shared: Shared) -> Iterator[Event]:
             torch.set_num_threads(request.threads)
             configs = [config_of_json(text) for text in request.configs]
             store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))
-            problem = problem_of(configs[0])
-            if problem.needs_dataset:
-                data: Source = open_here(request.home, request.dataset, request.fingerprint, shared)
-            else:
-                data = problem.source(request.dataset)
-                if data.fingerprint != request.fingerprint:
-                    raise ConfigError(f"{request.dataset} is another version here than where the sweep was started")
             if request.between is None:
-                asked_by, cutoffs = request.asked_by, request.cutoffs
+                data, asked_by, cutoffs = _source(request, configs[0], shared), request.asked_by, request.cutoffs
                 yield from attempt_trial(store, configs, data, asked_by, request.device, cutoffs=cutoffs)
             else:
-                asked = analyses_of(configs, Between.model_validate_json(request.between), data.fingerprint)
-                yield from attempt_analyses(store, asked, data, request.device)
+                images = open_here(request.home, request.dataset, request.fingerprint, shared)
+                between = Between.model_validate_json(request.between)
+                asked = analyses_of(list(map(few_shot, configs)), between, images.fingerprint)
+                yield from attempt_analyses(store, asked, images, request.device)
     except Exception as error:  # this node lacks the home, the dataset or the device, or the disk is full
         failure = failure_of(error)
         yield Failure(failure.kind if failure.kind in ("memory", "disk") else "lost", failure.cause).event("lost")
+
+
+def _source(request: Request, config: Config, shared: Shared) -> Source:
+    """What the tasks of a request are made from, on this machine.
+
+    Raises:
+        DatasetError: the dataset is not there.
+        InputError: an environment's packages are not installed.
+        ConfigError: the environment is another here than where the sweep was started.
+    """
+    problem = problem_of(config)
+    if problem.needs_dataset:
+        return open_here(request.home, request.dataset, request.fingerprint, shared)
+    source = problem.source(request.dataset)
+    if source.fingerprint != request.fingerprint:
+        raise ConfigError(f"{request.dataset} is of another version here than where the sweep was started")
+    return source

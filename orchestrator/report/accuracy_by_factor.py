@@ -62,8 +62,9 @@ def accuracy_by_factor(study: Study) -> list[Figure]:
             svg, png = figure_files(draw_lines(group, path, levels))
             figures.append(
                 Figure(
-                    name=f"accuracy-by-{path.replace('.', '-').replace('_', '-')}" + (f"-{number}" if part else ""),
-                    title=f"Test accuracy against {_words(path)}{part}",
+                    name=f"{study.score.word}-by-{path.replace('.', '-').replace('_', '-')}"
+                    + (f"-{number}" if part else ""),
+                    title=f"Test {study.score.word} against {_words(path)}{part}",
                     caption=_caption(study, group, path),
                     svg=svg,
                     png=png,
@@ -147,10 +148,11 @@ def _draw_levels(axes: Axes, path: str, at: Mapping[Any, float]) -> None:
 def _caption(study: Study, lines: Sequence[Line], path: str) -> str:
     estimates = [point.estimate for line in lines for point in line.points if point.estimate]
     seeds, episodes = count_range(one.seeds for one in estimates), count_range(one.episodes for one in estimates)
-    over = "training seeds and test episodes" if min(one.seeds for one in estimates) > 1 else "test episodes"
+    tests = f"test {study.problem.tasks_word}"
+    over = f"training seeds and {tests}" if min(one.seeds for one in estimates) > 1 else tests
     words = [
-        f"Mean test accuracy against {path}, with its 95 % interval over {over} (band and bar); "
-        f"seeds: {seeds}, test episodes: {episodes}."
+        f"Mean test {study.score.word} against {path}, with its 95 % interval over {over} (band and bar); "
+        f"seeds: {seeds}, test {study.problem.tasks_word}: {episodes}."
     ]
     along = _moving_with(study, path)
     if along:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from orchestrator.labels import levels_text
 from orchestrator.report.differences import Difference, difference
 from orchestrator.report.part import Table
-from orchestrator.report.words import ABSENT, interval, level_columns, level_texts, level_values, percent, points
+from orchestrator.report.words import ABSENT, gap, interval, level_columns, level_texts, level_values, percent, plain
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate
 
@@ -21,7 +21,9 @@ NOTES = (
 
 def comparisons(study: Study) -> Sequence[Table]:
     """The cells that have a baseline; none where ``grid.compare`` names none. Timed cells are compared by speed."""
-    by_number = {cell.number: cell for cell in study.cells if cell.config.evaluation.measure != "speed"}
+    by_number = {
+        cell.number: cell for cell in study.cells if getattr(cell.config.evaluation, "measure", None) != "speed"
+    }
     pairs = [(cell, by_number[cell.baseline]) for cell in by_number.values() if cell.baseline in by_number]
     if not pairs:
         return ()
@@ -35,7 +37,13 @@ def comparisons(study: Study) -> Sequence[Table]:
             title="Differences from the baseline, in points",
             columns=(
                 *level_columns(paths),
-                *("minus", "test, %", "baseline, %", "difference", "simultaneous 95 % interval"),
+                *(
+                    "minus",
+                    study.score.heading("test"),
+                    study.score.heading("baseline"),
+                    "difference",
+                    "simultaneous 95 % interval",
+                ),
                 *("paired by", "reads"),
             ),
             rows=tuple((*level_texts(cell, paths), *_texts(cell, baseline, its)) for cell, baseline, its in found),
@@ -54,11 +62,19 @@ def comparisons(study: Study) -> Sequence[Table]:
 
 def _texts(cell: CellResult, baseline: CellResult, its: Difference | None) -> tuple[str, ...]:
     other = {path: level for path, level in baseline.levels.items() if cell.levels.get(path) != level}
-    means = [percent(one.estimate.value if one.estimate else None) for one in (cell, baseline)]
+    show = plain if cell.score_kind.unit == "return" else percent
+    means = [show(one.estimate.value if one.estimate else None) for one in (cell, baseline)]
     if its is None:
         return levels_text(other), *means, ABSENT, ABSENT, ABSENT, "not complete"
     estimate = its.estimate
-    return levels_text(other), *means, points(estimate.value), interval(estimate), its.paired_by, reads(estimate)
+    return (
+        levels_text(other),
+        *means,
+        gap(estimate.value, estimate.unit),
+        interval(estimate),
+        its.paired_by,
+        reads(estimate),
+    )
 
 
 def _values(its: Difference | None) -> tuple[str | float | None, ...]:

@@ -105,6 +105,7 @@ def _answers(study: Study, parts: Sequence[Table | Figure]) -> list[Answer]:
     best = best_row(study.rows)
     if study.spec.search is None or best is None:
         return []
-    test, half = 100 * best.metrics["test_accuracy"], 100 * best.metrics["test_ci95"]
-    sentence = f"trial {best.number}, {label(best.config, study.spec)}: {test:.1f} ± {half:.1f} % in the test"
+    score = best.score
+    test, half = (score.number(best.metrics[name]) for name in (score.test, score.test_ci95))
+    sentence = f"trial {best.number}, {label(best.config, study.spec)}: {test} ± {half}{score.suffix} in the test"
     return [Answer("Best by validation", sentence, best.name)]

@@ -147,7 +147,7 @@ def _draw_curves(axes: Axes, found: Sequence[Rung], rows: Sequence[Row]) -> None
 
 def _table(found: Sequence[Rung], rows: Sequence[Row]) -> Table:
     ended = [row for row in rows if row.state == "completed"]
-    best = max((row.metrics["validation_accuracy"] for row in ended), default=None)
+    best = max((row.validation for row in ended), default=None)
     last = (END, str(len(ended)), ABSENT, ABSENT, ABSENT, percent(best))
     return Table(
         name="survivors",

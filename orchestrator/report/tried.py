@@ -70,7 +70,7 @@ def short_level(path: str, value: Any, widest: int) -> str:
 
 
 def _accuracy(study: Study, row: Row) -> float | None:
-    if "validation_accuracy" in row.metrics:
-        return row.metrics["validation_accuracy"]
+    if row.score.validation in row.metrics:
+        return row.validation
     head = row.config.algorithm_entry.head
     return max((point["validation_accuracy"][head] for point in study.trainings[row.keys.training].curve), default=None)

@@ -17,6 +17,7 @@ from orchestrator.search.proposals import Outcome, Proposal, known_before
 from orchestrator.search.samplers import LEARNING
 from orchestrator.spec import SearchSpec
 from trainers.canonical import digest
+from trainers.config import TrialConfig
 from trainers.problems import Config
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def told_digest(
     Raises:
         ValueError: an earlier proposal or an outcome that must be known is missing.
     """
-    return _searcher(search, Config(), number, earlier, outcomes, window).told(number)
+    return _searcher(search, TrialConfig(), number, earlier, outcomes, window).told(number)
 
 
 def _searcher(

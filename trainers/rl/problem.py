@@ -64,7 +64,9 @@ class ReinforcementLearning(Problem[RLConfig]):
         }
     )
     count = "test_tasks"
+    cost = ("environment_steps", "million steps", 1e6)
     tasks_word = "tasks"
+    held_back = "tasks never seen in training"
     needs_dataset = False
     trainer_version = TRAINER_VERSION
     evaluation_version = EVALUATION_VERSION
@@ -102,6 +104,10 @@ class ReinforcementLearning(Problem[RLConfig]):
     def tested_together(self, config: RLConfig) -> Hashable:
         """The same tasks, and as many trajectories of each."""
         return config.evaluation.tasks, config.test_trajectories
+
+    def paired_by(self, config: RLConfig) -> Hashable:
+        """Goal or direction of test task i."""
+        return config.environment.name, config.environment.resolved(), config.evaluation.tasks
 
     def evaluate(
         self, configs: Sequence[RLConfig], params: Mapping[str, Tensor], source: Any, device: str = "cpu"
