@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 from trainers.config import AlgorithmConfig, Between, EvaluationConfig, Frozen, TrialConfig
+from trainers.problems import Config, problem_of
 
 TRAINER_VERSION = 2
 """Raised when the numbers of a training move; a golden trial in the tests says when."""
@@ -154,26 +155,34 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
 
-def training_digest(config: TrialConfig, fingerprint: str) -> str:
+def training_digest(config: Config, fingerprint: str) -> str:
     """The part of the training key that all lengths of the same training share."""
+    problem = problem_of(config)
     return digest(
         {
-            "training": training_identity(config),
+            "training": problem.training_identity(config),
             "seed": config.training.seed,
             "dataset": fingerprint,
-            "trainer": TRAINER_VERSION,
+            "trainer": problem.trainer_version,
         }
     )
 
 
-def training_key(config: TrialConfig, fingerprint: str) -> str:
-    """``<digest>-<iterations>``: the same for every config that means this training on this data."""
+def training_key(config: Config, fingerprint: str) -> str:
+    """``<digest>-<iterations>``: the same for every config that means this training on this source."""
     return f"{training_digest(config, fingerprint)}-{config.training.iterations}"
 
 
-def evaluation_key(config: TrialConfig, fingerprint: str) -> str:
+def evaluation_key(config: Config, fingerprint: str) -> str:
     """The same for every config that tests a training in this way."""
-    return digest({"evaluation": evaluation_identity(config), "dataset": fingerprint, "evaluator": EVALUATION_VERSION})
+    problem = problem_of(config)
+    return digest(
+        {
+            "evaluation": problem.evaluation_identity(config),
+            "dataset": fingerprint,
+            "evaluator": problem.evaluation_version,
+        }
+    )
 
 
 def analysis_key(one: TrialConfig, other: TrialConfig, fingerprint: str, between: Between) -> str:

@@ -228,6 +228,11 @@ class TrialConfig(Frozen):
         return self.model_copy(update={"training": training, "evaluation": evaluation})
 
     @property
+    def source(self) -> str:
+        """Name of what its tasks are made from: the dataset."""
+        return self.dataset.name
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """All layers that can adapt, input first."""
         return (*self.backbone.layers, HEAD_LAYER)

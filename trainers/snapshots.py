@@ -40,7 +40,13 @@ class Validation:
     validation_loss: float
     """Of the linear head; of the NIL head where only that one validates."""
     validation_accuracy: dict[str, float]
-    """By head."""
+    """By head; of another problem than few-shot learning its score, see ``trainers.problem``."""
+    others: dict[str, float] = field(default_factory=dict)
+    """What else was measured, by name; left out of files where there is nothing."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {name: value for name, value in asdict(self).items() if name != "others" or value}
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Progress:
         header = {
             "iteration": self.iteration,
             "best": {head: weights.iteration for head, weights in self.best.items()},
-            "curve": [asdict(point) for point in self.curve],
+            "curve": [point.plain() for point in self.curve],
             "flops": self.flops,
         }
         return _encode(tensors, header, by_itself=True)
