@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from trainers.algorithms.algorithm import HEAD_LAYER
@@ -18,6 +19,11 @@ from trainers.backbones import Params
 from trainers.rl import perceptron
 from trainers.rl.config import RLConfig
 from trainers.rl.policy import LOG_STD, Likelihood, std_gate
+from trainers.rl.sampling import Trajectories
+
+STEPS_AT_ONCE = 4096
+"""Of environments, on a CPU, whatever the number of tasks. In float32 the last bits depend on it, so changing it
+changes the versions of trainer and evaluation."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,19 @@ class Experience:
     weights: Tensor
     """[tasks, steps]: 0 after the end of an episode, otherwise 1 / the steps of the task that are before one."""
 
-    def split(self, tasks: int) -> list[Experience]:
-        """The same, of at most so many tasks each."""
-        parts = zip(*(getattr(self, name).split(tasks) for name in self.__dataclass_fields__), strict=True)
-        return [Experience(*part) for part in parts]
+    @classmethod
+    def of(cls, trajectories: Trajectories, advantages: Tensor, device: str) -> Experience:
+        """That of trajectories, with the advantages of their actions [tasks, trajectories, time]."""
+        weights = trajectories.alive / trajectories.alive.sum((1, 2), keepdim=True)
+        parts = (trajectories.observations, trajectories.actions, advantages, weights)
+        return cls(*(part.flatten(1, 2).to(device) for part in parts))
+
+    def split(self) -> list[Experience]:
+        """The same by groups of tasks: on a CPU so few that what a layer gives for them stays in its caches."""
+        tasks, steps = self.weights.shape
+        together = max(1, STEPS_AT_ONCE // steps) if self.weights.device.type == "cpu" else tasks
+        parts = (self.observations, self.actions, self.advantages, self.weights)
+        return [Experience(*part) for part in zip(*(part.split(together) for part in parts), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -126,6 +141,18 @@ def stepped(params: Params, loop: InnerLoop, change: Params) -> dict[str, Tensor
     }
 
 
+def one_step(loop: InnerLoop, params: Params, experience: Experience) -> Params:
+    """The parameters after one step of the inner loop; nothing is kept for derivatives."""
+    found, first = [], 0
+    for part in experience.split():
+        tasks = slice(first, first := first + len(part.weights))
+        own = {name: value[tasks] if is_own(name, value) else value for name, value in params.items()}
+        found.append(InnerStep.at(loop, own, part).result())
+    return {
+        name: torch.cat([its[name] for its in found]) if name in loop.rates else value for name, value in params.items()
+    }
+
+
 def adapt(loop: InnerLoop, params: Params, experience: Sequence[Experience]) -> tuple[list[InnerStep], Params]:
     """The steps of the inner loop from meta-parameters, one for each experience, and the parameters after them."""
     steps = []
@@ -158,6 +185,11 @@ def pulled(steps: Sequence[InnerStep], gradient: Params) -> dict[str, Tensor]:
             known = found[name]
             found[name] = (known.sum(0) if known.dim() > value.dim() else known) - value
     return found
+
+
+def is_own(name: str, value: Tensor) -> bool:
+    """Whether a parameter is each task's own, so that its first dimension are tasks."""
+    return value.dim() > (2 if name.endswith(".weight") else 1)
 
 
 def _as_log_std(value: Tensor) -> Tensor:

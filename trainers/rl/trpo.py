@@ -22,10 +22,6 @@ from trainers.rl.config import PolicyTrainingConfig
 from trainers.rl.inner_loop import Experience, InnerLoop, InnerStep, adapt, pulled, pushed
 from trainers.rl.policy import LOG_STD, Likelihood, kl_divergence, std_gate
 
-STEPS_AT_ONCE = 4096
-"""Of environments, on a CPU: so many that what a layer gives for them stays in its caches. In float32 the last bits
-depend on it, so changing it changes the trainer's version."""
-
 
 @dataclass(frozen=True)
 class Adapted:
@@ -84,9 +80,8 @@ class OuterObjective:
     def __init__(self, loop: InnerLoop, params: Params, inner: Sequence[Experience], outer: Experience) -> None:
         """``params`` are the meta-parameters under which the experience was made."""
         self._loop, self._params = loop, params
-        self._tasks, steps = outer.weights.shape
-        at_once = max(1, STEPS_AT_ONCE // steps) if outer.weights.device.type == "cpu" else self._tasks
-        parts = [experience.split(at_once) for experience in (*inner, outer)]
+        self._tasks = len(outer.weights)
+        parts = [experience.split() for experience in (*inner, outer)]
         self._parts = [(its[:-1], its[-1]) for its in zip(*parts, strict=True)]
         self._old = [Adapted.of(loop, params, *part) for part in self._parts]
 
