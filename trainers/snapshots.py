@@ -89,6 +89,8 @@ class Progress:
     them."""
     accuracies: tuple[float, ...] = ()
     """Training accuracy of the same iterations."""
+    steps: tuple[float, ...] = ()
+    """Environment steps of the same iterations, where there are environments."""
 
     @property
     def validated(self) -> bool:
@@ -101,7 +103,8 @@ class Progress:
         tensors = {f"{step}/{name}": value for step, params in by_step.items() for name, value in params.items()}
         tensors |= {f"adam/{name}": value for name, value in self.moments.items()}
         if self.losses:  # left out at a validation, as in files that know no other moment
-            tensors |= {f"since/{name}": _float64(getattr(self, name)) for name in ("losses", "accuracies")}
+            names = ("losses", "accuracies", "steps") if self.steps else ("losses", "accuracies")
+            tensors |= {f"since/{name}": _float64(getattr(self, name)) for name in names}
         header = {
             "iteration": self.iteration,
             "best": {head: weights.iteration for head, weights in self.best.items()},
