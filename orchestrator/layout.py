@@ -134,7 +134,7 @@ def _estimate_core_s(left: Sequence[tuple[Config | None, Sequence[Config]]], sha
             images.append((few_shot(training) if training else None, list(map(few_shot, tests))))
     seconds = estimate_core_s(images, shapes)
     if policies:
-        from trainers.rl.cost import core_s
+        from trainers.rl.estimate import core_s
 
         with suppress(InputError):  # an environment that is not installed can't be measured
             seconds += core_s(policies)

@@ -194,7 +194,7 @@ class SearchPlan(Plan):
     def _values(self, row: Row) -> tuple[float, ...]:
         """Of the objectives. A pruned trial costs what its config costs: stopping it early makes that no cheaper."""
         metrics = dict(row.metrics)
-        if row.state == "pruned" and "train_flops" in metrics:
+        if row.state == "pruned":
             metrics["train_flops"] = metrics["train_flops"] / metrics["iterations"] * row.config.training.iterations
         return tuple(metrics[one.metric] for one in self._search.objective)
 

@@ -13,6 +13,8 @@ from orchestrator.report.against_published import published_of, unlike
 from orchestrator.report.part import Figure
 from orchestrator.report.style import MOST_LINES, draw_legend, figure_files, figure_style, line_style, new_figure
 from orchestrator.report.words import count_range
+from trainers.few_shot import FewShot
+from trainers.problem import Score
 from orchestrator.results import Study
 from orchestrator.stats import Estimate
 
@@ -59,7 +61,7 @@ def accuracy_by_factor(study: Study) -> list[Figure]:
         groups = [lines[start : start + MOST_LINES] for start in range(0, len(lines), MOST_LINES)]
         for number, group in enumerate(groups, start=1):
             part = f", part {number} of {len(groups)}" if len(groups) > 1 else ""
-            svg, png = figure_files(draw_lines(group, path, levels))
+            svg, png = figure_files(draw_lines(group, path, levels, study.score))
             figures.append(
                 Figure(
                     name=f"{study.score.word}-by-{path.replace('.', '-').replace('_', '-')}"
@@ -101,7 +103,7 @@ def factor_lines(study: Study, path: str) -> list[Line]:
     return [line for line in lines if any(point.estimate for point in line.points)]
 
 
-def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any]) -> Drawing:
+def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any], score: Score = FewShot.score) -> Drawing:
     """Per cent against the factor's levels, with the intervals; published numbers as hollow marks.
 
     Levels that are numbers have their places on the axis, others stand side by side in their order.
@@ -110,9 +112,9 @@ def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any]) -> Drawi
     with figure_style():
         drawing, axes = new_figure()
         for index, line in enumerate(lines):
-            _draw_line(axes, line, at, line_style(index), band_alpha=0.26 / max(2, len(lines)))
+            _draw_line(axes, line, at, line_style(index), band_alpha=0.26 / max(2, len(lines)), score)
         axes.set_xlabel(_words(path))
-        axes.set_ylabel("test accuracy (%)")
+        axes.set_ylabel(score.axis("test"))
         _draw_levels(axes, path, at)
         if any(point.published for line in lines for point in line.points):
             axes.plot([], [], color="black", marker="o", label="hollow: published", **HOLLOW)
@@ -120,11 +122,11 @@ def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any]) -> Drawi
         return drawing
 
 
-def _draw_line(axes: Axes, line: Line, at: Mapping[Any, float], style: dict[str, Any], band_alpha: float) -> None:
+def _draw_line(axes: Axes, line: Line, at: Mapping[Any, float], style: dict[str, Any], band_alpha: float, score: Score) -> None:
     measured = [(at[point.level], point.estimate) for point in line.points if point.estimate]
     measured.sort(key=lambda one: one[0])
     x = [place for place, _ in measured]
-    value, low, high = ([100 * getattr(one, name) for _, one in measured] for name in ("value", "low", "high"))
+    value, low, high = ([score.shown(getattr(one, name)) for _, one in measured] for name in ("value", "low", "high"))
     axes.fill_between(x, low, high, color=style["color"], alpha=band_alpha, linewidth=0)
     # A bar beside the band: the interval of a line's only point has no width as a band, and bands that overlap blur.
     axes.vlines(x, low, high, color=style["color"], linewidth=0.7)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.results import CellResult
 from orchestrator.stats import Estimate, estimate_difference
+from trainers.problems import problem_of
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class EnvironmentSource:
 
 
 def environment_steps(config: RLConfig) -> int:
-    """Of one iteration of a training: every episode to its horizon, since all of a batch are stepped together."""
+    """Of one iteration of a training, at most: an episode that ends before its horizon takes fewer."""
     rounds = 1 + (config.algorithm.inner_steps if config.adapted_layers else 0)
     episodes = config.training.meta_batch * config.sampling.trajectories
     return rounds * episodes * config.environment.resolved()
@@ -55,6 +55,7 @@ class ReinforcementLearning(Problem[RLConfig]):
         "test_tasks",
         "iterations",
         "environment_steps",
+        "train_flops",
         "train_seconds",
     )
     tested = MappingProxyType(
@@ -118,5 +119,6 @@ class ReinforcementLearning(Problem[RLConfig]):
         return evaluate(configs, dict(params), device)
 
     def costs(self, config: RLConfig, iterations: int, flops: int, source_shape: Any) -> dict[str, float]:
-        """Steps of environments; operations are not counted."""
-        return {"iterations": iterations, "environment_steps": iterations * environment_steps(config)}
+        """Steps of environments, and operations of networks."""
+        steps = iterations * environment_steps(config)
+        return {"iterations": iterations, "environment_steps": steps, "train_flops": flops}
