@@ -13,10 +13,10 @@ from orchestrator.report.against_published import published_of, unlike
 from orchestrator.report.part import Figure
 from orchestrator.report.style import MOST_LINES, draw_legend, figure_files, figure_style, line_style, new_figure
 from orchestrator.report.words import count_range
-from trainers.few_shot import FewShot
-from trainers.problem import Score
 from orchestrator.results import Study
 from orchestrator.stats import Estimate
+from trainers.few_shot import FewShot
+from trainers.problem import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,7 +104,7 @@ def factor_lines(study: Study, path: str) -> list[Line]:
 
 
 def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any], score: Score = FewShot.score) -> Drawing:
-    """Per cent against the factor's levels, with the intervals; published numbers as hollow marks.
+    """The score against the factor's levels, with the intervals; published numbers as hollow marks.
 
     Levels that are numbers have their places on the axis, others stand side by side in their order.
     """
@@ -112,7 +112,7 @@ def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any], score: S
     with figure_style():
         drawing, axes = new_figure()
         for index, line in enumerate(lines):
-            _draw_line(axes, line, at, line_style(index), band_alpha=0.26 / max(2, len(lines)), score)
+            _draw_line(axes, line, at, line_style(index), 0.26 / max(2, len(lines)), score)
         axes.set_xlabel(_words(path))
         axes.set_ylabel(score.axis("test"))
         _draw_levels(axes, path, at)
@@ -122,7 +122,9 @@ def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any], score: S
         return drawing
 
 
-def _draw_line(axes: Axes, line: Line, at: Mapping[Any, float], style: dict[str, Any], band_alpha: float, score: Score) -> None:
+def _draw_line(
+    axes: Axes, line: Line, at: Mapping[Any, float], style: dict[str, Any], band_alpha: float, score: Score
+) -> None:
     measured = [(at[point.level], point.estimate) for point in line.points if point.estimate]
     measured.sort(key=lambda one: one[0])
     x = [place for place, _ in measured]

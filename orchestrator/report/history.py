@@ -86,7 +86,10 @@ def _marks(axes: Axes, trials: Sequence[Tried], label: str, **style: Any) -> Non
 def _caption(trials: Sequence[Tried]) -> str:
     states = [trial.state for trial in trials]
     counts = [f"{states.count(state)} {state}" for state in ("completed", "pruned", "failed") if state in states]
-    words = f"Validation {score_of(trials).word} of every trial in the order of their numbers, and the best so far: {', '.join(counts)}."
+    words = (
+        f"Validation {score_of(trials).word} of every trial in the order of their numbers, and the best so far: "
+        f"{', '.join(counts)}."
+    )
     return words + (
         " Pruned trials count with the best on their way, and not for the best so far." * ("pruned" in states)
     )

@@ -217,6 +217,6 @@ def _savings(rows: Sequence[Row]) -> str:
 def _caption(rows: Sequence[Row]) -> str:
     return (
         f"Left: how many of the {len(rows)} trials that were completed or pruned came to each rung: filled those that "
-        f"went on from it, hatched those that were stopped there. Right: their validation {rows[0].score.word} up to where they "
-        "ended, the cut-offs that they met (bars) and the rungs (grey)."
+        f"went on from it, hatched those that were stopped there. Right: their validation {rows[0].score.word} up to "
+        "where they ended, the cut-offs that they met (bars) and the rungs (grey)."
     )

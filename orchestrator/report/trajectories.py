@@ -93,8 +93,8 @@ def draw_trajectories(found: Sequence[tuple[str, Paths]]) -> Drawing:
 
 
 def _panel(axes: Axes, its: Paths, task: int, colour: str) -> None:
-    for kind, style in (("before", {"color": GREY}), ("after", {"color": colour})):
+    for kind, shade in (("before", GREY), ("after", colour)):
         for places in its[kind][task][:DRAWN]:
-            axes.plot(places[:, 0], places[:, 1], linewidth=0.6, alpha=0.8, **style)
+            axes.plot(places[:, 0], places[:, 1], linewidth=0.6, alpha=0.8, color=shade)
     axes.plot(*its["goals"][task], color="black", marker="x", markersize=6, linestyle="", zorder=3)
     axes.set_aspect("equal", adjustable="datalim")

@@ -66,7 +66,7 @@ def trial_list(study: Study) -> tuple[list[Trial], Scale]:
 
 
 def sparkline(curve: Sequence[tuple[int, float]], scale: Scale, score: Score = FewShot.score) -> Markup:
-    """A curve of (iteration, accuracy or other score) as inline SVG, with where it began and ended in words; empty for no curve."""
+    """A curve of (iteration, score) as inline SVG, with where it began and ended in words; empty for no curve."""
     if not curve:
         return Markup("")
     height = (scale.high - scale.low) or 1.0
