@@ -79,7 +79,8 @@ def _figure(space: Space, trials: Sequence[Tried], pair: tuple[str, str]) -> lis
     svg, png = figure_files(draw_map(space, both, pair))
     caption = (
         f"Mean {score_of(both).axis('validation')} of the trials in each cell, over {pair[0]} and {pair[1]}, the pair "
-        f"with the strongest interaction; in brackets how many trials, {len(both)} in all. Cells without a trial are white."
+        f"with the strongest interaction; in brackets how many trials, {len(both)} in all. Cells without a trial are "
+        "white."
     )
     title = f"Validation {score_of(both).word} over {called[pair[0]]} and {called[pair[1]]}"
     return [Figure("strongest-interaction", title, caption, svg, png)]

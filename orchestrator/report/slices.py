@@ -199,7 +199,7 @@ def _plain(value: Any) -> Any:
 
 def _caption(trials: Sequence[Tried]) -> str:
     return (
-        f"Validation {score_of(trials).word} of the {len(trials)} completed trials against each parameter, where it acts. "
-        "Line and band: median of neighbouring trials, or of a level, and its 95 % interval, from 6 trials on. Ring: the best "
-        "trial in which it acts. Marks of one level lie side by side for the eye alone."
+        f"Validation {score_of(trials).word} of the {len(trials)} completed trials against each parameter, where it "
+        "acts. Line and band: median of neighbouring trials, or of a level, and its 95 % interval, from 6 trials on. "
+        "Ring: the best trial in which it acts. Marks of one level lie side by side for the eye alone."
     )

@@ -190,7 +190,7 @@ def test_killed_at_any_iteration_again_and_again_it_ends_in_the_same_bits(
 
         yield from train(config, data, start, device, soon)
 
-    monkeypatch.setattr(attempt_module, "train", killed)
+    monkeypatch.setattr("trainers.trial.train", killed)
     said: list[int] = []
     while broken.manifest(keys.training) is None:
         assert len(resumed) < 12
@@ -217,7 +217,7 @@ def test_the_curve_of_a_training_that_fails_is_kept_up_to_there(
         yield next(train(*its))
         raise MemoryError
 
-    monkeypatch.setattr(attempt_module, "train", broken)
+    monkeypatch.setattr("trainers.trial.train", broken)
     assert [event.get("iteration", event.get("failure")) for event in run(store, glyphs, asked)] == [4, "memory"]
     keys = keys_of(asked, glyphs.fingerprint)
     (attempt,) = store.attempts(keys.training)
@@ -279,7 +279,7 @@ def test_an_exception_is_a_failure_until_somebody_asks_again(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a bug\nin two lines")
 
-    monkeypatch.setattr(attempt_module, "evaluate", broken)
+    monkeypatch.setattr("trainers.evaluation.evaluate", broken)
     events = run(store, glyphs, asked)
     assert kinds(events) == ["validated", "validated", "failed"]
     assert events[-1]["cause"].startswith("RuntimeError: a bug in two lines (test_attempt.py:")

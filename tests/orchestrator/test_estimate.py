@@ -165,7 +165,7 @@ def test_evaluations_are_put_together_as_an_attempt_does(
         made.append((configs[0].test_queries, len(configs), configs[0].evaluation.episodes))
         return original(configs, *others)
 
-    monkeypatch.setattr(attempt, "evaluate", evaluate)
+    monkeypatch.setattr("trainers.evaluation.evaluate", evaluate)
     (*_, last) = attempt_trial(Store(open_home(str(tmp_path))), configs, glyphs, {})
     assert last["kind"] == "tested"
     counted = of_evaluations(configs, SHAPE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterable, Sequence
 
+import torch
+
 from trainers.rl.config import RLConfig
 from trainers.rl.trial import evaluate, train
 
@@ -47,6 +49,15 @@ def _measure(config: RLConfig, tested: bool) -> float:
     test = config.evaluation.model_copy(update={"tasks": max(2, settings.meta_batch), "weights": "final"})
     environment = config.environment.model_copy(update={"horizon": horizon})
     short = config.model_copy(update={"training": settings, "evaluation": test, "environment": environment})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a trial has
+    try:
+        return _timed(short, tested) * config.environment.resolved() / horizon
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _timed(short: RLConfig, tested: bool) -> float:
     began = time.process_time()
     reached = [(time.process_time(), progress) for progress in train(short, due=lambda: True)]
     of_iteration = reached[0][0] - began
@@ -56,4 +67,4 @@ def _measure(config: RLConfig, tested: bool) -> float:
         began = time.process_time()
         evaluate([short], reached[-1][1].params)
         of_iteration = time.process_time() - began
-    return of_iteration * config.environment.resolved() / horizon
+    return of_iteration
