@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from trainers.rl import noise
 from trainers.rl.noise import normal, philox, uniform
 
 # kat_vectors of Random123 (D. E. Shaw Research): counter, key, answer of philox4x32-10.
@@ -46,6 +47,13 @@ def test_numbers_are_uniform_and_normal() -> None:
     assert stats.kstest(normal(numbers).ravel(), "norm").pvalue > 0.01
     pairs = normal(numbers).reshape(-1, 2)
     assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.01
+
+
+@pytest.mark.parametrize("word", [0, 2**32 - 1])
+def test_no_word_gives_0_or_1(word: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "philox", lambda counters, key: np.full_like(counters, word))
+    (number,) = uniform("key", [0], 1, 1).ravel()
+    assert 0 < number < 1
 
 
 def test_the_outermost_uniform_numbers_are_finite_normal_ones() -> None:
