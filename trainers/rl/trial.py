@@ -50,8 +50,9 @@ def train(
     settle(device, tf32=False)
     settings, player, loop = config.training, Player.of(config), InnerLoop.of_training(config)
     sizes = player.environment.observation_size, player.environment.action_size
-    initial = start.params if start else init(config.policy, *sizes, settings.seed)
-    params: Params = {name: value.to(device) for name, value in initial.items()}
+    initial = init(config.policy, *sizes, settings.seed)
+    # In the order of the layers, whatever that of a file is: sums over all parameters depend on it.
+    params: Params = {name: (start.params if start else initial)[name].to(device) for name in initial}
     flops = start.flops if start else count_flops(config)
     best, curve = (start.best, start.curve) if start else ({}, ())
     losses, returns, steps = (list(start.losses), list(start.accuracies), list(start.steps)) if start else ([], [], [])
