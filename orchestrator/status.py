@@ -21,13 +21,13 @@ class TrialLine:
     validation_accuracy: float | None = None
     """Fraction; the best so far. Of another problem its score, see ``unit``."""
     test_accuracy: float | None = None
-    unit: str = "%"
-    """``%`` of a fraction, ``return`` of a return, which is shown as it is."""
     error: str | None = None
     seconds: float = 0.0
     """Since it started in this run."""
     confirms: int | None = None
     """Number of the trial that it repeats."""
+    unit: str = "%"
+    """``%`` of a fraction, ``return`` of a return, which is shown as it is."""
 
     @property
     def name(self) -> str:

@@ -97,4 +97,4 @@ def _panel(axes: Axes, its: Paths, task: int, colour: str) -> None:
         for places in its[kind][task][:DRAWN]:
             axes.plot(places[:, 0], places[:, 1], linewidth=0.6, alpha=0.8, color=shade)
     axes.plot(*its["goals"][task], color="black", marker="x", markersize=6, linestyle="", zorder=3)
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal", adjustable="box")

@@ -166,7 +166,7 @@ BAD = {
     ),
     "metric": (
         SEARCH + "  early_stopping: {name: asha, grace_iterations: 100, metric: loss}\n",
-        "s.yaml:16: search.early_stopping.metric: must be 'validation_accuracy', got 'loss'",
+        "s.yaml:16: search.early_stopping.metric: must be 'validation_accuracy' or 'validation_return', got 'loss'",
     ),
     "grace beyond the end": (
         SEARCH + "  early_stopping: {name: asha, grace_iterations: 500}\n",
