@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.report.comparisons import reads
 from orchestrator.report.differences import Difference, difference
@@ -12,14 +13,18 @@ from orchestrator.report.part import Table
 from orchestrator.report.words import ABSENT, gap, interval, level_columns, level_texts, level_values, mean_and_std
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate, estimate_scores
+from trainers.problem import Problem
 
-NOTES = (
-    "Won with: the validation accuracy for which the trial was chosen, which luck has chosen, too. Again: the same "
-    "config under fresh seeds; ± is the standard deviation over them, and a 95 % interval of a validation accuracy is "
-    "over seeds. Drop: won with − again, its interval for the number that won as it is.",
-    "Difference: in test accuracy from the one that is best by validation under the fresh seeds, paired by episode; "
-    "the simultaneous intervals hold together in at least 95 of 100 experiments.",
-)
+
+def _notes(problem: Problem[Any]) -> tuple[str, ...]:
+    word, task = problem.score.word, problem.tasks_word.removesuffix("s")
+    return (
+        f"Won with: the validation {word} for which the trial was chosen, which luck has chosen, too. Again: the same "
+        f"config under fresh seeds; ± is the standard deviation over them, and a 95 % interval of a validation {word} "
+        "is over seeds. Drop: won with − again, its interval for the number that won as it is.",
+        f"Difference: in test {word} from the one that is best by validation under the fresh seeds, paired by {task}; "
+        "the simultaneous intervals hold together in at least 95 of 100 experiments.",
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def confirmed(study: Study) -> Sequence[Table]:
                 *("drop", "drop_low95", "drop_high95", score.test, "test_low95", "test_high95"),
                 *("seeds", "seeds_asked", "difference", "low95", "high95", "comparisons", "reads"),
             ),
-            notes=NOTES,
+            notes=_notes(study.problem),
         )
     ]
 

@@ -67,7 +67,6 @@ def _paths(study: Study, cell: CellResult) -> tuple[str, Paths] | None:
         return None
 
     from trainers.rl.paths import paths
-
     from trainers.snapshots import Weights
 
     its = row.config.environment.name
