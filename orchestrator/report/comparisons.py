@@ -31,7 +31,8 @@ def comparisons(study: Study) -> Sequence[Table]:
     pairs = [(cell, by_number[cell.baseline]) for cell in by_number.values() if cell.baseline in by_number]
     if not pairs:
         return ()
-    paths, tasks = study.paths, study.problem.tasks_word
+    paths = study.paths
+    one_seed = f"One seed: the interval is over {study.problem.tasks_word} of this training only."
     family = Counter(baseline.number for _, baseline in pairs)
     found = [(cell, baseline, difference(cell, baseline, family[baseline.number])) for cell, baseline in pairs]
     alone = any(its and not its.estimate.spread.seeds_df and not its.estimate.no_verdict for *_, its in found)
