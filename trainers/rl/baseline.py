@@ -64,15 +64,15 @@ def values(trajectories: Trajectories, discount: float) -> Tensor:
 def _features(trajectories: Trajectories) -> Tensor:
     """[tasks, trajectories, time, 2 · observation + 4], float64, 0 after an end."""
     observations, alive = trajectories.observations.double(), trajectories.alive.double()[..., None]
-    time = torch.arange(observations.shape[2], dtype=torch.float64)[:, None] / TIME_UNIT
+    time = torch.arange(observations.shape[2], dtype=torch.float64, device=alive.device)[:, None] / TIME_UNIT
     clock = torch.cat([time, time**2, time**3, torch.ones_like(time)], dim=1)
     return torch.cat([observations, observations.square(), clock.expand(*observations.shape[:3], 4)], dim=3) * alive
 
 
 def _solve(gram: Tensor, moments: Tensor) -> Tensor:
     """(gram + ridge) x = moments of every task, each with the smallest ridge tried that makes it positive definite."""
-    identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
-    ridge = torch.full((len(gram), 1, 1), RIDGE, dtype=gram.dtype)
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    ridge = gram.new_full((len(gram), 1, 1), RIDGE)
     for _ in range(RAISED_AT_MOST):
         factor, failed = torch.linalg.cholesky_ex(gram + ridge * identity)
         if not failed.any():

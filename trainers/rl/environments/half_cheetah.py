@@ -64,15 +64,9 @@ class HalfCheetahs:
 
     def reset(self, uniforms: Floats) -> Floats:
         """A body a row of uniforms [B, RESET_UNIFORMS] -> observations [B, 17]."""
-        self._states = np.empty((len(uniforms), _CONTROLS.stop))
-        shifts = RESET_SPREAD * (2 * uniforms[:, :JOINTS] - 1)
-        velocities = RESET_SPREAD * normal(uniforms[:, JOINTS:])[:, :JOINTS]
-        for state, shift, velocity in zip(self._states, shifts, velocities, strict=True):
-            mujoco.mj_resetData(self._model, self._data)
-            self._data.qpos[:] += shift
-            self._data.qvel[:] = velocity
-            mujoco.mj_forward(self._model, self._data)
-            mujoco.mj_getState(self._model, self._data, state, _STATE)
+        self._states = np.zeros((len(uniforms), _CONTROLS.stop))
+        self._states[:, :JOINTS] = self._model.qpos0 + RESET_SPREAD * (2 * uniforms[:, :JOINTS] - 1)
+        self._states[:, JOINTS : 2 * JOINTS] = RESET_SPREAD * normal(uniforms[:, JOINTS:])[:, :JOINTS]
         return self._states[:, _OBSERVED].copy()
 
     def step(self, actions: Floats) -> tuple[Floats, Floats]:
