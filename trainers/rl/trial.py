@@ -89,7 +89,7 @@ def _learned(
 ) -> tuple[Params, float]:
     """The meta-parameters after the outer step of what was played, and their surrogate."""
     if not played.is_finite:
-        raise TrainingDiverged(f"an adapted policy or its return is not finite at iteration {iteration}")
+        raise TrainingDiverged(f"an adapted policy or return is not finite at iteration {iteration}")
     outer = player.experience(played.rounds[-1], str(next(iter(params.values())).device))
     done = outer_step(OuterObjective(loop, params, played.inner, outer), params, config.training)
     if not math.isfinite(done.surrogate):
@@ -109,9 +109,7 @@ def _validated(
     for tasks in _groups(config.training.validation_tasks):
         played = player.adapt(loop, params, Address("validation", VALIDATION_SEED, tasks))
         if not played.is_finite:
-            raise TrainingDiverged(
-                f"an adapted policy or its return is not finite in validation, iteration {iteration}"
-            )
+            raise TrainingDiverged(f"validation at iteration {iteration}: an adapted policy or return is not finite")
         returns.append(torch.stack(played.returns))
     before, after = torch.cat(returns, dim=1).mean(1).tolist()
     return before, after
@@ -144,13 +142,8 @@ def evaluate(
                 raise AdaptationDiverged("a policy adapted in the test, or its return, is not finite")
             start = played.rounds[0]
             its.append(played.returns)
-    return [
-        {
-            f"return_{when}": torch.cat(returns).numpy()
-            for when, returns in zip(("before", "after"), zip(*its, strict=True), strict=True)
-        }
-        for its in found
-    ]
+    columns = [[torch.cat(returns).numpy() for returns in zip(*its, strict=True)] for its in found]
+    return [{"return_before": before, "return_after": after} for before, after in columns]
 
 
 def _groups(count: int) -> list[tuple[int, ...]]:
