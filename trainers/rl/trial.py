@@ -50,8 +50,10 @@ def train(
     settle(device, tf32=False)
     settings, player, loop = config.training, Player.of(config), InnerLoop.of_training(config)
     sizes = player.environment.observation_size, player.environment.action_size
-    initial = start.params if start else init(config.policy, *sizes, settings.seed)
-    params: Params = {name: value.to(device) for name, value in initial.items()}
+    fresh = init(config.policy, *sizes, settings.seed)
+    initial = start.params if start else fresh
+    # in one order: a file has them in another, and dot products of all parameters then have other last bits
+    params: Params = {name: initial[name].to(device) for name in fresh}
     flops = start.flops if start else count_flops(config)
     best, curve = (start.best, start.curve) if start else ({}, ())
     losses, returns, steps = (list(start.losses), list(start.accuracies), list(start.steps)) if start else ([], [], [])
