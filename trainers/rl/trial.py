@@ -69,7 +69,7 @@ def train(
         kept = {name: value.clone() for name, value in params.items()}
         if validates:
             before, after = _validated(config, player, loop, params, iteration)
-            so_far = sum(steps) + (curve[-1].others["environment_steps"] if curve else 0)
+            so_far = float(sum(steps)) + (curve[-1].others["environment_steps"] if curve else 0)
             others = {"return_before": before, "environment_steps": so_far}
             means = float(np.mean(losses)), float(np.mean(returns))
             point = Validation(iteration, *means, math.nan, {HEAD: after}, others)
