@@ -124,7 +124,7 @@ def _training_costs(config: TrialConfig) -> Hashable:
     """Equal only where trainings cost the same. Seeds are all that often differs between those."""
     its = config.training
     lengths = its.iterations, its.meta_batch, its.validate_every, its.validation_episodes
-    return config.dataset.name, config.episodes, config.backbone, config.algorithm, lengths
+    return config.source, config.episodes, config.backbone, config.algorithm, lengths
 
 
 def _calculations(
@@ -138,7 +138,7 @@ def _calculations(
 
 
 def _shape(config: TrialConfig, image_shapes: Mapping[str, ImageShape]) -> ImageShape:
-    name = config.dataset.name
+    name = config.source
     return image_shapes.get(name) or recipe_of(name).image_shape
 
 

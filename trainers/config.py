@@ -300,7 +300,7 @@ class TrialConfig(Frozen):
         return self.evaluation.queries or self.episodes.queries
 
 
-def flatten(config: TrialConfig) -> dict[str, Any]:
+def flatten(config: Frozen) -> dict[str, Any]:
     """Every leaf of the config as asked, under its dotted path: ``{"algorithm.inner_lr": 0.4, …}``."""
     leaves: dict[str, Any] = {}
     for section, value in config.model_dump(mode="json").items():

@@ -14,8 +14,7 @@ from trainers.canonical import (
     training_identity,
 )
 from trainers.config import TrialConfig
-from trainers.errors import ConfigError
-from trainers.problem import Problem, Score, Source
+from trainers.problem import Problem, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,15 +40,12 @@ class FewShot(Problem[TrialConfig]):
     )
     tested = MappingProxyType({"accuracy": ("test_accuracy", "test_ci95")})
     count = "test_episodes"
+    cost = ("train_flops", "training, GFLOP", 1e9)
     tasks_word = "episodes"
+    held_back = "classes never seen in training"
     needs_dataset = True
     trainer_version = TRAINER_VERSION
     evaluation_version = EVALUATION_VERSION
-    config = TrialConfig
-
-    def source(self, config: TrialConfig) -> Source:
-        """None: it is a file."""
-        raise ConfigError(f"dataset.name: {config.dataset.name} is a file of the home")
 
     def training_identity(self, config: TrialConfig) -> dict[str, Any]:
         """As ``trainers.canonical``."""
@@ -79,6 +75,10 @@ class FewShot(Problem[TrialConfig]):
     def tested_together(self, config: TrialConfig) -> Hashable:
         """The same episodes."""
         return config.test_queries, config.evaluation.episodes
+
+    def paired_by(self, config: TrialConfig) -> Hashable:
+        """Classes and images of test episode i; shots and queries only add to them."""
+        return config.dataset.name, config.dataset.resolved(), config.episodes.ways, config.evaluation.episodes
 
     def evaluate(
         self, configs: Sequence[TrialConfig], params: Mapping[str, Tensor], source: ImageTable, device: str = "cpu"

@@ -45,7 +45,28 @@ class Score:
 
     def number(self, value: float) -> str:
         """A value with one decimal, without its unit: ``46.3``."""
-        return f"{100 * value if self.unit == '%' else value:.1f}"
+        return f"{self.shown(value):.1f}"
+
+    def shown(self, value: float) -> float:
+        """A value as its axis has it."""
+        return 100 * value if self.unit == "%" else value
+
+    def stored(self, shown: float) -> float:
+        """The inverse of ``shown``."""
+        return shown / 100 if self.unit == "%" else shown
+
+    def heading(self, of: str) -> str:
+        """Of a column: ``test, %``."""
+        return f"{of}, %" if self.unit == "%" else f"{of} {self.word}"
+
+    def axis(self, of: str) -> str:
+        """Of a figure: ``test accuracy (%)``."""
+        return f"{of} {self.word}{' (%)' * (self.unit == '%')}"
+
+    @property
+    def difference(self) -> Literal["points", "return"]:
+        """How a difference of two is written."""
+        return "points" if self.unit == "%" else "return"
 
     @property
     def suffix(self) -> str:
@@ -64,24 +85,27 @@ class Problem(ABC, Generic[ConfigT]):
     metrics: ClassVar[tuple[str, ...]]
     """Of a row, in the order of an export."""
     tested: ClassVar[Mapping[str, tuple[str, str]]]
-    """Column of an evaluation's record -> metrics of a row: mean over tasks, and half the width of its 95 % interval."""
+    """Column of an evaluation's record -> metrics of a row: its mean over tasks, and half of its 95 % interval."""
     count: ClassVar[str]
     """Metric of a row: how many tasks its test has."""
+    cost: ClassVar[tuple[str, str, float]]
+    """Metric of what a training takes, its heading in a table, and the unit of that."""
     tasks_word: ClassVar[str]
     """What a test has many of, for people: ``episodes``."""
+    held_back: ClassVar[str]
+    """What they are of, for people: ``classes never seen in training``."""
     needs_dataset: ClassVar[bool]
-    """Whether its source is the file of a dataset; else ``source`` makes it."""
+    """Whether its source is the file of a dataset: ``source`` has others."""
     trainer_version: ClassVar[int]
     evaluation_version: ClassVar[int]
-    config: ClassVar[type[BaseModel]]
 
-    @abstractmethod
-    def source(self, config: ConfigT) -> Source:
-        """What its tasks are made from, where that is no file.
+    def source(self, name: str) -> Source:
+        """What tasks are made from, by its name, where it is no file of a home.
 
         Raises:
-            ConfigError: it can't be used on this machine; names the way out.
+            InputError: it can't be used on this machine; names the way out.
         """
+        raise NotImplementedError(f"{name} is a file of a home")
 
     @abstractmethod
     def training_identity(self, config: ConfigT) -> dict[str, Any]:
@@ -113,6 +137,10 @@ class Problem(ABC, Generic[ConfigT]):
     @abstractmethod
     def tested_together(self, config: ConfigT) -> Hashable:
         """What configs must share, beside their weights, to be tested by one call."""
+
+    @abstractmethod
+    def paired_by(self, config: ConfigT) -> Hashable:
+        """What decides what task i of a test is: tests that share it are compared task by task."""
 
     @abstractmethod
     def evaluate(

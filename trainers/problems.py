@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
-from trainers.config import TrialConfig
+from trainers.config import TrainingConfig, TrialConfig
 from trainers.problem import Problem
 from trainers.registry import lookup
-from trainers.rl.config import RLConfig
+from trainers.rl.config import PolicyTrainingConfig, RLConfig
 
 PROBLEMS = {
     "few_shot": "trainers.few_shot:FewShot",
@@ -18,7 +19,21 @@ PROBLEMS = {
 Config = TrialConfig | RLConfig
 """The config of a trial, whatever its problem."""
 
+Training = TrainingConfig | PolicyTrainingConfig
+"""The outer loop of one."""
+
 CONFIGS: dict[str, type[Config]] = {"few_shot": TrialConfig, "rl": RLConfig}
+
+
+def config_of_json(text: str) -> Config:
+    """The inverse of ``model_dump_json``."""
+    return CONFIGS[json.loads(text)["problem"]].model_validate_json(text)
+
+
+def few_shot(config: Config) -> TrialConfig:
+    """The config itself, where no other problem comes."""
+    assert isinstance(config, TrialConfig)
+    return config
 
 
 @cache
