@@ -29,13 +29,12 @@ def count_flops(config: RLConfig) -> int:
     with FlopCounterMode(display=False) as counter:
         objective = OuterObjective(loop, params, [experience] * loop.steps, experience)
         objective.gradient()
-        for _ in range(2):
-            objective.compared(params)
-    once = counter.get_total_flops()
+        objective.compared(dict(params))
+    once = int(counter.get_total_flops())
     vector: Tensor = torch.cat([value.flatten() for value in params.values()])
     with FlopCounterMode(display=False) as counter:
         objective.fisher_product(vector)
-    products = (config.training.cg_iterations + 1) * counter.get_total_flops()
+    products = config.training.cg_iterations * int(counter.get_total_flops())
     weights = sum(value.numel() for name, value in params.items() if name.endswith(".weight"))
     playing = 2 * weights * steps * (loop.steps + 1)
     return config.training.meta_batch * (once + products + playing)

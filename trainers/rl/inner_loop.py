@@ -51,7 +51,7 @@ class Experience:
         tasks, steps = self.weights.shape
         together = max(1, STEPS_AT_ONCE // steps) if self.weights.device.type == "cpu" else tasks
         parts = (self.observations, self.actions, self.advantages, self.weights)
-        return [Experience(*part) for part in zip(*(part.split(together) for part in parts), strict=True)]
+        return [Experience(*part) for part in zip(*(torch.split(part, together) for part in parts), strict=True)]
 
 
 @dataclass(frozen=True)

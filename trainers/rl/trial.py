@@ -50,9 +50,10 @@ def train(
     settle(device, tf32=False)
     settings, player, loop = config.training, Player.of(config), InnerLoop.of_training(config)
     sizes = player.environment.observation_size, player.environment.action_size
-    initial = init(config.policy, *sizes, settings.seed)
-    # In the order of the layers, whatever that of a file is: sums over all parameters depend on it.
-    params: Params = {name: (start.params if start else initial)[name].to(device) for name in initial}
+    fresh = init(config.policy, *sizes, settings.seed)
+    initial = start.params if start else fresh
+    # in one order: a file has them in another, and dot products of all parameters then have other last bits
+    params: Params = {name: initial[name].to(device) for name in fresh}
     flops = start.flops if start else count_flops(config)
     best, curve = (start.best, start.curve) if start else ({}, ())
     losses, returns, steps = (list(start.losses), list(start.accuracies), list(start.steps)) if start else ([], [], [])
@@ -68,7 +69,7 @@ def train(
         kept = {name: value.clone() for name, value in params.items()}
         if validates:
             before, after = _validated(config, player, loop, params, iteration)
-            so_far = sum(steps) + (curve[-1].others["environment_steps"] if curve else 0)
+            so_far = float(sum(steps)) + (curve[-1].others["environment_steps"] if curve else 0)
             others = {"return_before": before, "environment_steps": so_far}
             means = float(np.mean(losses)), float(np.mean(returns))
             point = Validation(iteration, *means, math.nan, {HEAD: after}, others)
@@ -90,7 +91,7 @@ def _learned(
 ) -> tuple[Params, float]:
     """The meta-parameters after the outer step of what was played, and their surrogate."""
     if not played.is_finite:
-        raise TrainingDiverged(f"an adapted policy or its return is not finite at iteration {iteration}")
+        raise TrainingDiverged(f"an adapted policy or return is not finite at iteration {iteration}")
     outer = player.experience(played.rounds[-1], str(next(iter(params.values())).device))
     done = outer_step(OuterObjective(loop, params, played.inner, outer), params, config.training)
     if not math.isfinite(done.surrogate):
@@ -110,9 +111,7 @@ def _validated(
     for tasks in _groups(config.training.validation_tasks):
         played = player.adapt(loop, params, Address("validation", VALIDATION_SEED, tasks))
         if not played.is_finite:
-            raise TrainingDiverged(
-                f"an adapted policy or its return is not finite in validation, iteration {iteration}"
-            )
+            raise TrainingDiverged(f"validation at iteration {iteration}: an adapted policy or return is not finite")
         returns.append(torch.stack(played.returns))
     before, after = torch.cat(returns, dim=1).mean(1).tolist()
     return before, after
@@ -145,13 +144,8 @@ def evaluate(
                 raise AdaptationDiverged("a policy adapted in the test, or its return, is not finite")
             start = played.rounds[0]
             its.append(played.returns)
-    return [
-        {
-            f"return_{when}": torch.cat(returns).numpy()
-            for when, returns in zip(("before", "after"), zip(*its, strict=True), strict=True)
-        }
-        for its in found
-    ]
+    columns = [[torch.cat(returns).numpy() for returns in zip(*its, strict=True)] for its in found]
+    return [{"return_before": before, "return_after": after} for before, after in columns]
 
 
 def _groups(count: int) -> list[tuple[int, ...]]:

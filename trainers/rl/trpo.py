@@ -96,16 +96,15 @@ class OuterObjective:
 
     def compared(self, params: Params) -> tuple[float, float]:
         """Surrogate and KL divergence at other meta-parameters."""
-        found = [
-            Adapted.of(self._loop, params, *part).compared(old)
-            for part, old in zip(self._parts, self._old, strict=True)
-        ]
+        old_ones = params is self._params
+        new = self._old if old_ones else [Adapted.of(self._loop, params, *part) for part in self._parts]
+        found = [its.compared(old) for its, old in zip(new, self._old, strict=True)]
         surrogate, kl = (torch.stack(values).sum().item() / self._tasks for values in zip(*found, strict=True))
         return surrogate, kl
 
     def named(self, vector: Tensor) -> dict[str, Tensor]:
         """The parts of a vector by parameter name."""
-        parts = vector.split([value.numel() for value in self._params.values()])
+        parts = torch.split(vector, [value.numel() for value in self._params.values()])
         return {name: part.view_as(value) for (name, value), part in zip(self._params.items(), parts, strict=True)}
 
     def _mean(self, gradients: Sequence[Params]) -> Tensor:
@@ -113,8 +112,9 @@ class OuterObjective:
         return torch.stack(vectors).sum(0) / self._tasks
 
 
-def conjugate_gradient(product: Callable[[Tensor], Tensor], target: Tensor, iterations: int) -> Tensor:
-    """x with product(x) ≈ target, for a symmetric positive definite product (Hestenes & Stiefel 1952)."""
+def conjugate_gradient(product: Callable[[Tensor], Tensor], target: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """x with product(x) ≈ target, for a symmetric positive definite product (Hestenes & Stiefel 1952), and
+    target − product(x)."""
     x, residual, direction = torch.zeros_like(target), target, target
     square = residual @ residual
     for _ in range(iterations):
@@ -125,7 +125,7 @@ def conjugate_gradient(product: Callable[[Tensor], Tensor], target: Tensor, iter
         x, residual = x + length * direction, residual - length * image
         before, square = square, residual @ residual
         direction = residual + square / before * direction
-    return x
+    return x, residual
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def outer_step(objective: OuterObjective, params: Params, config: PolicyTraining
     def damped(vector: Tensor) -> Tensor:
         return objective.fisher_product(vector) + config.damping * vector
 
-    direction = conjugate_gradient(damped, gradient, config.cg_iterations)
-    curvature = (direction @ damped(direction)).item()
+    direction, missing = conjugate_gradient(damped, gradient, config.cg_iterations)
+    curvature = (direction @ (gradient - missing)).item()
     if not (math.isfinite(before) and math.isfinite(curvature)):
         return OuterStep(params, math.nan, math.nan)
     length = math.sqrt(2 * config.max_kl / (max(curvature, 0) + 1e-8))
