@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
+BEST = 3
+"""Trials of a search that are drawn."""
 MARKS = 8
 """About as many markers a line, however many validations it has."""
 
@@ -74,7 +76,8 @@ def _curves(study: Study, cells: Sequence[CellResult]) -> list[ReturnCurve]:
         curve = _over_seeds(study, name, its)
         if curve is not None:
             found.append(curve)
-    best = sorted(found, key=lambda curve: -max(curve.after.mean))[:MOST_LINES]
+    most = BEST if study.spec.search else MOST_LINES
+    best = sorted(found, key=lambda curve: -max(curve.after.mean))[:most]
     return [curve for curve in found if curve in best]
 
 
@@ -135,6 +138,6 @@ def _caption(study: Study, cells: Sequence[CellResult], curves: Sequence[ReturnC
     ]
     if several:
         words.append("The band reaches from the least to the largest seed; it is no confidence interval.")
-    if study.spec.search:
+    if study.spec.search and len(curves) > 1:
         words.append(f"The best {len(curves)} trials by validation.")
     return " ".join(words)
