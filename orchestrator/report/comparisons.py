@@ -62,7 +62,7 @@ def comparisons(study: Study) -> Sequence[Table]:
             ),
             notes=(
                 *_notes(study.problem),
-                *((f"One seed: the interval is over {tasks} of this training only.",) if alone else ()),
+                *((one_seed,) if alone else ()),
             ),
         )
     ]

@@ -69,11 +69,9 @@ def _paths(study: Study, cell: CellResult) -> tuple[str, Paths] | None:
     from trainers.rl.paths import paths
     from trainers.snapshots import Weights
 
-    its = row.config.environment.name
-    name = (
-        levels_text({path: level for path, level in cell.levels.items() if level != its}) or row.config.algorithm.name
-    )
-    return name, paths(row.config, Weights.from_bytes(data).params, TASKS)
+    levels = {path: level for path, level in cell.levels.items() if path != "environment.name"}
+    name = f"trial {cell.number}" if study.spec.search else levels_text(levels).replace(" ", "\n")
+    return name or row.config.algorithm.name, paths(row.config, Weights.from_bytes(data).params, TASKS)
 
 
 def draw_trajectories(found: Sequence[tuple[str, Paths]]) -> Drawing:
