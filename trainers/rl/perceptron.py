@@ -147,9 +147,9 @@ def _plus(term: Tensor | None, x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _gated(x: Tensor, activation: Tensor) -> Tensor:
-    """Zero wherever the ReLU that gave ``activation`` is flat."""
-    gated: Tensor = torch.ops.aten.threshold_backward(x, activation, 0)  # one pass over the memory, no mask
-    return gated
+    """Zero wherever the ReLU that gave ``activation`` is flat; x is used up."""
+    torch.ops.aten.threshold_backward.grad_input(x, activation, 0, grad_input=x)  # one pass, no mask, no new memory
+    return x
 
 
 def _outer(slope: Tensor, x: Tensor, per_task: bool) -> Tensor:
