@@ -153,4 +153,9 @@ def _gated(x: Tensor, activation: Tensor) -> Tensor:
 
 
 def _outer(slope: Tensor, x: Tensor, per_task: bool) -> Tensor:
-    return slope.mT @ x if per_task else slope.flatten(0, 1).mT @ x.flatten(0, 1)
+    """slopeᵀ x over the points of each task, or of all."""
+    if not per_task:
+        slope, x = slope.flatten(0, 1), x.flatten(0, 1)
+    if x.shape[-1] < slope.shape[-1]:  # libraries are slow where the last matrix is narrow
+        return (x.mT @ slope).mT
+    return slope.mT @ x
