@@ -147,10 +147,15 @@ def _plus(term: Tensor | None, x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _gated(x: Tensor, activation: Tensor) -> Tensor:
-    """Zero wherever the ReLU that gave ``activation`` is flat."""
-    gated: Tensor = torch.ops.aten.threshold_backward(x, activation, 0)  # one pass over the memory, no mask
-    return gated
+    """Zero wherever the ReLU that gave ``activation`` is flat; x is used up."""
+    torch.ops.aten.threshold_backward.grad_input(x, activation, 0, grad_input=x)  # one pass, no mask, no new memory
+    return x
 
 
 def _outer(slope: Tensor, x: Tensor, per_task: bool) -> Tensor:
-    return slope.mT @ x if per_task else slope.flatten(0, 1).mT @ x.flatten(0, 1)
+    """slopeᵀ x over the points of each task, or of all."""
+    if not per_task:
+        slope, x = slope.flatten(0, 1), x.flatten(0, 1)
+    if x.shape[-1] < slope.shape[-1]:  # libraries are slow where the last matrix is narrow
+        return (x.mT @ slope).mT
+    return slope.mT @ x
