@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from orchestrator.grid import GridPoint, expand
 from orchestrator.record_shapes import AnalysisShape, shaped
-from orchestrator.seal import open_table, seal_table
+from orchestrator.seal import number_columns, open_table, seal_table
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from trainers.canonical import analysis_key, digest, points_identity
@@ -163,8 +162,8 @@ def _read_scores(data: bytes) -> tuple[list[str], Scores]:
     """Sha256 of both weights, sorted, and the columns."""
     header, table = open_table(data)
     shaped(header, AnalysisShape)
-    scores = {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
-    if not scores or any(values.dtype != np.float64 for values in scores.values()):
+    scores = number_columns(table)
+    if not scores:
         raise ValueError("its columns are none of an analysis")
     return header["weights_sha256"], scores
 

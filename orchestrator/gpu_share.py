@@ -11,7 +11,6 @@ from orchestrator.inputs import configs_of
 from orchestrator.placement import Machine, Startable, has_gpu, held, share_of_a_gpu
 from orchestrator.spec import Resources, SweepSpec
 from trainers.config import TrialConfig
-from trainers.cost import flops, of_training
 from trainers.datasets.image_file import open_image_file
 from trainers.problems import few_shot, problem_of
 
@@ -88,5 +87,7 @@ def _without(spec: SweepSpec, why: str = "no machine here has a GPU for a trial"
 
 def _size(config: TrialConfig) -> int:
     """Operations of an iteration: what is largest in them is largest in memory, near enough."""
+    from trainers.cost import flops, of_training  # torch, seconds that a sweep without GPUs need not wait for
+
     costs = (flops(calculation) * config.training.meta_batch for calculation in of_training(config, SOME_IMAGE))
     return max(costs, default=0)

@@ -7,6 +7,7 @@ sweeps/<name>/run.json            the last run: id, start, host, pid
 sweeps/<name>/runs/<id>.json      the time that a run has used so far
 sweeps/<name>/begun/<keys>.json   a trial that was handed to the cluster, by some run
 sweeps/<name>/live.json           what its driver said last, for who watches from elsewhere
+sweeps/<name>/tracked.json        the mark of its view in MLflow, where that had everything at the end of the last run
 
 All are sealed, and a damaged one counts as absent (``Home``): the spec is stored again as it is asked, a proposal made
 again as it was.
@@ -28,11 +29,12 @@ from typing import Any
 from orchestrator.budget import Begun, Used
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home_objects import DAMAGED, Home, StoredFile
-from orchestrator.record_shapes import BegunShape, FingerprintsShape, RunShape, UsedShape
+from orchestrator.record_shapes import BegunShape, FingerprintsShape, RunShape, TrackedShape, UsedShape
 from orchestrator.seal import open_json, open_text, seal_json, seal_text
 from orchestrator.search.proposals import Proposal
 from orchestrator.spec import NAME, SweepSpec
 from orchestrator.spec_file import load_spec, spec_to_yaml
+from orchestrator.tracking import Mark
 
 LOCK_PATIENCE_S = 1.0
 """How long a new driver waits: reading commands hold the lock for a moment."""
@@ -118,6 +120,17 @@ class SweepRecord:
             one = self.home.read_json(f"{self._folder}/begun/{name}", BegunShape) or {"begun": []}
             begun |= {(training, test) for training, _, test in (keys.partition("/") for keys in one["begun"])}
         return found + Used(begun=frozenset(begun))
+
+    def take_tracked(self) -> Mark | None:
+        """The mark of its view in MLflow, which is removed: who changes the view and is killed leaves none."""
+        path = f"{self._folder}/tracked.json"
+        found = self.home.read_json(path, TrackedShape)
+        self.home.remove(path)
+        return None if found is None else Mark(found["run"], found["digest"])
+
+    def put_tracked(self, mark: Mark) -> None:
+        """Stores the mark of its view in MLflow."""
+        self.home.put_json(f"{self._folder}/tracked.json", mark._asdict())
 
     def put_used(self, run: str, used: Used) -> None:
         """Stores the time that a run has used so far."""

@@ -221,6 +221,13 @@ class TrackingShape(Record):
     synced: bool
 
 
+class TrackedShape(Record):
+    """``sweeps/<name>/tracked.json``"""
+
+    run: str
+    digest: str
+
+
 class ReportShape(Record):
     """``report.json`` of a report's folder."""
 

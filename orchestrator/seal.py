@@ -14,6 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 METADATA_KEY = b"metasweep"
@@ -74,6 +76,20 @@ def open_table(data: bytes) -> tuple[dict[str, Any], pa.Table]:
         raise ValueError("its header is no record")
     header.pop("seal", None)
     return header, table
+
+
+def number_columns(table: pa.Table) -> dict[str, npt.NDArray[np.float64]]:
+    """The columns of a table of episodes, by name, without the numbers of the episodes.
+
+    Raises:
+        ValueError: a column holds something else than numbers.
+    """
+    columns = {name: table[name].combine_chunks() for name in table.column_names if name != "episode"}
+    for name, column in columns.items():
+        if column.type != pa.float64() or column.null_count:
+            raise ValueError(f"its column {name!r} holds something else than numbers ({column.type})")
+    numbers: dict[str, Any] = {name: np.from_dlpack(column) for name, column in columns.items()}
+    return numbers  # by to_numpy they would be the same, and pandas imported
 
 
 def seal_text(text: str) -> bytes:

@@ -34,7 +34,7 @@ from orchestrator.record_shapes import (
     ManifestShape,
     shaped,
 )
-from orchestrator.seal import open_json, open_table, seal_json, seal_table
+from orchestrator.seal import number_columns, open_json, open_table, seal_json, seal_table
 from trainers.canonical import evaluation_key, training_key
 from trainers.problems import PROBLEMS, Config, problem_named, problem_of
 
@@ -263,9 +263,8 @@ def _read_evaluation(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     """Header, which names the sha256 of the weights, and what was measured of every episode, by column."""
     header, table = open_table(data)
     shaped(header, EvaluationShape)
-    scores = {column: table[column].to_numpy() for column in table.column_names if column != "episode"}
-    columns = {problem_named(name).score.column for name in PROBLEMS}
-    if not columns & scores.keys() or any(values.dtype != np.float64 for values in scores.values()):
+    scores = number_columns(table)
+    if not scores.keys() & {problem_named(name).score.column for name in PROBLEMS}:
         raise ValueError("its columns are none of an evaluation")
     return header, scores
 

@@ -17,7 +17,6 @@ from orchestrator.failure import FailureCount, FailurePolicy, in_one_line
 from orchestrator.forget import check_forgettable
 from orchestrator.home import open_home
 from orchestrator.home_lock import in_use
-from orchestrator.home_objects import Home
 from orchestrator.inputs import HERE, Where, check_inputs
 from orchestrator.interrupt import interruptible
 from orchestrator.live_record import said_in_home
@@ -95,7 +94,7 @@ def run_sweep(
         run_id = record.begin_run()
         say = stack.enter_context(said_in_home(record, run_id))
         uri = checked.tracking_uri or (default_uri(home.local) if home.local and checked.tracked else None)
-        tracker = _tracker(spec, home, uri)  # of the spec as it is stored: `track` knows no other
+        tracker = _tracker(spec, record, uri)  # of the spec as it is stored: `track` knows no other
         tags = attempt_tags(versions(), git_commit(ROOT))
 
         def changed(now: SweepStatus) -> None:
@@ -160,6 +159,8 @@ def _end_tracking(
             f"{first}`orchestrate track {spec.name}` writes what is missing"
         )
     with suppress(OSError):  # a full disk is said by what met it first
+        if synced and tracker is not None and tracker.mark is not None:
+            record.put_tracked(tracker.mark)
         home.put_json(f"sweeps/{spec.name}/tracking.json", {"uri": shown_uri, "synced": synced})
 
 
@@ -185,7 +186,7 @@ def _confirmed_identities(spec: SweepSpec, record: SweepRecord) -> list[str] | N
     return [str(row.number) for row in load_rows(Store(record.home), record, spec)]
 
 
-def _tracker(spec: SweepSpec, home: Home, uri: str | None) -> Tracker | None:
+def _tracker(spec: SweepSpec, record: SweepRecord, uri: str | None) -> Tracker | None:
     if uri is None:
         return None
-    return Tracker(uri, experiment_name(), sweep_view(spec, home))
+    return Tracker(uri, experiment_name(), sweep_view(spec, record.home), known=record.take_tracked())

@@ -43,6 +43,22 @@ def ensure_database(uri: str, fill: Callable[[str], Any]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def runs_below(uri: str, run: str) -> list[tuple[str, str]] | None:
+    """(id, status) of a run and those below it, by id, without MLflow; None where no SQLite file tells.
+
+    Runs that were deleted are left out.
+    """
+    path = sqlite_path(uri) if uri.startswith("sqlite:") else None
+    if path is None or not path.is_file():
+        return None
+    below = "SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId' AND value = :run"
+    active = f"lifecycle_stage = 'active' AND (run_uuid = :run OR run_uuid IN ({below}))"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=1)) as database:
+        query = f"SELECT run_uuid, status FROM runs WHERE {active} ORDER BY run_uuid"
+        return [(str(run), str(status)) for run, status in database.execute(query, {"run": run})]
+    return None
+
+
 def _put(unfinished: Path, path: Path) -> None:
     try:
         os.link(unfinished, path)  # never over one that is there

@@ -7,10 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 from processes import command_of, environment, wait_for
@@ -56,19 +57,23 @@ def own_address() -> str:
 
 
 @contextmanager
-def standing_cluster(folder: Path, jobs: bool = False, cpus: int = 2) -> Iterator[Head]:
+def standing_cluster(
+    folder: Path, jobs: bool = False, cpus: int = 2, gpus: int = 0, variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Head]:
     """``ray start --head`` in its own process group. Sweeps must leave it running.
 
     Args:
         folder: for its token and its log.
         jobs: with a job server, on 127.0.0.1.
         cpus: processors that it says it has.
+        gpus: GPUs that it says it has; there is none.
+        variables: more of its environment, and that of its workers.
     """
     port, dashboard = free_port(), free_port()
     token = folder / "token"
     token.write_text(os.urandom(32).hex())
     token.chmod(0o600)
-    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    variables = {**variables, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     temp = Path("/tmp") / f"ray-{port}"
     served = "--include-dashboard=false"
     if jobs:  # an agent takes them, whose usual port may be another cluster's
@@ -76,7 +81,7 @@ def standing_cluster(folder: Path, jobs: bool = False, cpus: int = 2) -> Iterato
         served = f"--dashboard-host=127.0.0.1 --dashboard-port={dashboard} --dashboard-agent-listen-port={agent}"
     command = [
         str(Path(sys.executable).parent / "ray"),
-        *f"start --head --port={port} --num-cpus={cpus} {served} --block --temp-dir={temp}".split(),
+        *f"start --head --port={port} --num-cpus={cpus} --num-gpus={gpus} {served} --block --temp-dir={temp}".split(),
     ]
     said = folder / "ray.log"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs run its python

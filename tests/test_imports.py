@@ -8,8 +8,10 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from orchestrator.seal import seal_table
 from trainers.algorithms import ALGORITHMS
 from trainers.datasets import DATASETS
 from trainers.rl.environments import ENVIRONMENTS
@@ -230,6 +232,26 @@ HEAVY = {"torch", "ray", "optuna", "mlflow", "gymnasium", "mujoco"}
 def test_a_config_is_checked_without_heavy_libraries(module: str) -> None:
     assert module.split(".")[0] in loaded_by(f"import {module}")
     assert loaded_by(f"import {module}") & HEAVY == set()
+
+
+def test_a_sweep_begins_without_torch() -> None:
+    """Only its trials need it; on a machine without GPUs."""
+    assert "torch" not in loaded_by("import orchestrator.sweep, orchestrator.place, orchestrator.sweep_run")
+
+
+def test_datasets_and_records_are_read_without_pandas(glyphs_file: Path, tmp_path: Path) -> None:
+    """pyarrow imports it where it is asked for columns as NumPy arrays, half a second of every ``status``."""
+    record = tmp_path / "record.arrow"
+    record.write_bytes(seal_table(pa.table({"accuracy": [0.5, 1.0]}), {}))
+    read = (
+        "from pathlib import Path\n"
+        "from orchestrator.seal import number_columns, open_table\n"
+        "from trainers.datasets.image_file import open_image_file\n"
+        f"assert open_image_file({str(glyphs_file)!r}).pixels.size\n"
+        f"_, table = open_table(Path({str(record)!r}).read_bytes())\n"
+        "assert number_columns(table)['accuracy'].tolist() == [0.5, 1.0]"
+    )
+    assert "pandas" not in loaded_by(read)
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -14,7 +14,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from trainers.adapt_cost import ImageShape, loop_of_test
 from trainers.algorithms.algorithm import Objective
@@ -24,6 +23,7 @@ from trainers.datasets.image_file import PARTS, ImageClass, ImageTable
 from trainers.episodes import EpisodeSampler
 from trainers.evaluation import EPISODES_AT_ONCE, Adaptation, accuracy, predict
 from trainers.feature_loss import FEATURE_LOSSES
+from trainers.flop_counter import FlopCounter
 from trainers.inner_loop import InnerLoop
 from trainers.layer_change import change_kinds, task_changes
 from trainers.memory import keep_freed_memory
@@ -137,9 +137,9 @@ def flops(calculation: Calculation) -> int:
     its = calculation
     chain = _chain(its.backbone, its.image_shape, its.ways)
     if chain is None:
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounter() as counter:
             _call(replace(its, at_once=1))()
-        return int(counter.get_total_flops())
+        return int(counter.total)
     support, query = its.ways * its.shots, its.ways * its.queries
     if not its.learns:
         return chain.predict(support, query, its.loops)

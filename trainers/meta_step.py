@@ -10,15 +10,19 @@ from functools import cache
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.optim.adam import adam
 
 from trainers.backbones import Params
 from trainers.closed_form import meta as closed_form
 from trainers.config import TrainingConfig, TrialConfig
 from trainers.feature_loss import FEATURE_LOSSES, FeatureLoss, feature_gradient
+from trainers.flop_counter import FlopCounter
 from trainers.inner_loop import InnerLoop, adapt
 from trainers.network import Network
 from trainers.tasks import Task, Tasks
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""Adam's, as torch names them."""
 
 
 @dataclass(frozen=True)
@@ -123,39 +127,60 @@ def meta_gradient_by_autograd(
 
 def count_flops(network: Network, params: Params, tasks: Tasks, learning: Learning) -> int:
     """Floating-point operations of the convolutions and matrix products of one meta-gradient; a function of shapes."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounter() as counter:
         meta_gradient(network, params, tasks[:1], learning)
-    return int(counter.get_total_flops()) * len(tasks)
+    return int(counter.total) * len(tasks)
 
 
 class Adam:
-    """The outer optimiser (Kingma & Ba 2015), with its moments held by parameter name."""
+    """The outer optimiser (Kingma & Ba 2015), with its moments held by parameter name.
+
+    By torch's function of it: the class ``torch.optim.Adam`` imports torch's compiler, seconds for every process that
+    trains, for the same numbers.
+    """
 
     def __init__(self, config: TrainingConfig, params: Params, moments: Params | None = None, steps: int = 0) -> None:
         """``moments``, as ``moments()`` gave them after ``steps`` updates, continue an earlier run."""
-        self._clip = config.clip
+        self._clip, self._lr = config.clip, config.meta_lr
         self.params = {name: value.detach().clone().requires_grad_() for name, value in params.items()}
-        self._optimizer = torch.optim.Adam(list(self.params.values()), lr=config.meta_lr, foreach=False)
-        if moments is not None:
-            for name, value in self.params.items():
-                self._optimizer.state[value] = {
-                    "step": torch.tensor(float(steps)),
-                    "exp_avg": moments[f"{name}.exp_avg"].clone(),
-                    "exp_avg_sq": moments[f"{name}.exp_avg_sq"].clone(),
-                }
+        self._means, self._squares = (
+            {
+                name: torch.zeros_like(value) if moments is None else moments[f"{name}.{moment}"].clone()
+                for name, value in params.items()
+            }
+            for moment in MOMENTS
+        )
+        self._steps = [torch.tensor(float(steps)) for _ in params]
 
+    @torch.no_grad()
     def step(self, gradient: Params) -> None:
         """One update by the meta-gradient, clipped elementwise."""
         for name, value in self.params.items():
             value.grad = gradient[name]
         if self._clip is not None:
             torch.nn.utils.clip_grad_value_(self.params.values(), self._clip)
-        self._optimizer.step()
+        adam(
+            list(self.params.values()),
+            [gradient[name] for name in self.params],
+            list(self._means.values()),
+            list(self._squares.values()),
+            [],
+            self._steps,
+            foreach=False,
+            fused=False,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self._lr,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
 
     def moments(self) -> dict[str, Tensor]:
         """First and second moments of every parameter, by ``"<name>.exp_avg"`` and ``"<name>.exp_avg_sq"``."""
         return {
-            f"{name}.{moment}": self._optimizer.state[value][moment].clone()
-            for name, value in self.params.items()
-            for moment in ("exp_avg", "exp_avg_sq")
+            f"{name}.{moment}": values[name].clone()
+            for name in self.params
+            for moment, values in zip(MOMENTS, (self._means, self._squares), strict=True)
         }

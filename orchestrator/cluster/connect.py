@@ -35,6 +35,7 @@ _SETTINGS = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # of a worker that died it would print on stdout
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_worker_niceness": "0",  # Ray gives 15: on a busy machine a trial would then wait for minutes
+    "RAY_prestart_worker_first_driver": "0",  # trials get workers of their own: those would idle
     "RAY_gcs_rpc_server_connect_timeout_s": "5",
 }
 
@@ -62,10 +63,10 @@ def cluster(address: str | None) -> Iterator[list[Machine]]:
 
 def _read_settings_again() -> None:
     """Ray looks at these variables, and at the token, once a process; an earlier cluster may have had others."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray import _raylet  # compiled: it has no types
 
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    _raylet.Config.initialize("")  # type: ignore[attr-defined]
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]
 
 
 @contextmanager

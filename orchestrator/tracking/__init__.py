@@ -7,6 +7,7 @@ again, so a sweep that continues, or the whole store written once more, leaves e
 
 from __future__ import annotations
 
+from orchestrator.tracking.mark import Mark
 from orchestrator.tracking.mirror import End
 from orchestrator.tracking.tracker import Tracker, write_all
 from orchestrator.tracking_parent import NO_OUTCOME, Outcome, Report
@@ -16,6 +17,7 @@ from orchestrator.tracking_views import Point, SweepView, TrialView
 __all__ = [
     "NO_OUTCOME",
     "End",
+    "Mark",
     "Outcome",
     "Point",
     "Report",

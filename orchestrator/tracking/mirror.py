@@ -140,6 +140,7 @@ class Mirror:
         params = {key: str(value)[:_LONGEST_PARAM] for key, value in view.params.items()}
         now = written(view)
         ended = {} if view.state == "running" else {_SYNCED: now.digest}
+        tags = {**view.tags, _NUMBER: str(view.number), _STATE: view.state, **ended}
         child = self._children.get(view.identity)
         if child is not None and any(child.params.get(key, value) != value for key, value in params.items()):
             # Params can't be changed: this identity was another trial before the sweep was started afresh.
@@ -148,12 +149,12 @@ class Mirror:
         self._written[view.identity] = now
         self._untold = self._untold or view.state != "running"
         if child is None:
-            child = self._children[view.identity] = self._create(view)
+            child = self._children[view.identity] = self._create(view, tags)
         elif ended and child.tags.get(_SYNCED) == ended[_SYNCED] and child.status == _STATUS[view.state]:
             return
         if view.dataset is not None:
             self._log_dataset(child, view.dataset)
-        self._log(child, view, params, {**view.tags, _NUMBER: str(view.number), _STATE: view.state, **ended})
+        self._log(child, view, params, tags)
         if view.state != "running":
             self._close(child, _STATUS[view.state], view.ended_ms)
             child.unread |= {key for key, _ in child.values}  # read again, should it ever run again
@@ -172,11 +173,11 @@ class Mirror:
         if child.status == "RUNNING":
             self._close(child, "KILLED", None)
 
-    def _create(self, view: TrialView) -> _Child:
-        # A run that is never written on (the driver was killed, the server is gone) still says which trial it is of.
-        tags = {_PARENT: self.run_id, _TRIAL: view.identity, _NUMBER: str(view.number), _STATE: view.state}
-        run = self._client.create_run(self.experiment_id, view.started_ms, tags, view.name)
-        return _child(run)
+    def _create(self, view: TrialView, tags: Mapping[str, str]) -> _Child:
+        # With all of its tags, which costs a call less; and a run that is never written on (the driver was killed, the
+        # server is gone) says which trial it is of. Its digest counts only once the run has ended.
+        its = {key: _cut(value) for key, value in tags.items()} | {_PARENT: self.run_id, _TRIAL: view.identity}
+        return _child(self._client.create_run(self.experiment_id, view.started_ms, its, view.name))
 
     def _log_dataset(self, child: _Child, dataset: tuple[str, str, str]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -194,7 +195,10 @@ class Mirror:
             child.datasets.update(one.dataset.name for one in inputs)
 
     def _log(self, child: _Child, view: TrialView, params: dict[str, str], tags: dict[str, str]) -> None:
-        """Params, points and tags that the child lacks; the tags last, since their digest vouches for the rest."""
+        """Params, points and tags that the child lacks; the tags last, since their digest vouches for the rest.
+
+        The newest points first: MLflow keeps the latest of each metric apart, and then finds it at once.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
         points = self._missing(child, view.all_points())
@@ -203,7 +207,7 @@ class Mirror:
             tags = {**tags, _NOT_FINITE: f"{len(bad)} points; first {bad[0].key} at step {bad[0].step}"}
         new_tags = [RunTag(k, _cut(v)) for k, v in tags.items() if child.tags.get(k) != _cut(v)]
         new_params = [Param(key, value) for key, value in params.items() if key not in child.params]
-        metrics = [Metric(p.key, p.value, p.timestamp_ms, p.step) for p in points]
+        metrics = [Metric(p.key, p.value, p.timestamp_ms, p.step) for p in reversed(points)]
         while metrics or new_params or new_tags:
             batch, metrics = metrics[:_METRICS_A_BATCH], metrics[_METRICS_A_BATCH:]
             some, new_params = new_params[:_PARAMS_A_BATCH], new_params[_PARAMS_A_BATCH:]
@@ -232,7 +236,9 @@ class Mirror:
         """The artifacts of a sweep that has ended. What can't be made or stored is told by ``problem``."""
         for identity, read in outcome.weights.items():
             child = self._children.get(identity)
-            if child is not None and _SYNCED in child.tags and child.tags.get(_WEIGHTS) != child.tags[_SYNCED]:
+            if child is None or child.status != "FINISHED":
+                continue
+            if child.tags.get(_WEIGHTS) != child.tags.get(_SYNCED):
                 with self._kept(WEIGHTS):
                     weights = read()
                     if weights is not None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 
 from orchestrator.errors import OutOfReach
 from orchestrator.tracking.client import Client, one_line, open_client
+from orchestrator.tracking.mark import Mark, mark
 from orchestrator.tracking.mirror import End, Mirror
 from orchestrator.tracking_parent import NO_OUTCOME, Outcome
 from orchestrator.tracking_uri import check_uri, experiment_name
@@ -27,13 +28,16 @@ class Tracker:
     """Keeps one sweep's view up to date from a background thread, through outages of the server.
 
     ``problem`` is the last failure in one line, None while writing works; ``experiment_id``, ``run_id`` and ``run_url``
-    (servers only) name the parent run once it is there.
+    (servers only) name the parent run once it is there. ``known`` is the mark of an earlier tracker: MLflow is not even
+    imported, until a trial runs, or the sweep ends in anything that the mark is not of.
 
     Raises:
         TrackingError: the URI is malformed. Whether anything answers there is not asked.
     """
 
-    def __init__(self, uri: str, experiment: str | None, sweep: SweepView, round_s: float = ROUND_S) -> None:
+    def __init__(
+        self, uri: str, experiment: str | None, sweep: SweepView, round_s: float = ROUND_S, known: Mark | None = None
+    ) -> None:
         check_uri(uri)
         self._uri, self._experiment, self._sweep = uri, experiment or experiment_name(), sweep
         self._changed = threading.Condition()
@@ -55,8 +59,12 @@ class Tracker:
         self.problem: str | None = None
         self.experiment_id: str | None = None
         self.run_id: str | None = None
+        self.mark: Mark | None = None
+        """Of what the store has, once ``finish`` has written all of it, where there can be one."""
+        self._known = known
         self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
-        self._thread.start()
+        if known is None:
+            self._thread.start()
 
     @property
     def run_url(self) -> str | None:
@@ -72,6 +80,8 @@ class Tracker:
         """
         with self._changed:
             self._pending[trial.identity] = trial
+            if trial.state == "running":
+                self._begin()
             self._changed.notify_all()
 
     def finish(
@@ -98,6 +108,11 @@ class Tracker:
         """
         until = time.monotonic() + timeout_s
         with self._changed:
+            if self._known is not None and state == "FINISHED":
+                self.mark = self._mark(self._known.run, outcome, has)
+                if self.mark == self._known:
+                    return True
+            self._begin()
             self._end, self._outcome, self._has = self._end or state, outcome, has
             self._changed.notify_all()
             if down_timeout_s is not None:
@@ -109,7 +124,20 @@ class Tracker:
             self._abandoned = True
             self._changed.notify_all()
         complete = self._mirror is not None and self._mirror.problem is None
-        return synced and complete and not any(count > 1 for count in self._refusals.values())
+        whole = synced and complete and not any(count > 1 for count in self._refusals.values())
+        self.mark = self._mark(self.run_id, outcome, has) if whole and self.run_id and state == "FINISHED" else None
+        return whole
+
+    def _begin(self) -> None:
+        """Starts the thread, if a mark has held it back so far."""
+        if self._known is not None:
+            self._known = None
+            self._thread.start()
+
+    def _mark(self, run: str, outcome: Outcome, has: Collection[str] | None) -> Mark | None:
+        digests = {identity: one.digest for identity, one in self._written.items()}
+        digests |= {identity: view.digest() for identity, view in self._pending.items()}
+        return mark(self._uri, self._experiment, run, self._sweep, digests, outcome, has)
 
     @property
     def _failing(self) -> bool:

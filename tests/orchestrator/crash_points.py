@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,8 +71,14 @@ def crash_points(
             patch.setattr(f"orchestrator.live_record.{name}", 1e6)
         patch.setattr(Home, "remove", points.around(Home.remove))
         patch.setattr(Home, "put", _elsewhere(Home.put, points))
+        patch.setattr(threading, "excepthook", _but_killed(threading.excepthook))
         points.point()
         yield points
+
+
+def _but_killed(hook: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What hears of threads that ended by an exception, but for those that died with their process."""
+    return lambda its: None if issubclass(its.exc_type, Killed) else hook(its)
 
 
 def _elsewhere(step: Callable[..., Any], points: CrashPoints) -> Callable[..., Any]:

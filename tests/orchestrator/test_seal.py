@@ -6,10 +6,20 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestrator.seal import METADATA_KEY, open_json, open_table, open_text, seal_json, seal_table, seal_text
+from orchestrator.seal import (
+    METADATA_KEY,
+    number_columns,
+    open_json,
+    open_table,
+    open_text,
+    seal_json,
+    seal_table,
+    seal_text,
+)
 
 RECORD = {"number": 3, "values": {"algorithm.inner_lr": 0.1, "path": ["a", 'line\n "seal": "' + "0" * 64]}, "z": None}
 TABLE = pa.table({"episode": pa.array([0, 1], pa.int32()), "accuracy": pa.array([0.5, 1.0])})
@@ -31,6 +41,17 @@ KINDS: dict[str, tuple[bytes, Callable[[bytes], Any], Any]] = {
 def test_what_was_sealed_opens(kind: str) -> None:
     data, opened, content = KINDS[kind]
     assert opened(data) == content
+
+
+def test_numbers_are_read_as_they_are_and_nothing_else_passes_for_one() -> None:
+    values = [0.5, float("nan")]
+    table = pa.table({"episode": pa.array([0, 1], pa.int32()), "accuracy": pa.array(values)})
+    columns = number_columns(table)
+    assert list(columns) == ["accuracy"]
+    np.testing.assert_array_equal(columns["accuracy"], values)
+    for other in (pa.array([1, 2]), pa.array([0.5, None]), pa.array(["0.5", "1"])):
+        with pytest.raises(ValueError, match="'cka'"):
+            number_columns(table.append_column("cka", other))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -357,6 +357,76 @@ def test_written_again_changes_nothing(uri, monkeypatch):
     assert not [batch for batch in batches if batch.get("metrics")], "no point was sent again"
 
 
+def test_a_trial_that_has_ended_costs_four_calls(uri, monkeypatch):
+    """What each costs MLflow is most of what tracking costs a sweep."""
+    from mlflow import MlflowClient
+
+    tracked(uri, trial(0))
+    calls = []
+
+    def counted(name):
+        call = getattr(MlflowClient, name)
+        monkeypatch.setattr(MlflowClient, name, lambda *a, **k: (calls.append((name, a)), call(*a, **k))[1])
+
+    for name in ("create_run", "log_inputs", "log_batch", "set_tag", "set_terminated", "update_run", "search_runs"):
+        counted(name)
+    write_all(uri, "metasweep", SWEEP, [trial(0), trial(1)], "FINISHED")
+    made = Read(uri).children[1].info.run_id
+    its = [(name, a) for name, a in calls if made in a or trial(1).name in a]
+    assert [name for name, _ in its] == ["create_run", "log_inputs", "log_batch", "set_terminated"]
+    metrics, params, tags = its[2][1][2:]
+    assert (len(metrics), len(params), len(tags)) == (13, 3, 0)
+
+
+def test_what_is_there_already_is_seen_without_mlflow(uri, monkeypatch):
+    """By the mark that a tracker leaves; whatever is not as it was then opens MLflow."""
+    views = [trial(0), trial(1, "failed")]
+    outcome = made({"index.html": b"<html>"})
+    known = tracked(uri, *views, outcome=outcome).mark
+
+    def opened(views, known=known, end="FINISHED", outcome=outcome, sweep=SWEEP):
+        tracker = Tracker(uri, "metasweep", sweep, known=known)
+        for view in views:
+            tracker.record(view)
+        assert tracker.finish(end, LIMIT_S, outcome=outcome), tracker.problem
+        return tracker._mirror is not None
+
+    assert not opened(views)
+    assert not opened(views[::-1])
+    assert opened(views, None)
+    assert opened([trial(0)])
+    assert opened([trial(0), trial(1, "failed", steps=4)])
+    assert opened([*views, trial(2)])
+    assert opened([*views, trial(2, "running")], end="KILLED")
+    assert opened(views, tracked(uri, *views, outcome=outcome).mark, sweep=replace(SWEEP, question="Why?"))
+    known = tracked(uri, *views, outcome=outcome).mark
+    assert not opened(views, known)
+    assert opened(views, known, outcome=replace(outcome, weights={"0": lambda: b"weights"}))
+    read = Read(uri)
+    read.client.delete_run(read.children[0].info.run_id)
+    assert opened(views, known)
+    assert [run.data.tags["metasweep.number"] for run in Read(uri).children] == ["0", "1", "2"]
+
+
+def test_a_run_that_was_made_and_never_filled_is_filled(uri, monkeypatch):
+    """Its tags, the digest of its view among them, are there from the start; they vouch for nothing before its end."""
+    from mlflow import MlflowClient
+
+    def broken(*_, **__):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_inputs", broken)
+        with pytest.raises(OutOfReach, match="disk full"):
+            write_all(uri, "metasweep", SWEEP, [trial(0)], "FINISHED")
+    (child,) = Read(uri).children
+    assert (child.info.status, child.data.metrics) == ("RUNNING", {})
+    tracked(uri, end="KILLED")  # another run of the sweep, that did not come so far
+    assert Read(uri).children[0].info.status == "KILLED"
+    write_all(uri, "metasweep", SWEEP, [trial(0)], "FINISHED")
+    assert_same(uri, trial(0))
+
+
 def test_views_that_grow_are_written_piece_by_piece(uri):
     tracker = Tracker(uri, "metasweep", SWEEP, round_s=0)
     for steps in range(1, 6):

@@ -276,12 +276,12 @@ def _check_seal(whole: Any, offset: int, size: int, recorded: str) -> None:
 
 def _from_arrow(batch: Any, metadata: Mapping[str, Any]) -> ImageTable:
     pixels = batch.column("image").to_numpy_ndarray()
-    samples = batch.column("sample").to_numpy(zero_copy_only=True)
+    samples: Any = np.from_dlpack(batch.column("sample"))  # to_numpy imports pandas
     classes = tuple(ImageClass(**entry) for entry in metadata["classes"])
     splits = {
         split: {part: tuple(indices) for part, indices in parts.items()} for split, parts in metadata["splits"].items()
     }
     check_tables(pixels.shape, samples, classes, splits)
-    if not np.array_equal(batch.column("class").to_numpy(zero_copy_only=True), class_column(classes)):
+    if not np.array_equal(np.from_dlpack(batch.column("class")), class_column(classes)):
         raise ValueError("class column and class table differ")
     return ImageTable(metadata["name"], pixels, samples, classes, splits, metadata["fingerprint"])
