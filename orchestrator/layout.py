@@ -17,7 +17,7 @@ from orchestrator.analyses import Analysis, cell_pairs, distinct_analyses, in_bl
 from orchestrator.budget import Used, budget_json
 from orchestrator.data import data_folder, find_dataset, known_data
 from orchestrator.environment import cpu_count
-from orchestrator.estimate import comparisons_core_s, estimate_core_s
+from orchestrator.estimate import comparisons_core_s, estimate_any_core_s
 from orchestrator.grid import GridPoint, distinct, expand, group_by_training
 from orchestrator.home import existing_home
 from orchestrator.record import SweepRecord
@@ -29,8 +29,7 @@ from trainers.datasets.image_file import ImageTable
 from trainers.datasets.recipe import Recipe
 from trainers.episodes import check_data
 from trainers.errors import DatasetError, InputError
-from trainers.problems import Config, few_shot, problem_of
-from trainers.rl.config import RLConfig
+from trainers.problems import Config, problem_of
 
 if TYPE_CHECKING:
     from trainers.adapt_cost import ImageShape
@@ -116,29 +115,10 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
         stored=sum(trained for trained, _ in done) if known else None,
         stored_evaluations=sum(len(tested) for _, tested in done) if known else None,
         stored_comparisons=len(asked) - len(lacking) if known else None,
-        estimate_core_s=round(_estimate_core_s(left, shapes) + _comparing_s(spec, lacking, shapes)),
+        estimate_core_s=round(estimate_any_core_s(left, shapes) + _comparing_s(spec, lacking, shapes)),
         to_begin=len(to_begin),
         used=used,
     )
-
-
-def _estimate_core_s(left: Sequence[tuple[Config | None, Sequence[Config]]], shapes: Mapping[str, ImageShape]) -> float:
-    """Of trainings and evaluations of them that are to be made."""
-    images: list[tuple[TrialConfig | None, list[TrialConfig]]] = []
-    policies: list[tuple[RLConfig | None, list[RLConfig]]] = []
-    for training, tests in left:
-        if isinstance(training or next(iter(tests), None), RLConfig):
-            its = [test for test in tests if isinstance(test, RLConfig)]
-            policies.append((training if isinstance(training, RLConfig) else None, its))
-        else:
-            images.append((few_shot(training) if training else None, list(map(few_shot, tests))))
-    seconds = estimate_core_s(images, shapes)
-    if policies:
-        from trainers.rl.estimate import core_s
-
-        with suppress(InputError):  # an environment that is not installed can't be measured
-            seconds += core_s(policies)
-    return seconds
 
 
 def _comparing_s(spec: SweepSpec, analyses: Sequence[Analysis], shapes: Mapping[str, ImageShape]) -> float:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from orchestrator.budget import Budget
 from orchestrator.config_paths import elsewhere, known_path, leaves, plain_value, with_values
@@ -29,13 +29,12 @@ from orchestrator.space import (
     space_problems,
 )
 from orchestrator.trial_numbers import REPEAT
-from orchestrator.wording import TAG, shown
+from orchestrator.trial_spec import Trial, problem_name
+from orchestrator.wording import shown
 from orchestrator.yaml_file import Place
 from trainers.config import Frozen, PositiveInt, TrialConfig
 from trainers.errors import ConfigError
 from trainers.problems import PROBLEMS, problem_named, problem_of
-from trainers.registry import nearest
-from trainers.rl.config import RLConfig
 
 __all__ = [
     "Budget",
@@ -64,36 +63,6 @@ def _name(text: str) -> str:
     return text
 
 
-def _problem(trial: Any) -> str:
-    """Name of the problem of a trial, given as values or as a config."""
-    named = trial.get("problem") if isinstance(trial, Mapping) else getattr(trial, "problem", None)
-    return named if isinstance(named, str) else "few_shot"
-
-
-def _of_one_problem(trial: Any) -> Any:
-    """The values of a trial, none of which is of another problem."""
-    if not isinstance(trial, Mapping):
-        return trial
-    problem = _problem(trial)
-    if problem not in PROBLEMS or not isinstance(trial.get("problem", problem), str):
-        known = " or ".join(map(repr, PROBLEMS))
-        got = trial["problem"]
-        close = nearest(problem, PROBLEMS) if isinstance(got, str) else ""
-        raise_at([(("problem",), f"must be {known}, got {shown(got)}" + f"; {close}" * close.startswith("did"))])
-    problems: list[tuple[Place, str]] = []
-    for section, values in trial.items():
-        inner = values if isinstance(values, Mapping) else {}
-        places: list[tuple[str, ...]] = [(str(section),), *((str(section), str(key)) for key in inner)]
-        problems += [(at, words) for at in places if (words := elsewhere(".".join(at), problem))][:1]
-    raise_at(problems)
-    return trial
-
-
-Trial = Annotated[
-    Annotated[TrialConfig, Tag(f"{TAG}few_shot")] | Annotated[RLConfig, Tag(f"{TAG}rl")],
-    Discriminator(lambda trial: TAG + _problem(trial)),
-    BeforeValidator(_of_one_problem),
-]
 ConfigPath = Annotated[str, AfterValidator(known_path)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -189,7 +158,7 @@ class SweepSpec(Frozen):
     def _own_score(cls, values: Any) -> Any:
         """A search that does not say what it maximizes means the validation score of its problem."""
         search = values.get("search") if isinstance(values, Mapping) else None
-        problem = _problem(values.get("trial")) if isinstance(search, Mapping) else "few_shot"
+        problem = problem_name(values.get("trial")) if isinstance(search, Mapping) else "few_shot"
         if problem == "few_shot" or problem not in PROBLEMS or not isinstance(search, Mapping):
             return values
         score = problem_named(problem).score.validation

@@ -58,7 +58,7 @@ LAYERS = (
     {"live"},
     {"attempt_record", "config_paths", "curves", "growth", "job_package", "objectives"},
     {"pareto", "saving", "space"},
-    {"attempt", "factors", "insight", "published"},
+    {"attempt", "factors", "insight", "published", "trial_spec"},
     {"grid_spec"},
     # what a sweep is, what it tries, what came of it
     {"spec"},
