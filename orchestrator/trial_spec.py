@@ -36,7 +36,7 @@ def _of_one_problem(trial: Any) -> Any:
     problems: list[tuple[Place, str]] = []
     for section, values in trial.items():
         inner = values if isinstance(values, Mapping) else {}
-        places: list[tuple[str, ...]] = [(str(section),), *((str(section), str(key)) for key in inner)]
+        places: list[tuple[str, ...]] = [*((str(section), str(key)) for key in inner), (str(section),)]
         problems += [(at, words) for at in places if (words := elsewhere(".".join(at), problem))][:1]
     raise_at(problems)
     return trial
