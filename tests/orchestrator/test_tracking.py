@@ -103,7 +103,7 @@ def wait_written(tracker: Tracker, uri: str, *views: TrialView) -> None:
         runs = {run.data.tags["metasweep.number"]: run for run in Read(uri).children}
         return all(
             (run := runs.get(str(view.number))) is not None
-            and run.data.tags.get("training_key") == view.tags["training_key"]  # comes with the last batch
+            and run.data.params.keys() == view.params.keys()  # they come with the points
             and run.info.status == ("RUNNING" if view.state == "running" else "FINISHED")
             for view in views
         )
