@@ -239,10 +239,10 @@ def test_a_spec_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 BAD = {
-    "trial: {problem: rl, dataset: {name: glyphs}}\ngrid: {seeds: 1}": "s.yaml:1: trial.dataset.name: is of trials with "
-    "problem: few_shot, and this one is rl; leave it out, or change problem",
-    "trial: {environment: {name: navigation_2d}}\ngrid: {seeds: 1}": "s.yaml:1: trial.environment.name: is of trials with "
-    "problem: rl, and this one is few_shot; leave it out, or change problem",
+    "trial: {problem: rl, dataset: {name: glyphs}}\ngrid: {seeds: 1}": "s.yaml:1: trial.dataset.name: is of trials "
+    "with problem: few_shot, and this one is rl; leave it out, or change problem",
+    "trial: {environment: {name: navigation_2d}}\ngrid: {seeds: 1}": "s.yaml:1: trial.environment.name: is of trials "
+    "with problem: rl, and this one is few_shot; leave it out, or change problem",
     "trial: {problem: rl, evaluation: {episodes: 5}}\ngrid: {seeds: 1}": "s.yaml:1: trial.evaluation.episodes: is of "
     "trials with problem: few_shot, and this one is rl; leave it out, or change problem",
     "trial: {problem: rll}\ngrid: {seeds: 1}": "s.yaml:1: trial.problem: must be 'few_shot' or 'rl', got 'rll'; did "
