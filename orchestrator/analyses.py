@@ -21,6 +21,7 @@ from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from trainers.canonical import analysis_key, digest, points_identity
 from trainers.config import Between, TrialConfig
+from trainers.problems import few_shot
 
 if TYPE_CHECKING:  # it brings torch, which reading commands do without
     from trainers.evaluation import Scores
@@ -89,7 +90,7 @@ def cell_pairs(spec: SweepSpec, fingerprints: Mapping[str, str]) -> list[CellPai
     found = []
     for one, points in cells.items():
         for other, others in ((number, its) for number, its in cells.items() if number >= one):
-            if points_identity(points[0].config) == points_identity(others[0].config):
+            if points_identity(few_shot(points[0].config)) == points_identity(few_shot(others[0].config)):
                 both = _trainings(points, others, fingerprints, spec.grid.between)
                 found += [CellPair((one, other), both)] if both else []
     return found
@@ -106,8 +107,8 @@ def _trainings(
         for other in others
         if (one.seed < other.seed if same_cell else one.seed != other.seed)
     ]
-    fingerprint = fingerprints[points[0].config.dataset.name]
-    return analyses_of([config for pair in both for config in pair], between, fingerprint)
+    fingerprint = fingerprints[points[0].config.source]
+    return analyses_of([few_shot(config) for pair in both for config in pair], between, fingerprint)
 
 
 def analyses_of(configs: Sequence[TrialConfig], between: Between, fingerprint: str) -> tuple[Analysis, ...]:

@@ -55,7 +55,7 @@ def compare_trainings(run: SweepRun, count: FailureCount) -> None:
         block = left.popleft()
         number, first = block[0]
         running[number] = block
-        data = run.data[first.configs[0].dataset.name]
+        data = run.data[first.configs[0].source]
         configs = [config for one in block for config in one.analysis.configs]
         timeout_s = count.policy.trial_timeout_s
         return request(number, record.home, data, configs, run.resources, {}, first.between, timeout_s)

@@ -23,17 +23,13 @@ from orchestrator.early_stopping import Curve, Cutoffs, Decision, decide
 from orchestrator.environment import environment
 from orchestrator.failure import failure_of
 from orchestrator.saving import ProgressSaver
-from orchestrator.store import Keys, Manifest, Store, keys_of
+from orchestrator.store import Array, Keys, Manifest, Store, keys_of
 from orchestrator.stored_progress import progress_files, progress_path
 from trainers.algorithms.algorithm import Head
-from trainers.config import TrialConfig
-from trainers.datasets.image_file import ImageTable
 from trainers.errors import AdaptationDiverged, TrainingDiverged
-from trainers.evaluation import Accuracies, evaluate
-from trainers.layer_change import layer_changes
+from trainers.problem import Source
+from trainers.problems import Config, problem_of
 from trainers.snapshots import DamagedSnapshot, Progress, Weights
-from trainers.speed import speed
-from trainers.trial import train
 
 Event = dict[str, Any]
 """What is said of a running trial, as JSON: ``{"kind": "validated" | "tested" | "pruned" | "failed" | "warned"}`` …"""
@@ -44,8 +40,8 @@ Clock = Callable[[], float]
 
 def attempt_trial(
     store: Store,
-    configs: Sequence[TrialConfig],
-    data: ImageTable,
+    configs: Sequence[Config],
+    data: Source,
     asked_by: dict[str, Any],
     device: str = "cpu",
     clock: Clock = time.monotonic,
@@ -61,7 +57,7 @@ def attempt_trial(
     Args:
         store: where results are looked up and recorded.
         configs: share one training key; each asks for an evaluation.
-        data: the dataset.
+        data: the dataset, or what else its tasks are made from.
         asked_by: sweep, number and run that asked for the trial, kept in the attempt's record.
         device: ``cpu`` or ``cuda``.
         clock: decides when progress is saved, and nothing else.
@@ -104,8 +100,8 @@ class _End:
 
 def _attempt(
     store: Store,
-    configs: Sequence[TrialConfig],
-    data: ImageTable,
+    configs: Sequence[Config],
+    data: Source,
     asked_by: dict[str, Any],
     device: str,
     clock: Clock,
@@ -147,9 +143,9 @@ def _attempt(
 
 def _snapshots(
     attempt: AttemptRecord,
-    configs: Sequence[TrialConfig],
+    configs: Sequence[Config],
     keys: Keys,
-    data: ImageTable,
+    data: Source,
     device: str,
     place: dict[str, Any],
     end: _End,
@@ -178,7 +174,7 @@ def _snapshots(
             return
 
 
-def _set_lost_weights_aside(store: Store, asked: list[tuple[TrialConfig, Keys]]) -> None:
+def _set_lost_weights_aside(store: Store, asked: list[tuple[Config, Keys]]) -> None:
     """Takes trainings whose weights an evaluation needs, and which are gone or damaged, for incomplete: they go on from
     their progress to the same weights, so what was evaluated counts again."""
     for config, keys in asked:
@@ -202,9 +198,9 @@ def _set_lost_curve_aside(store: Store, key: str) -> None:
 
 def _training(
     attempt: AttemptRecord,
-    config: TrialConfig,
+    config: Config,
     keys: Keys,
-    data: ImageTable,
+    data: Source,
     device: str,
     place: dict[str, Any],
     end: _End,
@@ -223,7 +219,7 @@ def _training(
         if end.at(start).state == "pruned":
             return end.at(start)
     try:
-        for progress in train(config, data, start, device, saver.pace.due):
+        for progress in problem_of(config).train(config, data, start, device, saver.pace.due):
             if not progress.validated:
                 saver.take(progress)
                 continue
@@ -300,16 +296,16 @@ def _put(attempt: AttemptRecord, name: str, data: bytes) -> tuple[str, str]:
 
 def _evaluations(
     store: Store,
-    asked: list[tuple[TrialConfig, Keys]],
+    asked: list[tuple[Config, Keys]],
     manifest: Manifest,
-    data: ImageTable,
+    data: Source,
     device: str,
     place: dict[str, Any],
 ) -> Iterator[Event]:
     """Tests what is not in the store; evaluations of the same weights on the same episodes together, so that a kill
     costs all of those, but what they share is calculated once."""
     diverged: AdaptationDiverged | None = None
-    together: dict[tuple[Any, ...], dict[str, tuple[TrialConfig, Keys]]] = {}
+    together: dict[tuple[Any, ...], dict[str, tuple[Config, Keys]]] = {}
     trained: dict[str, Manifest] = {}
     for config, keys in asked:
         accuracies = store.accuracies(config, keys, manifest)
@@ -319,7 +315,7 @@ def _evaluations(
         its = store.tested(config, keys, manifest)
         assert its is not None  # every snapshot has been made
         training, trained[training] = its
-        same = training, trained[training].weights(config), config.test_queries, config.evaluation.episodes
+        same = training, trained[training].weights(config), problem_of(config).tested_together(config)
         together.setdefault(same, {})[keys.evaluation] = config, keys
     for (training, path, *_), by_key in together.items():
         group = list(by_key.values())
@@ -327,19 +323,22 @@ def _evaluations(
         if stored is None:
             raise DamagedSnapshot(f"trainings/{training}/{path} was damaged just now; the same command makes it again")
         params = Weights.from_bytes(stored).params
-        found = evaluate([config for config, _ in group], params, data, device)
-        for (config, keys), accuracies in zip(group, found, strict=True):
+        problem = problem_of(group[0][0])
+        found = problem.evaluate([config for config, _ in group], params, data, device)
+        for (config, keys), scores in zip(group, found, strict=True):
+            accuracies = scores.pop(problem.score.column)
             try:
-                times = speed(config, params, data, device)
-                others = layer_changes(config, params, data, device) | times
+                others = scores | problem.measure(config, params, data, device)
             except AdaptationDiverged as error:  # a failure of this evaluation: the others come first
                 diverged = diverged or error
                 continue
-            store.put_accuracies(config, keys, manifest, accuracies, others, place if times else None)
+            store.put_accuracies(
+                config, keys, manifest, accuracies, others, place if problem.is_timed(config) else None
+            )
             yield _tested(keys, accuracies)
     if diverged is not None:
         raise diverged
 
 
-def _tested(keys: Keys, accuracies: Accuracies) -> Event:
+def _tested(keys: Keys, accuracies: Array) -> Event:
     return {"kind": "tested", "evaluation_key": keys.evaluation, "test_accuracy": float(accuracies.mean())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from orchestrator.store import Store
 from orchestrator.sweep_state import count_trials
 from orchestrator.tracking import Point, Tracker
 from orchestrator.tracking_rows import curve_points, live_view, recorded_points, stored_view
-from trainers.datasets.image_file import ImageTable
+from trainers.problem import Source
 
 
 class Board:
@@ -31,7 +32,7 @@ class Board:
         self,
         spec: SweepSpec,
         store: Store,
-        data: Mapping[str, ImageTable],
+        data: Mapping[str, Source],
         tracker: Tracker | None,
         tags: dict[str, str],
         on_change: Callable[[SweepStatus], None],
@@ -67,7 +68,8 @@ class Board:
             self._label(unit.rows),
             iteration=reached,
             iterations=iterations,
-            validation_accuracy=max((p.value for p in points if p.key == "validation_accuracy"), default=None),
+            validation_accuracy=max((p.value for p in points if p.key == first.score.validation), default=None),
+            unit=first.score.unit,
             confirms=first.confirms,
         )
         self.show()
@@ -77,12 +79,13 @@ class Board:
         first = unit.rows[0]
         line = self._lines[first.number]
         self._pace.reach(first.number, event["iteration"])
+        validated: float = event["validation_accuracy"][first.config.algorithm_entry.head]
         self._lines[first.number] = replace(
             line,
             iteration=event["iteration"],
-            validation_accuracy=max(
-                event["validation_accuracy"][first.config.algorithm_entry.head], line.validation_accuracy or 0.0
-            ),
+            validation_accuracy=validated
+            if line.validation_accuracy is None
+            else max(validated, line.validation_accuracy),
             seconds=time.monotonic() - self._began[first.number],
         )
         for row in unit.rows:
@@ -101,7 +104,7 @@ class Board:
         counts = count_trials(self._spec, rows)
         planned = self._within_budget(rows, counts)
         done = [line for line in self._lines.values() if line.state == "completed" and line.confirms is None]
-        best = max(done, key=lambda line: (line.validation_accuracy or 0.0, -line.number), default=None)
+        best = max(done, key=lambda line: (_validation(line), -line.number), default=None)
         return SweepStatus(
             name=self._spec.name,
             state=state,
@@ -183,8 +186,9 @@ class Board:
             self._label(rows),
             iteration=reached,
             iterations=iterations,
-            validation_accuracy=first.metrics.get("validation_accuracy"),
-            test_accuracy=first.metrics.get("test_accuracy") if len(rows) == 1 else None,
+            validation_accuracy=first.metrics.get(first.score.validation),
+            test_accuracy=first.metrics.get(first.score.test) if len(rows) == 1 else None,
+            unit=first.score.unit,
             error=worst.error,
             seconds=0.0 if began is None else time.monotonic() - began,
             confirms=first.confirms,
@@ -193,7 +197,7 @@ class Board:
             self._rows[row.number] = row
             self._points.pop(row.number, None)
             if self._tracker is not None:
-                fingerprint = self._data[row.config.dataset.name].fingerprint
+                fingerprint = self._data[row.config.source].fingerprint
                 self._tracker.record(stored_view(row, self._spec, fingerprint, self._store))
 
     def _label(self, rows: tuple[Row, ...]) -> str:
@@ -204,12 +208,16 @@ class Board:
     def _track_live(self, number: int) -> None:
         if self._tracker is not None:
             row = self._rows[number]
-            fingerprint = self._data[row.config.dataset.name].fingerprint
+            fingerprint = self._data[row.config.source].fingerprint
             self._tracker.record(live_view(row, self._spec, fingerprint, self._tags, tuple(self._points[number])))
 
     def show(self) -> None:
         """Says how things stand."""
         self._on_change(self.status())
+
+
+def _validation(line: TrialLine) -> float:
+    return -math.inf if line.validation_accuracy is None else line.validation_accuracy
 
 
 def _address(node: Machine) -> str | None:

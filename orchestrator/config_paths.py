@@ -10,12 +10,19 @@ from pydantic import ValidationError
 from orchestrator.errors import SpecError
 from orchestrator.wording import plain_problems
 from orchestrator.yaml_file import dotted
-from trainers.config import TrialConfig, flatten
+from trainers.config import flatten
 from trainers.errors import ConfigError
+from trainers.problems import CONFIGS, Config
 from trainers.registry import nearest
 
-CONFIG_PATHS = tuple(flatten(TrialConfig()))
-"""Every path, in the order of the config."""
+PATHS = {problem: tuple(flatten(config())) for problem, config in CONFIGS.items()}
+"""Problem -> every path of its configs, in their order."""
+
+CONFIG_PATHS = tuple(dict.fromkeys(path for paths in PATHS.values() for path in paths))
+"""Every path of any config."""
+
+SECTIONS = frozenset(path.partition(".")[0] for path in CONFIG_PATHS)
+"""First parts of them."""
 
 
 def nearest_path(path: str, others: tuple[str, ...] = ()) -> str:
@@ -39,6 +46,18 @@ def known_path(path: str) -> str:
     return path
 
 
+def elsewhere(path: str, problem: str) -> str | None:
+    """Why a path, or the first part of one, can't stand in a trial of this problem: it is of another. Else None."""
+
+    def has(paths: tuple[str, ...]) -> bool:
+        return any(f"{known}.".startswith(f"{path}.") for known in paths)
+
+    others = [other for other, paths in PATHS.items() if has(paths)]
+    if not others or problem not in PATHS or problem in others:
+        return None
+    return f"is of trials with problem: {others[0]}, and this one is {problem}; leave it out, or change problem"
+
+
 def frozen_value(value: Any) -> Any:
     """The value with its lists as tuples, so that it can be compared and hashed."""
     return tuple(map(frozen_value, value)) if isinstance(value, list | tuple) else value
@@ -49,12 +68,12 @@ def plain_value(value: Any) -> Any:
     return list(map(plain_value, value)) if isinstance(value, list | tuple) else value
 
 
-def leaves(config: TrialConfig) -> dict[str, Any]:
+def leaves(config: Config) -> dict[str, Any]:
     """Every path of a config with its value, lists as tuples."""
     return {path: frozen_value(value) for path, value in flatten(config).items()}
 
 
-def with_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """The config with these paths set.
 
     Raises:
@@ -66,11 +85,13 @@ def with_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
             known_path(path)
         except ConfigError as error:
             raise SpecError(str(error)) from None
+        if (reason := elsewhere(path, config.problem)) is not None:
+            raise SpecError(f"{path}: {reason}")
         section, _, key = path.rpartition(".")
         (sections[section] if section else sections)[key] = value
     try:
-        return TrialConfig.model_validate(sections)
+        return type(config).model_validate(sections)
     except ValidationError as error:
         changed = {tuple(path.split(".")) for path in values}
-        problems = plain_problems(TrialConfig, error, sections, changed)
+        problems = plain_problems(type(config), error, sections, changed)
     raise SpecError(*(f"{dotted(place)}: {words}" for place, words in problems))

@@ -14,7 +14,7 @@ from orchestrator.config_paths import with_values
 from orchestrator.spec import SearchSpec, SweepSpec
 from orchestrator.trial_numbers import repeat_number
 from trainers.canonical import training_key
-from trainers.config import TrialConfig
+from trainers.problems import Config
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Confirmation:
     number: int
     confirms: int
     """Number of the proposal."""
-    config: TrialConfig
+    config: Config
     """The proposal's, but for the seed."""
 
 
-def confirmations(spec: SweepSpec, completed: Iterable[tuple[int, TrialConfig, float]]) -> list[Confirmation]:
+def confirmations(spec: SweepSpec, completed: Iterable[tuple[int, Config, float]]) -> list[Confirmation]:
     """All that confirms a search, best trial first, in the order of the seeds.
 
     Args:
@@ -38,15 +38,15 @@ def confirmations(spec: SweepSpec, completed: Iterable[tuple[int, TrialConfig, f
     confirm = spec.search.confirm if spec.search else None
     if confirm is None:
         return []
-    chosen: dict[Any, tuple[int, TrialConfig]] = {}
+    chosen: dict[Any, tuple[int, Config]] = {}
     for number, config, _ in sorted(completed, key=lambda one: (-one[2], one[0])):
         # Trials that differ in seed or test alone are one config; the head decides what is validated.
         fresh = with_values(config, {"training.seed": spec.fresh_seed})
-        chosen.setdefault((training_key(fresh, config.dataset.name), config.algorithm_entry.head), (number, config))
+        chosen.setdefault((training_key(fresh, config.source), config.algorithm_entry.head), (number, config))
     return [again for trial in list(chosen.values())[: confirm.top] for again in confirmations_of(spec, *trial)]
 
 
-def confirmations_of(spec: SweepSpec, number: int, config: TrialConfig) -> list[Confirmation]:
+def confirmations_of(spec: SweepSpec, number: int, config: Config) -> list[Confirmation]:
     """What confirms one trial, if it is among the best, in the order of the seeds."""
     seeds = spec.search.confirm.seeds if spec.search and spec.search.confirm else 0
     return [

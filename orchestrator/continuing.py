@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 
 from orchestrator.data import data_folder, ensure_dataset, versions_of
 from orchestrator.errors import InputError, SpecError
-from orchestrator.inputs import configs_of, continued, datasets_of
+from orchestrator.inputs import configs_of, continued, datasets_of, sources_of
 from orchestrator.record import SweepRecord
 from orchestrator.search.proposals import default_window
 from orchestrator.search.searcher import window_behind
 from orchestrator.spec import SweepSpec
+from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable, open_image_file
 from trainers.episodes import check_data
+from trainers.problem import Source
 
 
 def take_up(
@@ -21,7 +23,7 @@ def take_up(
     slots: Callable[[], int],
     home_url: str,
     on_build: Callable[[int, int], None],
-) -> tuple[SweepSpec, dict[str, ImageTable]]:
+) -> tuple[SweepSpec, dict[str, Source]]:
     """The spec to run and its data by name, both recorded; for the one driver that holds the sweep's lock.
 
     Args:
@@ -79,7 +81,7 @@ def _check_only_version(spec: SweepSpec, home_url: str) -> None:
 
 def _open_data(
     home_url: str, spec: SweepSpec, pinned: Mapping[str, str], on_build: Callable[[int, int], None]
-) -> dict[str, ImageTable]:
+) -> dict[str, Source]:
     """The datasets of a sweep, mapped: those it began with, or the newest; an embedded one is built where absent.
 
     Raises:
@@ -87,14 +89,21 @@ def _open_data(
         InputError: the data that the sweep began with is gone.
     """
     folder = data_folder(home_url)
-    tables = {}
-    for name in datasets_of(spec):
-        tables[name] = open_image_file(ensure_dataset(folder, name, on_build, pinned.get(name)))
-        if name in pinned and tables[name].fingerprint != pinned[name]:
+    tables: dict[str, ImageTable] = {}
+    found: dict[str, Source] = {}
+    for name, problem in sources_of(spec).items():
+        if problem.needs_dataset:
+            found[name] = tables[name] = open_image_file(ensure_dataset(folder, name, on_build, pinned.get(name)))
+            noun, way_out = "dataset", "import the old one again, or choose"
+        else:
+            found[name] = problem.source(name)
+            noun, way_out = "environment", "choose"
+        if name in pinned and found[name].fingerprint != pinned[name]:
             raise InputError(
-                f"dataset {name!r} has changed since sweep {spec.name!r} began ({pinned[name]} is gone, "
-                f"{tables[name].fingerprint} is there); import the old one again, or choose another --name"
+                f"{noun} {name!r} has changed since sweep {spec.name!r} began ({pinned[name]} is gone, "
+                f"{found[name].fingerprint} is there); {way_out} another --name"
             )
     for config in configs_of(spec):
-        check_data(config, tables[config.dataset.name], spec.grid.between if spec.grid else None)
-    return tables
+        if isinstance(config, TrialConfig):
+            check_data(config, tables[config.source], spec.grid.between if spec.grid else None)
+    return found

@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trainers.config import Frozen, PositiveInt, TrainingConfig
+from trainers.config import Frozen, PositiveInt
+from trainers.problems import Training
 
 Curve = Sequence[tuple[int, float]]
-"""(iteration, validation accuracy) of every validation, oldest first: by the head that the trial predicts with."""
+"""(iteration, validation accuracy) of every validation, oldest first: by the head that the trial predicts with. Of
+another problem than few-shot learning its score."""
 
 Cutoffs = tuple[tuple[int, float], ...]
 """(rung, value): who has not reached the value when that many iterations are done is pruned. By rung, upwards."""
@@ -34,7 +36,7 @@ class EarlyStopping(Frozen):
     reduction: int = Field(2, ge=2, le=1_000)
     """η: each rung is so many times the one before, and about one in η goes on from it. With 3 less is trained, and the
     trial that would have become the best is pruned more often (docs/search.md)."""
-    metric: Literal["validation_accuracy"] = "validation_accuracy"
+    metric: Literal["validation_accuracy", "validation_return"] = "validation_accuracy"
     """What is compared; to be named where a search has several objectives."""
 
     def problem(self, iterations: Sequence[Any], validate_every: Sequence[Any]) -> str | None:
@@ -87,7 +89,7 @@ def best_until(curve: Curve, rung: int) -> float:
     return max((value for iteration, value in curve if iteration <= rung and not math.isnan(value)), default=-math.inf)
 
 
-def rungs(stopping: EarlyStopping, training: TrainingConfig) -> Iterator[int]:
+def rungs(stopping: EarlyStopping, training: Training) -> Iterator[int]:
     """``grace_iterations`` · η^k below the end of a training, upwards.
 
     Each at a validation: rounded up to a multiple of ``validate_every``, should it be none.
@@ -131,7 +133,7 @@ class Standings:
         return values
 
 
-def asha_cutoffs(stopping: EarlyStopping, training: TrainingConfig, standings: Standings) -> Cutoffs:
+def asha_cutoffs(stopping: EarlyStopping, training: Training, standings: Standings) -> Cutoffs:
     """ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", Algorithm 2), its stopping form.
 
     There trials wait at a rung until they are among the best 1/η of those there. Here none waits: one that reaches a
@@ -156,11 +158,11 @@ def asha_cutoffs(stopping: EarlyStopping, training: TrainingConfig, standings: S
     return tuple(found)
 
 
-EARLY_STOPPERS: dict[str, Callable[[EarlyStopping, TrainingConfig, Standings], Cutoffs]] = {"asha": asha_cutoffs}
+EARLY_STOPPERS: dict[str, Callable[[EarlyStopping, Training, Standings], Cutoffs]] = {"asha": asha_cutoffs}
 """Name in ``search.early_stopping`` -> what makes the cut-offs of a trial from the settings, its training, and the
 curves that its proposal was told; ``EarlyStopping.name`` lists the names too."""
 
 
-def cutoffs(stopping: EarlyStopping, training: TrainingConfig, standings: Standings) -> Cutoffs:
+def cutoffs(stopping: EarlyStopping, training: Training, standings: Standings) -> Cutoffs:
     """The cut-offs of a trial, by the early stopper that its search names."""
     return EARLY_STOPPERS[stopping.name](stopping, training, standings)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
 from trainers.config import AlgorithmConfig, Between, TrainingConfig, TrialConfig
 from trainers.datasets import recipe_of
+from trainers.errors import InputError
+from trainers.problems import Config, few_shot
+from trainers.rl.config import RLConfig
 
 if TYPE_CHECKING:
     from trainers.adapt_cost import ImageShape
@@ -63,6 +67,27 @@ def estimate_core_s(
         for calculation, its_episodes in _calculations(training, evaluations, image_shapes or {}).items():
             episodes[calculation] += count * its_episodes
     return seconds + _calculating_s(episodes, rate or measured_rate)
+
+
+def estimate_any_core_s(
+    left: Sequence[tuple[Config | None, Sequence[Config]]], shapes: Mapping[str, ImageShape]
+) -> float:
+    """As ``estimate_core_s``, of trials of any problem."""
+    images: list[tuple[TrialConfig | None, list[TrialConfig]]] = []
+    policies: list[tuple[RLConfig | None, list[RLConfig]]] = []
+    for training, tests in left:
+        if isinstance(training or next(iter(tests), None), RLConfig):
+            its = [test for test in tests if isinstance(test, RLConfig)]
+            policies.append((training if isinstance(training, RLConfig) else None, its))
+        else:
+            images.append((few_shot(training) if training else None, list(map(few_shot, tests))))
+    seconds = estimate_core_s(images, shapes)
+    if policies:
+        from trainers.rl.estimate import core_s
+
+        with suppress(InputError):  # an environment that is not installed can't be measured
+            seconds += core_s(policies)
+    return seconds
 
 
 def comparisons_core_s(
@@ -124,7 +149,7 @@ def _training_costs(config: TrialConfig) -> Hashable:
     """Equal only where trainings cost the same. Seeds are all that often differs between those."""
     its = config.training
     lengths = its.iterations, its.meta_batch, its.validate_every, its.validation_episodes
-    return config.dataset.name, config.episodes, config.backbone, config.algorithm, lengths
+    return config.source, config.episodes, config.backbone, config.algorithm, lengths
 
 
 def _calculations(
@@ -138,7 +163,7 @@ def _calculations(
 
 
 def _shape(config: TrialConfig, image_shapes: Mapping[str, ImageShape]) -> ImageShape:
-    name = config.dataset.name
+    name = config.source
     return image_shapes.get(name) or recipe_of(name).image_shape
 
 

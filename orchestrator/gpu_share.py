@@ -12,6 +12,7 @@ from orchestrator.placement import Machine, Startable, has_gpu, held, share_of_a
 from orchestrator.spec import Resources, SweepSpec
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import open_image_file
+from trainers.problems import few_shot, problem_of
 
 SOME_IMAGE = (1, 28, 28)
 """Channels, height, width: configs are compared on images of one size, whatever their datasets have."""
@@ -39,14 +40,16 @@ def settled(
     resources = spec.resources
     if resources.gpu is not None:
         return resources
+    if not problem_of(spec.trial).needs_dataset:
+        return _without(spec, f"trials with problem: {spec.trial.problem} run on processors")
     whole = resources.model_copy(update={"gpu": 1.0})
     with_gpus = [machine for machine in machines if held(whole, machine)]
     if not with_gpus:
         return _before_gpus_come(spec, machines, startable, on_warning)
     if resources.max_concurrent == 1:
         return whole
-    config = max(configs_of(spec), key=_size)
-    data = open_image_file(ensure_dataset(data_folder(home_url), config.dataset.name, on_build))
+    config = max(map(few_shot, configs_of(spec)), key=_size)
+    data = open_image_file(ensure_dataset(data_folder(home_url), config.source, on_build))
     machine = min(with_gpus, key=lambda machine: machine["CPU"] / machine["GPU"])
     trials = probed_trials(config, data, resources, machine)
     if trials is None:

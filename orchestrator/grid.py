@@ -12,7 +12,7 @@ from orchestrator.errors import SpecError
 from orchestrator.factors import MAX_CELLS
 from orchestrator.spec import SweepSpec
 from trainers.canonical import evaluation_key, training_key
-from trainers.config import TrialConfig
+from trainers.problems import Config
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class GridPoint:
     number: int
     cell: int
     """Number of its cell; the points of a cell follow each other."""
-    config: TrialConfig
+    config: Config
     levels: dict[str, Any]
     """Factor (a config path, or ``setting``) -> level, as asked, in the order of the factors; what does not act here is
     absent."""
@@ -70,9 +70,7 @@ def expand(spec: SweepSpec) -> tuple[GridPoint, ...]:
     return tuple(points(spec))
 
 
-def group_by_training(
-    points: Iterable[GridPoint], key: Callable[[TrialConfig], str]
-) -> list[tuple[str, list[GridPoint]]]:
+def group_by_training(points: Iterable[GridPoint], key: Callable[[Config], str]) -> list[tuple[str, list[GridPoint]]]:
     """Points by training key, both in first-seen order: those of one key are one training and its evaluations."""
     groups: dict[str, list[GridPoint]] = {}
     for point in points:
@@ -80,16 +78,16 @@ def group_by_training(
     return list(groups.items())
 
 
-def meaning(config: TrialConfig) -> tuple[str, str]:
+def meaning(config: Config) -> tuple[str, str]:
     """(training, evaluation), equal where two configs of a grid mean the same.
 
     Needs no data: within a grid a dataset's name tells as much as its fingerprint.
     """
-    name = config.dataset.name
+    name = config.source
     return training_key(config, name), evaluation_key(config, name)
 
 
-def distinct(points: Iterable[GridPoint], key: Callable[[TrialConfig], Hashable] = meaning) -> list[tuple[int, ...]]:
+def distinct(points: Iterable[GridPoint], key: Callable[[Config], Hashable] = meaning) -> list[tuple[int, ...]]:
     """Numbers of the cells that mean the same, in first-seen order: each tuple is one cell, however often asked."""
     meanings: dict[int, list[Hashable]] = {}
     for point in points:

@@ -26,8 +26,9 @@ from orchestrator.published import published_table
 from orchestrator.space import Parameter, invalid, order_problems, raise_at, same
 from orchestrator.wording import shown
 from orchestrator.yaml_file import Place
-from trainers.config import Between, Frozen, TrialConfig
+from trainers.config import Between, Frozen
 from trainers.errors import ConfigError
+from trainers.problems import Config
 from trainers.registry import nearest
 
 MAX_CHECKED = 4_096
@@ -92,7 +93,7 @@ class GridSpec(Frozen):
         setting = self.settings[cell[SETTING]] if SETTING in cell else {}
         return {**setting, **{path: level for path, level in cell.items() if path != SETTING}}
 
-    def seeds_of(self, config: TrialConfig) -> tuple[int, ...]:
+    def seeds_of(self, config: Config) -> tuple[int, ...]:
         """The seeds under which a config is trained."""
         if isinstance(self.seeds, int):
             return tuple(range(config.training.seed, config.training.seed + self.seeds))
@@ -113,7 +114,7 @@ class GridSpec(Frozen):
         followers = {path for group in self._ordered_groups() for path in group[1:]}
         return math.prod(len(levels) for path, levels in self.levels.items() if path not in followers)
 
-    def combinations(self, base: TrialConfig) -> Iterator[dict[str, Any]]:
+    def combinations(self, base: Config) -> Iterator[dict[str, Any]]:
         """Every combination of levels that is a cell, the first factor slowest.
 
         Args:
@@ -146,7 +147,7 @@ class GridSpec(Frozen):
         for name, values in self.settings.items():
             yield from extend(0, {SETTING: name}, {**common, **values})
 
-    def problems(self, base: TrialConfig) -> list[tuple[Place, str]]:
+    def problems(self, base: Config) -> list[tuple[Place, str]]:
         """Cells that make no valid config, a grid without cells, a baseline that is none; places below ``grid``."""
         found = invalid(base, map(self.values, self._checked(base)), "holds", "leave that out")
         placed: list[tuple[Place, str]] = [(self._place(*place), words) for place, words in found]
@@ -162,7 +163,7 @@ class GridSpec(Frozen):
             placed.append((("compare", "baseline"), words))
         return placed
 
-    def _checked(self, base: TrialConfig) -> Iterator[dict[str, Any]]:
+    def _checked(self, base: Config) -> Iterator[dict[str, Any]]:
         """Cells that stand for all: the first ones, then those with a pair of levels that none had before."""
         seen: set[tuple[tuple[str, Any], tuple[str, Any]]] = set()
         checked = 0

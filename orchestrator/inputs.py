@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.cluster.connect import check_address
 from orchestrator.config_paths import leaves, with_values
@@ -24,6 +24,8 @@ from orchestrator.tracking_uri import check_uri, reachable
 from orchestrator.url_secrets import masked
 from trainers.config import TrialConfig
 from trainers.episodes import check_data
+from trainers.problem import Problem
+from trainers.problems import Config, problem_of
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,14 @@ def check_inputs(
         check_points(expand(spec), data, spec.grid.between)
     else:
         for config in configs_of(spec):
-            check_data(config, data[config.dataset.name])
+            if isinstance(config, TrialConfig):
+                check_data(config, data[config.source])
     if need_data:
-        for name in datasets_of(spec):
-            check_present(data_folder(where.home), name)
+        for name, problem in sources_of(spec).items():
+            if problem.needs_dataset:
+                check_present(data_folder(where.home), name)
+            else:
+                problem.source(name)
     return Checked(spec, uri, tracked)
 
 
@@ -124,7 +130,7 @@ def continued(spec: SweepSpec, stored: SweepSpec | None) -> SweepSpec:
     return spec
 
 
-def configs_of(spec: SweepSpec) -> Iterable[TrialConfig]:
+def configs_of(spec: SweepSpec) -> Iterable[Config]:
     """Configs with every kind of episode and dataset that a sweep can ask for."""
     if spec.grid is not None:
         return [cell.config for cell in expand(spec)]
@@ -140,9 +146,14 @@ def configs_of(spec: SweepSpec) -> Iterable[TrialConfig]:
     return [with_values(spec.trial, values) for values in combinations]
 
 
+def sources_of(spec: SweepSpec) -> dict[str, Problem[Any]]:
+    """Names of the datasets or environments that a sweep uses, with the problem that each is of."""
+    return {config.source: problem_of(config) for config in configs_of(spec)}
+
+
 def datasets_of(spec: SweepSpec) -> list[str]:
     """Names of the datasets that a sweep uses."""
-    return list(dict.fromkeys(config.dataset.name for config in configs_of(spec)))
+    return [name for name, problem in sources_of(spec).items() if problem.needs_dataset]
 
 
 def _tracking(where: Where, on_warning: Callable[[str], None]) -> tuple[str | None, bool]:

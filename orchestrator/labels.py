@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.config_paths import leaves
 from orchestrator.spec import SweepSpec
-from trainers.config import TrialConfig, flatten
+from trainers.config import flatten
+from trainers.problems import Config
 
 
 def varying_paths(spec: SweepSpec) -> list[str]:
@@ -21,13 +22,13 @@ def varying_paths(spec: SweepSpec) -> list[str]:
     return [*spec.grid.factors, *(["training.seed"] if several_seeds else [])]
 
 
-def varying_first(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
+def varying_first(config: Config, spec: SweepSpec) -> dict[str, Any]:
     """Every leaf of a config, those that vary in front."""
     values = flatten(config)
     return {path: values[path] for path in varying_paths(spec)} | values
 
 
-def label(config: TrialConfig, spec: SweepSpec, with_test: bool = True) -> str:
+def label(config: Config, spec: SweepSpec, with_test: bool = True) -> str:
     """``anil inner_lr=0.31 seed=2``: the algorithm, and what else varies and can act; the test too, or not."""
     values = flatten(config)
     paths = [path for path in acting_paths(config, spec) if path != "algorithm.name"]
@@ -37,14 +38,14 @@ def label(config: TrialConfig, spec: SweepSpec, with_test: bool = True) -> str:
     return " ".join(filter(None, [config.algorithm.name, setting_of(config, spec), levels_text(varying)]))
 
 
-def setting_of(config: TrialConfig, spec: SweepSpec) -> str:
+def setting_of(config: Config, spec: SweepSpec) -> str:
     """Name of the setting of a grid that a config has; empty where the grid has none."""
     known = leaves(config)
     settings = spec.grid.settings if spec.grid else {}
     return next((name for name, values in settings.items() if values.items() <= known.items()), "")
 
 
-def acting_paths(config: TrialConfig, spec: SweepSpec) -> list[str]:
+def acting_paths(config: Config, spec: SweepSpec) -> list[str]:
     """Config paths that a sweep varies, but for those whose condition does not hold for this config."""
     values = flatten(config)
     parameters = spec.search.space if spec.search else spec.grid.factors if spec.grid else {}

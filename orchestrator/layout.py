@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from orchestrator.analyses import Analysis, cell_pairs, distinct_analyses, in_bl
 from orchestrator.budget import Used, budget_json
 from orchestrator.data import data_folder, find_dataset, known_data
 from orchestrator.environment import cpu_count
-from orchestrator.estimate import comparisons_core_s, estimate_core_s
+from orchestrator.estimate import comparisons_core_s, estimate_any_core_s
 from orchestrator.grid import GridPoint, distinct, expand, group_by_training
 from orchestrator.home import existing_home
 from orchestrator.record import SweepRecord
@@ -27,7 +28,8 @@ from trainers.config import Between, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.datasets.recipe import Recipe
 from trainers.episodes import check_data
-from trainers.errors import DatasetError
+from trainers.errors import DatasetError, InputError
+from trainers.problems import Config, problem_of
 
 if TYPE_CHECKING:
     from trainers.adapt_cost import ImageShape
@@ -81,10 +83,11 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
     """
     points = expand(spec)
     folder = data_folder(home_url)
-    names = list(dict.fromkeys(point.config.dataset.name for point in points))
-    data = {name: known_data(folder, name) for name in names}
+    names = [name for name, _ in _by_source(points)]
+    datasets = [name for name, point in _by_source(points) if problem_of(point.config).needs_dataset]
+    data = {name: known_data(folder, name) for name in datasets}
     check_points(points, data, spec.grid.between if spec.grid else None)
-    keys = _stored_keys(spec, home_url, names)
+    keys = _stored_keys(spec, home_url, points)
     groups = group_by_training(points, lambda config: keys(config).training)
     wanted = [{keys(point.config).evaluation: point.config for point in group} for _, group in groups]
     home = existing_home(home_url)
@@ -112,7 +115,7 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
         stored=sum(trained for trained, _ in done) if known else None,
         stored_evaluations=sum(len(tested) for _, tested in done) if known else None,
         stored_comparisons=len(asked) - len(lacking) if known else None,
-        estimate_core_s=round(estimate_core_s(left, shapes) + _comparing_s(spec, lacking, shapes)),
+        estimate_core_s=round(estimate_any_core_s(left, shapes) + _comparing_s(spec, lacking, shapes)),
         to_begin=len(to_begin),
         used=used,
     )
@@ -133,25 +136,36 @@ class _StoredKeys:
     """Keys of configs, each made once: those of the home's data where it is there, else by the dataset's name alone."""
 
     fingerprints: dict[str, str]
-    _made: dict[TrialConfig, Keys] = field(default_factory=dict)
+    _made: dict[Config, Keys] = field(default_factory=dict)
 
-    def __call__(self, config: TrialConfig) -> Keys:
+    def __call__(self, config: Config) -> Keys:
         if config not in self._made:
-            name = config.dataset.name
+            name = config.source
             self._made[config] = keys_of(config, self.fingerprints.get(name, name))
         return self._made[config]
 
 
-def _stored_keys(spec: SweepSpec, home_url: str, names: Sequence[str]) -> _StoredKeys:
+def _by_source(points: Iterable[GridPoint]) -> list[tuple[str, GridPoint]]:
+    """Datasets and environments, each with the first point that is of it."""
+    return list({point.config.source: point for point in reversed(tuple(points))}.items())[::-1]
+
+
+def _stored_keys(spec: SweepSpec, home_url: str, points: Sequence[GridPoint]) -> _StoredKeys:
     home = existing_home(home_url)
     pinned = SweepRecord(home, spec.name).fingerprints if home else {}
-    newest = {name: find_dataset(data_folder(home_url), name) for name in names}
-    found = {name: path.stem.rpartition("-")[2] for name, path in newest.items() if path is not None}
+    found = {}
+    for name, point in _by_source(points):
+        problem = problem_of(point.config)
+        if not problem.needs_dataset:
+            with suppress(InputError):  # its packages are not installed here
+                found[name] = problem.source(name).fingerprint
+        elif (path := find_dataset(data_folder(home_url), name)) is not None:
+            found[name] = path.stem.rpartition("-")[2]
     return _StoredKeys({**found, **pinned})
 
 
 def _done(
-    store: Store, keys: _StoredKeys, groups: list[tuple[str, list[GridPoint]]], wanted: list[dict[str, TrialConfig]]
+    store: Store, keys: _StoredKeys, groups: list[tuple[str, list[GridPoint]]], wanted: list[dict[str, Config]]
 ) -> list[tuple[bool, set[str]]]:
     """For each training, whether the store has it and its snapshots, and the keys of its evaluations that it has."""
     there = set(store.home.names("trainings"))
@@ -183,12 +197,15 @@ def check_points(
     """
     seen = set()
     for point in points:
-        config, test = point.config, point.config.evaluation
+        config = point.config
+        if not isinstance(config, TrialConfig):
+            continue
+        test = config.evaluation
         kind = (config.dataset, config.episodes, config.backbone, test.queries, test.measure, test.flattening)
         if kind not in seen:
             seen.add(kind)
             try:
-                check_data(config, data[config.dataset.name], between)
+                check_data(config, data[config.source], between)
             except DatasetError as error:
                 levels = f"grid: the cell {shown(point.levels)}: " if point.levels else ""
                 raise DatasetError(f"{levels}{error}") from None

@@ -15,12 +15,13 @@ from rich.text import Text
 
 from orchestrator.live_rows import Rows
 from orchestrator.status import SweepStatus, TrialLine
-from orchestrator.status_text import accuracy, clock, counts, failure, left, percent, rates, resources, result, short
+from orchestrator.status_text import clock, counts, failure, left, percent, rates, resources, result, score, short
 
 _OTHER_LINES = 8
 """Of the display: sweep, bar, best, rates, header, below the rows "… more" and the last failure, and the cursor's."""
 _STYLES = {"running": "cyan", "completed": "green", "pruned": "yellow", "failed": "red"}
 _COLUMNS = ("trial", "state", "iteration", "val %", "test %", "time")
+_RETURNS = ("trial", "state", "iteration", "return", "test", "time")
 _WIDTHS = {"state": len("completed"), "time": len("1:23:45")}
 """From the start; what is wider makes its column wider, for good."""
 
@@ -95,7 +96,8 @@ class LiveTable:
     def _table(self, trials: list[TrialLine]) -> Table:
         table = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style="dim")
         rows = [_cells(trial) for trial in trials]
-        for position, column in enumerate(_COLUMNS):
+        returns = any(trial.unit == "return" for trial in trials)
+        for position, column in enumerate(_RETURNS if returns else _COLUMNS):
             width = self._width(column, column, *(cells[position] for cells in rows))
             table.add_column(column, justify="left" if column == "state" else "right", no_wrap=True, min_width=width)
         table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
@@ -117,8 +119,8 @@ def _cells(trial: TrialLine) -> tuple[str, ...]:
         trial.name,
         trial.state,
         f"{trial.iteration}/{trial.iterations}",
-        accuracy(trial.validation_accuracy),
-        accuracy(trial.test_accuracy),
+        score(trial.validation_accuracy, trial.unit),
+        score(trial.test_accuracy, trial.unit),
         clock(trial.seconds),
     )
 

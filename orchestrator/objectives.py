@@ -15,18 +15,22 @@ Direction = Literal["maximize", "minimize"]
 
 DIRECTIONS: dict[str, Direction] = {
     "validation_accuracy": "maximize",
+    "validation_return": "maximize",
     "train_flops": "minimize",
     "adapt_flops": "minimize",
 }
 """Metric -> what makes it better. All are functions of the config alone, so that a search can be repeated."""
 
 ACCURACY = "validation_accuracy"
-"""The one that has to be learnt; a search without it would know its best beforehand."""
+LEARNT = (ACCURACY, "validation_return")
+"""What has to be learnt, one a problem; a search without it would know its best beforehand."""
 
 _NOT_OF_THE_CONFIG = {
     "train_seconds": "depends on the machine and on what else it does, so that no search could be repeated",
     "test_accuracy": "is of classes that are held back for the end, and a search that saw it would fit them",
     "test_ci95": "is of classes that are held back for the end, and a search that saw it would fit them",
+    "return_before": "is of tasks that are held back for the end, and a search that saw it would fit them",
+    "return_after": "is of tasks that are held back for the end, and a search that saw it would fit them",
 }
 """Metrics of a trial that are none of a search, and why."""
 
@@ -60,7 +64,8 @@ class Objective(Frozen):
             raise ConfigError(f"maximize and minimize are two objectives; make a list of them: {both}")
         right = DIRECTIONS[self.metric]
         if self.direction != right:
-            words = "more of an accuracy is better" if right == "maximize" else "less of a cost is better"
+            noun = "an accuracy" if self.metric == ACCURACY else "a return"
+            words = f"more of {noun} is better" if right == "maximize" else "less of a cost is better"
             raise ConfigError(f"{words}, got {shown(self.plain())}; write {{{right}: {self.metric}}}")
         return self
 
@@ -96,7 +101,7 @@ def objective_problems(objectives: Sequence[Objective]) -> list[tuple[tuple[int,
         for index, metric in enumerate(metrics)
         if metric in metrics[:index]
     ]
-    if twice or ACCURACY in metrics:
+    if twice or set(LEARNT) & set(metrics):
         return list(twice)
     words = "no trial has to run to know the least of it" if metrics else "a search needs one"
     return [((), f"{words}, got {shown([one.plain() for one in objectives])}; add {{maximize: {ACCURACY}}}")]

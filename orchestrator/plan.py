@@ -19,9 +19,9 @@ from orchestrator.search.proposals import Outcome, Proposal
 from orchestrator.search.searcher import Searcher
 from orchestrator.spec import SweepSpec
 from orchestrator.trial_numbers import trial_name
-from trainers.config import TrialConfig
+from trainers.problems import Config
 
-Look = Callable[[int, TrialConfig, Cutoffs | None], Row]
+Look = Callable[[int, Config, Cutoffs | None], Row]
 """(number, config, cut-offs) -> the row as the store has it now; no cut-offs: the sweep stops no trial early."""
 
 MayBegin = Callable[[Sequence[Row]], bool]

@@ -7,9 +7,9 @@ from typing import Any
 
 from orchestrator.confirm import most_confirmations
 from orchestrator.data import check_present, data_folder
-from orchestrator.errors import DatasetError
+from orchestrator.errors import DatasetError, InputError
 from orchestrator.grid import distinct, expand, group_by_training
-from orchestrator.inputs import Where, check_inputs, datasets_of
+from orchestrator.inputs import Where, check_inputs, datasets_of, sources_of
 from orchestrator.spec import SweepSpec
 from trainers.canonical import training_key
 
@@ -28,6 +28,13 @@ def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None], fr
         except DatasetError as error:
             on_warning(f"before it can run: {error}")
     found: dict[str, Any] = {"name": spec.name, "home": where.home, "datasets": names}
+    for name, problem in sources_of(spec).items():
+        if not problem.needs_dataset:
+            found.setdefault("environments", []).append(name)
+            try:
+                problem.source(name)
+            except InputError as error:
+                on_warning(f"before it can run: {error}")
     if spec.budget is not None:
         found["budget"] = ", ".join(f"{limit:g} {name}" for name, limit in spec.budget.limits.items())
     if spec.search is not None:
@@ -35,5 +42,5 @@ def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None], fr
         return found | ({"confirmations": most_confirmations(spec.search)} if spec.search.confirm else {})
     asked = expand(spec)
     # Without data there is no fingerprint; within one preview the dataset's name tells the same apart.
-    trainings = group_by_training(asked, lambda config: training_key(config, config.dataset.name))
+    trainings = group_by_training(asked, lambda config: training_key(config, config.source))
     return found | {"kind": "grid", "cells": len(distinct(asked)), "trainings": len(trainings)}

@@ -23,7 +23,7 @@ At = dict[Annotated[str, AfterValidator(known_path)], Annotated[Any, BeforeValid
 
 
 class PublishedCell(Frozen):
-    """One number of a table: mean ± standard deviation over seeds, in per cent."""
+    """One number of a table: mean ± standard deviation over seeds, in per cent; a return as it is."""
 
     at: At
     mean: float
@@ -74,7 +74,7 @@ class RelationClaim(Frozen):
 
     The value is one of these
 
-    * a difference of accuracies, ``of`` minus ``minus``, in points;
+    * a difference of accuracies, ``of`` minus ``minus``, in points; of returns as it is;
     * one ``column`` of what was measured of a cell (those of ``orchestrator.results.CellResult.scores``), as it is;
     * one ``column`` of how alike two cells are, ``of`` and ``of_with`` (``orchestrator.results.PairResult.scores``),
       minus that of ``minus`` and ``minus_with`` where they are given.
@@ -131,8 +131,9 @@ class PublishedTable(Frozen):
 
     title: str
     source: str
-    dataset: str
-    """Name of the dataset that the numbers are about, as a sweep file names it."""
+    dataset: str | None = None
+    """Name of the dataset that the numbers are about, as a sweep file names it; None where they are about several, or
+    about none."""
     settings: At = Field({})
     """What else all the numbers share; results with other values are not like for like."""
     settings_unconfirmed: tuple[str, ...] = Field((), strict=False)
@@ -162,7 +163,7 @@ class _File(Frozen):
 
 def matches(at: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Whether a config, given by its leaves, has these values."""
-    return all(config[path] == value for path, value in at.items())
+    return all(path in config and config[path] == value for path, value in at.items())
 
 
 @cache

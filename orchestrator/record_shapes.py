@@ -110,6 +110,7 @@ class ValidationShape(Record):
     train_accuracy: float
     validation_loss: float
     validation_accuracy: dict[str, float]
+    others: dict[str, float] = {}
 
 
 class CurveShape(Record):
@@ -159,6 +160,7 @@ class LiveTrialShape(Record):
     iterations: int
     validation_accuracy: float | None
     test_accuracy: float | None
+    unit: Literal["%", "return"] = "%"
     error: str | None
     seconds: float
     confirms: int | None

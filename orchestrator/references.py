@@ -15,7 +15,7 @@ from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import all_tried, asked_configs, find_sweep, load_rows, to_confirm
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Keys, Store, keys_of
-from trainers.config import TrialConfig
+from trainers.problems import Config
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def references_of(home: Home, names: Iterable[str], with_analyses: bool = True, 
         trainings: set[str] = set()
         evaluations: set[Keys] = set()
         for config in _configs(record, spec, by_results):
-            if config.dataset.name not in fingerprints:
-                raise HomeError(f"{home.url}/sweeps/{name}/datasets.json: does not name {config.dataset.name}")
-            keys = keys_of(config, fingerprints[config.dataset.name])
+            if config.source not in fingerprints:
+                raise HomeError(f"{home.url}/sweeps/{name}/datasets.json: does not name {config.source}")
+            keys = keys_of(config, fingerprints[config.source])
             tested = config.evaluation.weights
             steps = {*config.training.snapshots, *([tested] if isinstance(tested, int) else [])}
             trainings |= {keys.training, *map(keys.shortened, steps)}
@@ -72,7 +72,7 @@ def references_of(home: Home, names: Iterable[str], with_analyses: bool = True, 
     return asked
 
 
-def _configs(record: SweepRecord, spec: SweepSpec, by_results: bool) -> list[TrialConfig]:
+def _configs(record: SweepRecord, spec: SweepSpec, by_results: bool) -> list[Config]:
     """All that a sweep asks for."""
     asked = asked_configs(record, spec)
     if spec.search is None or spec.search.confirm is None:

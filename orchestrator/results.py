@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,8 @@ from orchestrator.spec import SweepSpec
 from orchestrator.stats import Estimate, Matrix, estimate_cell, seed_pseudo_values
 from orchestrator.store import Store
 from orchestrator.sweep_state import SweepState, count_asked, count_trials, sweep_state
-from trainers.config import TrialConfig
+from trainers.problem import Problem, Score
+from trainers.problems import Config, few_shot, problem_of
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,13 @@ class CellResult:
     number: int
     levels: Mapping[str, Any]
     """Config path -> level, as asked, in the order of the file; what does not act here is absent."""
-    config: TrialConfig
+    config: Config
     """As asked, under the first seed."""
     rows: tuple[Row, ...]
     """One a seed, completed or not."""
     accuracies: Matrix
-    """Of every test episode under the completed rows' seeds, [seeds, episodes], fractions; [0, 0] where none is."""
+    """Of every test episode under the completed rows' seeds, [seeds, episodes], fractions; [0, 0] where none is. Of
+    another problem its score of every test task."""
     baseline: int | None
     """Number of the cell that it is compared with."""
     scores: Mapping[str, Matrix] = field(default_factory=dict)
@@ -47,6 +49,11 @@ class CellResult:
     ``evaluation.measure`` asks for it; [seeds, episodes] each, as ``accuracies``. Empty where nothing is completed."""
     timed_on: tuple[Mapping[str, Any], ...] = ()
     """The different environments in which times among the scores were measured."""
+
+    @property
+    def score_kind(self) -> Score:
+        """What its problem judges it by."""
+        return problem_of(self.config).score
 
     @property
     def completed(self) -> tuple[Row, ...]:
@@ -61,7 +68,7 @@ class CellResult:
     @property
     def estimate(self) -> Estimate | None:
         """Mean with its interval; None where nothing is completed."""
-        return estimate_cell(self.accuracies) if len(self.accuracies) else None
+        return estimate_cell(self.accuracies, self.score_kind.unit) if len(self.accuracies) else None
 
     def score(self, column: str, comparisons: int = 1) -> Estimate | None:
         """Mean of a column of ``scores``, as it is, with its interval; None where it was not measured or nothing is
@@ -70,7 +77,7 @@ class CellResult:
         return None if matrix is None else estimate_cell(matrix, "", comparisons)
 
     def mean(self, metric: str) -> float | None:
-        """Mean over the completed rows of one of ``orchestrator.rows.METRICS``; None where none of them has it."""
+        """Mean over the completed rows of one of their metrics; None where none of them has it."""
         values = [row.metrics[metric] for row in self.completed if metric in row.metrics]
         return sum(values) / len(values) if values else None
 
@@ -139,6 +146,19 @@ class Study:
     budget: Mapping[str, Any] | None = None
     """As ``orchestrator.budget.budget_json`` gives it; None where the sweep has none."""
 
+    weights: Callable[[Row], bytes | None] = field(default=lambda row: None, compare=False)
+    """Gives those that a completed row was tested with, as a file; None where they are gone."""
+
+    @property
+    def problem(self) -> Problem[Any]:
+        """What its trials are about."""
+        return problem_of(self.spec.trial)
+
+    @property
+    def score(self) -> Score:
+        """What they are judged by."""
+        return self.problem.score
+
     @property
     def rows(self) -> list[Row]:
         """All rows: those of the grid or the search by number, then what confirms the search, best trial first."""
@@ -186,17 +206,26 @@ def load_study(name: str, home: str = "./runs") -> Study:
     not_begun = count_trials(spec, rows)["planned"] - counts["planned"]
     budget = budget_json(spec.budget, record.used, not_begun) if spec.budget else None
     pairs = tuple(_pair(store, pair, cells) for pair in asked)
-    return Study(spec, tuple(cells), trainings, record.fingerprints, state, pairs, tuple(confirmed), budget)
+
+    def weights(row: Row) -> bytes | None:
+        manifest = store.manifest(row.keys.training)
+        its = store.tested(row.config, row.keys, manifest) if manifest else None
+        return None if its is None else store.read_weights(*its, row.config)
+
+    return Study(spec, tuple(cells), trainings, record.fingerprints, state, pairs, tuple(confirmed), budget, weights)
 
 
 def _cell(store: Store, number: int, levels: Mapping[str, Any], rows: list[Row], baseline: int | None) -> CellResult:
     scores, config = _matrices(store, rows), rows[0].config
-    accuracies = scores.get("accuracy", np.zeros((0, 0)))
-    timed_on = _environments(store, rows) if config.evaluation.measure == "speed" else ()
+    accuracies = scores.get(problem_of(config).score.column, np.zeros((0, 0)))
+    timed_on = _environments(store, rows) if problem_of(config).is_timed(config) else ()
     return CellResult(number, levels, config, tuple(rows), accuracies, baseline, scores, timed_on)
 
 
-MEANS = ("validation_accuracy", "train_flops", "adapt_flops", "train_seconds")
+def means_of(problem: Problem[Any]) -> list[str]:
+    """Metrics of a problem of which a cell has the mean over seeds: all but those that the test's estimate is of."""
+    of_test = (problem.score.test, problem.count, "iterations", *(ci95 for _, ci95 in problem.tested.values()))
+    return [metric for metric in problem.metrics if metric not in of_test]
 
 
 def cells_table(study: Study) -> pa.Table:
@@ -204,8 +233,10 @@ def cells_table(study: Study) -> pa.Table:
 
     ``cell``, the level of every factor under its config path (lists joined by ``+``), ``seeds`` completed and
     ``seeds_asked``, ``episodes``; ``test_accuracy`` with ``test_std_over_seeds`` and the 95 % interval over seeds and
-    episodes (``test_low95``, ``test_high95``); the metrics of ``MEANS`` are means over seeds. Accuracies are fractions.
+    episodes (``test_low95``, ``test_high95``); the metrics of ``means_of`` are means over seeds. Accuracies are
+    fractions. Another problem has the names of its own score.
     """
+    problem = study.problem
     paths = study.paths
     records = []
     for cell in study.cells:
@@ -216,18 +247,18 @@ def cells_table(study: Study) -> pa.Table:
                 **{path: cell.levels.get(path) for path in paths},
                 "seeds": len(cell.seeds),
                 "seeds_asked": len(cell.rows),
-                "episodes": cell.accuracies.shape[1],
-                "test_accuracy": estimate.value if estimate else None,
+                problem.tasks_word: cell.accuracies.shape[1],
+                problem.score.test: estimate.value if estimate else None,
                 "test_std_over_seeds": estimate.seed_std if estimate else None,
                 "test_low95": estimate.low if estimate else None,
                 "test_high95": estimate.high if estimate else None,
-                **{metric: cell.mean(metric) for metric in MEANS},
+                **{metric: cell.mean(metric) for metric in means_of(problem)},
             }
         )
     return pa.table({name: arrow_column([record[name] for record in records]) for name in (records or [{}])[0]})
 
 
-def _acting_levels(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
+def _acting_levels(config: Config, spec: SweepSpec) -> dict[str, Any]:
     values = leaves(config)
     return {path: values[path] for path in acting_paths(config, spec)}
 
@@ -247,7 +278,7 @@ def _pair(store: Store, pair: CellPair, cells: Sequence[CellResult]) -> PairResu
     done = [one for one in compared if all(np.isfinite(values).all() for values in one[1].values())]
     found = {column: np.stack([scores[column] for _, scores in done]) for column in done[0][1]} if done else {}
     first, second = (next(cell for cell in cells if cell.number == number) for number in pair.cells)
-    body = first.config.backbone.layers
+    body = few_shot(first.config).backbone.layers
     for kind in ("cca", "cka"):
         if f"{kind}.{body[0]}" in found:
             found[f"{kind}.body"] = np.mean([found[f"{kind}.{layer}"] for layer in body], axis=0)

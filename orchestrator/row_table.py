@@ -7,10 +7,11 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator.home import open_home
-from orchestrator.rows import METRICS, Row, find_sweep, front_rows, load_rows
+from orchestrator.rows import Row, find_sweep, front_rows, load_rows
 from orchestrator.spec import SearchSpec
 from orchestrator.store import Store
 from trainers.config import flatten
+from trainers.problems import problem_of
 
 
 def table(name: str, rows: list[Row], search: SearchSpec | None = None) -> pa.Table:
@@ -34,7 +35,7 @@ def table(name: str, rows: list[Row], search: SearchSpec | None = None) -> pa.Ta
                 "state": row.state,
                 "seed": row.config.training.seed,
                 **flatten(row.config),
-                **{metric: row.metrics.get(metric) for metric in METRICS},
+                **{metric: row.metrics.get(metric) for metric in problem_of(row.config).metrics},
                 **({"pareto": None if on_front is None else row.number in on_front} if len(objectives) > 1 else {}),
                 "error": row.error,
             }

@@ -21,22 +21,12 @@ from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.spec import NAME, SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from orchestrator.trial_numbers import trial_name
-from trainers.adapt_cost import ImageShape, adapt_flops
-from trainers.config import TrialConfig
+from trainers.adapt_cost import ImageShape
+from trainers.problem import Score
+from trainers.problems import Config, problem_of
 from trainers.registry import nearest
 
 State = Literal["planned", "running", "completed", "pruned", "failed"]
-
-METRICS = (
-    "validation_accuracy",
-    "test_accuracy",
-    "test_ci95",
-    "test_episodes",
-    "iterations",
-    "train_flops",
-    "adapt_flops",
-    "train_seconds",
-)
 
 
 @dataclass(frozen=True)
@@ -44,12 +34,12 @@ class Row:
     """One trial as asked, and what became of it."""
 
     number: int
-    config: TrialConfig
+    config: Config
     """As asked, not canonical."""
     keys: Keys
     state: State
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Of ``METRICS``, those that are known. Accuracies are fractions."""
+    """Of its problem's, those that are known. Accuracies are fractions."""
     error: str | None = None
     final: bool = False
     """Completed, pruned, or failed in a way that may well come again: not to be run."""
@@ -66,6 +56,16 @@ class Row:
     def name(self) -> str:
         """Its number for people."""
         return trial_name(self.number, self.confirms)
+
+    @property
+    def score(self) -> Score:
+        """What its problem judges it by."""
+        return problem_of(self.config).score
+
+    @property
+    def validation(self) -> float:
+        """Its best validation; of a row that has one."""
+        return self.metrics[self.score.validation]
 
     @property
     def ended(self) -> bool:
@@ -88,12 +88,12 @@ def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
     return record, spec
 
 
-def asked_configs(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig]]:
+def asked_configs(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, Config]]:
     """(number, config as asked) of all cells or proposals of a sweep, as far as a search has made them."""
     return [(number, config) for number, config, _ in asked_trials(record, spec)]
 
 
-def asked_trials(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, TrialConfig, Cutoffs | None]]:
+def asked_trials(record: SweepRecord, spec: SweepSpec) -> list[tuple[int, Config, Cutoffs | None]]:
     """As ``asked_configs``, each with its cut-offs, None where its sweep stops no trial early."""
     if spec.search is None:
         return [(cell.number, cell.config, None) for cell in expand(spec)]
@@ -116,17 +116,17 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
     rows: list[Row] = []
     trained_by: set[str] = set()
 
-    def add(number: int, config: TrialConfig, cutoffs: Cutoffs | None = None, confirms: int | None = None) -> None:
-        name = config.dataset.name
+    def add(number: int, config: Config, cutoffs: Cutoffs | None = None, confirms: int | None = None) -> None:
+        name = config.source
         if name not in fingerprints:
             raise HomeError(
                 f"{store.home.url}/sweeps/{record.name}/datasets.json: absent or damaged; the command that ran the "
                 "sweep makes it again"
             )
-        if name not in shapes:
+        if name not in shapes and problem_of(config).needs_dataset:
             shapes[name] = image_shape_of(data_folder(store.home.url), name, fingerprints[name])
         keys = keys_of(config, fingerprints[name])
-        row = read_row(store, number, config, keys, record.name, run.get("run"), live, shapes[name], cutoffs)
+        row = read_row(store, number, config, keys, record.name, run.get("run"), live, shapes.get(name), cutoffs)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
             row = replace(row, cached=True)
         if row.state == "completed":  # one that was pruned, or failed, has left the rest of it to others
@@ -148,13 +148,13 @@ def all_tried(spec: SweepSpec, rows: Sequence[Row]) -> bool:
 def to_confirm(spec: SweepSpec, rows: Iterable[Row]) -> list[Confirmation]:
     """What confirms a search, by the rows of its proposals as they are now."""
     completed = (row for row in rows if row.state == "completed")
-    return confirmations(spec, ((row.number, row.config, row.metrics["validation_accuracy"]) for row in completed))
+    return confirmations(spec, ((row.number, row.config, row.validation) for row in completed))
 
 
 def read_row(
     store: Store,
     number: int,
-    config: TrialConfig,
+    config: Config,
     keys: Keys,
     sweep: str | None,
     run: str | None,
@@ -189,19 +189,15 @@ def read_row(
         if decision.state != "complete":  # what later cut-offs follow from is gone
             manifest = None
     if manifest is not None:
-        accuracies = store.accuracies(config, keys, manifest)
-        if accuracies is not None:
+        scores = store.scores(config, keys, manifest)
+        if scores is not None:
+            problem = problem_of(config)
             its = store.attempt(keys.training, manifest.attempt)
-            metrics: dict[str, float] = {
-                "validation_accuracy": manifest.validation_accuracy(config),
-                "test_accuracy": float(accuracies.mean()),
-                "test_ci95": confidence_95(accuracies),
-                "test_episodes": len(accuracies),
-                "iterations": manifest.final,
-                "train_flops": manifest.train_flops,
-            }
-            if image_shape is not None:
-                metrics["adapt_flops"] = adapt_flops(config, image_shape)
+            metrics: dict[str, float] = {base.score.validation: manifest.validation_accuracy(config)}
+            for column, (mean, ci95) in problem.tested.items():
+                metrics |= {mean: float(scores[column].mean()), ci95: confidence_95(scores[column])}
+            metrics[problem.count] = len(scores[problem.score.column])
+            metrics |= problem.costs(config, manifest.final, manifest.train_flops, image_shape)
             if "train_seconds" in its:  # an attempt whose record is gone leaves its results
                 metrics["train_seconds"] = its["train_seconds"]
             cached = its.get("asked_by", {}).get("run") != run
@@ -231,9 +227,8 @@ def _pruned(base: Row, rung: int, curve: Curve, flops: int, image_shape: ImageSh
     if not math.isfinite(best):
         error = f"none of its validations up to iteration {rung} is a number"
         return replace(base, state="failed", error=error, final=True)
-    metrics = {"validation_accuracy": best, "iterations": rung, "train_flops": flops * rung}
-    if image_shape is not None:
-        metrics["adapt_flops"] = adapt_flops(base.config, image_shape)
+    costs = problem_of(base.config).costs(base.config, rung, flops * rung, image_shape)
+    metrics = {base.score.validation: best, **costs}
     until = tuple(point for point in curve if point[0] <= rung)
     return replace(base, state="pruned", metrics=metrics, final=True, curve=until)
 
@@ -260,7 +255,7 @@ def best_row(rows: list[Row]) -> Row | None:
     Confirmations don't count: they are about trials that were the best before them.
     """
     completed = [row for row in without_confirmations(rows) if row.state == "completed"]
-    return max(completed, key=lambda row: (row.metrics["validation_accuracy"], -row.number), default=None)
+    return max(completed, key=lambda row: (row.validation, -row.number), default=None)
 
 
 def front_rows(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row] | None:
@@ -275,7 +270,7 @@ def front_rows(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row
     completed = [row for row in without_confirmations(rows) if row.state == "completed"]
     values = [[row.metrics[one.metric] for one in objectives] for row in completed]
     front = [completed[index] for index in pareto_front(values, [one.direction for one in objectives])]
-    return sorted(front, key=lambda row: (-row.metrics["validation_accuracy"], row.number))
+    return sorted(front, key=lambda row: (-row.validation, row.number))
 
 
 def front_unknown(rows: Iterable[Row], objectives: Sequence[Objective]) -> str | None:
@@ -284,7 +279,7 @@ def front_unknown(rows: Iterable[Row], objectives: Sequence[Objective]) -> str |
         for one in objectives:
             if row.state == "completed" and one.metric not in row.metrics:
                 return (
-                    f"{one.metric} of trial {row.number} is not known without the images of {row.config.dataset.name}; "
+                    f"{one.metric} of trial {row.number} is not known without the images of {row.config.source}; "
                     "give the command where they are"
                 )
     return None

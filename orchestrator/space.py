@@ -13,8 +13,9 @@ from orchestrator.config_paths import frozen_value, known_path, leaves, plain_va
 from orchestrator.errors import SpecError
 from orchestrator.wording import MisplacedError, shown
 from orchestrator.yaml_file import Place
-from trainers.config import Frozen, TrialConfig
+from trainers.config import Frozen
 from trainers.errors import ConfigError
+from trainers.problems import Config
 from trainers.registry import nearest
 
 MAX_CHECKED = 4_096
@@ -257,7 +258,7 @@ def candidates(space: Space) -> dict[str, tuple[Any, ...]]:
     return {path: tuple(values) for path, values in found.items()}
 
 
-def space_problems(space: Space, base: TrialConfig) -> list[tuple[Place, str]]:
+def space_problems(space: Space, base: Config) -> list[tuple[Place, str]]:
     """Invalid configs that the space can propose, at most one for each parameter to blame; places inside the space."""
     fixed = leaves(base)
     combinations = list(itertools.islice(assignments(space, fixed, candidates(space)), MAX_CHECKED + 1))
@@ -273,7 +274,7 @@ def space_problems(space: Space, base: TrialConfig) -> list[tuple[Place, str]]:
     ]
 
 
-def _condition_problems(space: Space, base: TrialConfig) -> list[tuple[Place, str]]:
+def _condition_problems(space: Space, base: Config) -> list[tuple[Place, str]]:
     """Conditions on the base config that ask for a value which no config has."""
     problems: list[tuple[Place, str]] = []
     for path, parameter in space.items():
@@ -287,7 +288,7 @@ def _condition_problems(space: Space, base: TrialConfig) -> list[tuple[Place, st
 
 
 def invalid(
-    base: TrialConfig, combinations: Iterable[Mapping[str, Any]], verb: str, way_out: str
+    base: Config, combinations: Iterable[Mapping[str, Any]], verb: str, way_out: str
 ) -> list[tuple[Place, str]]:
     """The combinations that make no valid config, at most one for each path to blame, with the reason.
 
@@ -308,7 +309,7 @@ def invalid(
     return list(found.items())
 
 
-def _shortest(base: TrialConfig, values: Mapping[str, Any], reason: str) -> Mapping[str, Any]:
+def _shortest(base: Config, values: Mapping[str, Any], reason: str) -> Mapping[str, Any]:
     """The values without those that have no part in the reason."""
     for path in list(values):
         fewer = {other: value for other, value in values.items() if other != path}

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from orchestrator.budget import Budget
-from orchestrator.config_paths import known_path, leaves, plain_value, with_values
+from orchestrator.config_paths import elsewhere, known_path, leaves, plain_value, with_values
 from orchestrator.early_stopping import EarlyStopping
 from orchestrator.grid_spec import GridSpec
 from orchestrator.growth import changes
@@ -29,10 +29,12 @@ from orchestrator.space import (
     space_problems,
 )
 from orchestrator.trial_numbers import REPEAT
+from orchestrator.trial_spec import Trial, problem_name
 from orchestrator.wording import shown
 from orchestrator.yaml_file import Place
 from trainers.config import Frozen, PositiveInt, TrialConfig
 from trainers.errors import ConfigError
+from trainers.problems import PROBLEMS, problem_named, problem_of
 
 __all__ = [
     "Budget",
@@ -145,11 +147,57 @@ class SweepSpec(Frozen):
 
     name: Annotated[str, AfterValidator(_name)]
     question: str | None = None
-    trial: TrialConfig = TrialConfig()
+    trial: Trial = TrialConfig()
     search: SearchSpec | None = None
     grid: GridSpec | None = None
     resources: Resources = Resources()
     budget: Budget | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_score(cls, values: Any) -> Any:
+        """A search that does not say what it maximizes means the validation score of its problem."""
+        search = values.get("search") if isinstance(values, Mapping) else None
+        problem = problem_name(values.get("trial")) if isinstance(search, Mapping) else "few_shot"
+        if problem == "few_shot" or problem not in PROBLEMS or not isinstance(search, Mapping):
+            return values
+        score = problem_named(problem).score.validation
+        filled = {"objective": {"maximize": score}, **search}
+        stops = search.get("early_stopping")
+        if isinstance(stops, Mapping) and not isinstance(search.get("objective"), list):
+            filled["early_stopping"] = {"metric": score, **stops}
+        return {**values, "search": filled}
+
+    @model_validator(mode="after")
+    def _of_its_problem(self) -> SweepSpec:
+        problem, name = problem_of(self.trial), self.trial.problem
+        problems: list[tuple[Place, str]] = []
+        paths: list[Place] = []
+        if self.search:
+            for path, parameter in self.search.space.items():
+                paths += [
+                    ("search", "space", path),
+                    *(("search", "space", path, "when", it) for it in parameter.when or {}),
+                ]
+            for number, one in enumerate(self.search.objective):
+                if one.metric not in problem.metrics:
+                    words = f"{one.metric} is none of trials with problem: {name}"
+                    at: Place = ("search", "objective", *([number] if len(self.search.objective) > 1 else []))
+                    problems.append((at, f"{words}; write {{maximize: {problem.score.validation}}}"))
+            stops = self.search.early_stopping
+            if stops and stops.metric != problem.score.validation:
+                words = f"{stops.metric} is none of trials with problem: {name}; write {problem.score.validation}"
+                problems.append((("search", "early_stopping", "metric"), words))
+        if self.grid:
+            paths += [("grid", "train", path) for path in self.grid.train]
+            paths += [("grid", "test", path) for path in self.grid.test]
+            paths += [("grid", "settings", it, path) for it, its in self.grid.settings.items() for path in its]
+            if self.grid.between and not problem.needs_dataset:
+                why = f"compares what networks make of images, and the trial has problem: {name}; leave it out"
+                problems.append((("grid", "between"), why))
+        problems += [(place, reason) for place in paths if (reason := elsewhere(str(place[-1]), name))]
+        raise_at(problems)
+        return self
 
     @model_validator(mode="after")
     def _proposes_valid_configs(self) -> SweepSpec:
@@ -213,7 +261,8 @@ class SweepSpec(Frozen):
         settings = self.grid.settings.values() if self.grid else ()
         factors = self.search.space if self.search else self.grid.factors if self.grid else {}
         levels = factors[path].domain if path in factors else ()
-        return {self.trial.evaluation.measure, *levels, *(values[path] for values in settings if path in values)}
+        own = [self.trial.evaluation.measure] if isinstance(self.trial, TrialConfig) else []
+        return {*own, *levels, *(values[path] for values in settings if path in values)}
 
 
 def _whole_values(parameter: Parameter) -> Sequence[Any]:

@@ -9,12 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.config_paths import CONFIG_PATHS, nearest_path
+from orchestrator.config_paths import CONFIG_PATHS, SECTIONS, nearest_path
 from orchestrator.errors import SpecError
 from orchestrator.spec import SweepSpec, plain_spec
 from orchestrator.wording import plain_problems, shown
 from orchestrator.yaml_file import MAX_DEPTH, Document, Place, dotted, parse_yaml, read_yaml, yaml_text
-from trainers.config import TrialConfig
 from trainers.registry import nearest
 
 _PATH_KEYED: dict[tuple[str, ...], int] = {
@@ -112,7 +111,7 @@ def _hidden_problems(values: Mapping[str, Any], document: Document) -> list[tupl
 def _wrap_bare_trial(document: Document) -> None:
     """Makes a file that is only a trial config into a sweep file with that ``trial:``."""
     keys = document.value.keys()
-    if keys & TrialConfig.model_fields.keys() and not keys & (SweepSpec.model_fields.keys() - {"name"}):
+    if keys & SECTIONS and not keys & (SweepSpec.model_fields.keys() - {"name"}):
         document.value = {"trial": document.value}
         document.origins = {("trial", *place): origin for place, origin in document.origins.items()}
         document.problems = [(("trial", *place), words) for place, words in document.problems]
@@ -147,7 +146,7 @@ def _override_place(path: str) -> tuple[str, ...] | None:
     if len(parts) > MAX_DEPTH:
         return None
     if parts[0] not in SweepSpec.model_fields:
-        return ("trial", *parts) if path in CONFIG_PATHS or path in TrialConfig.model_fields else None
+        return ("trial", *parts) if path in CONFIG_PATHS or path in SECTIONS else None
     keys = _PATH_KEYED.get(parts[:2])
     if keys is not None and len(parts) > keys:
         inner = ".".join(parts[keys:])

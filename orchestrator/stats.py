@@ -20,9 +20,9 @@ CONFIDENCE = 0.95
 LEAST_SEEDS = 3
 """With fewer trainings their spread is hardly known: what is said about trainings gets no verdict."""
 
-Unit = Literal["%", "points", "", "×"]
-"""How an estimate is shown: a fraction as per cent, a difference of fractions in points, a score as it is; the
-logarithm of a ratio as that ratio."""
+Unit = Literal["%", "points", "", "×", "return"]
+"""How an estimate is shown: a fraction as per cent, a difference of fractions in points, a score as it is, the
+logarithm of a ratio as that ratio; a return, or a difference of returns, as it is."""
 
 Matrix = NDArray[np.float64]
 

@@ -19,13 +19,15 @@ class TrialLine:
     iteration: int = 0
     iterations: int = 0
     validation_accuracy: float | None = None
-    """Fraction; the best so far."""
+    """Fraction; the best so far. Of another problem its score, see ``unit``."""
     test_accuracy: float | None = None
     error: str | None = None
     seconds: float = 0.0
     """Since it started in this run."""
     confirms: int | None = None
     """Number of the trial that it repeats."""
+    unit: str = "%"
+    """``%`` of a fraction, ``return`` of a return, which is shown as it is."""
 
     @property
     def name(self) -> str:

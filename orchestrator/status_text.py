@@ -17,11 +17,11 @@ def counts(status: SweepStatus) -> str:
 
 def result(trial: TrialLine, state: str = "") -> str:
     """A trial that has ended, with its accuracies and what is special about it."""
-    test = "" if trial.test_accuracy is None else f", test {accuracy(trial.test_accuracy)} %"
+    test = "" if trial.test_accuracy is None else f", test {_score(trial.test_accuracy, trial.unit)}"
     label = f" ({short(trial.label)})" if trial.label else ""
     place = f" at {trial.iteration}/{trial.iterations}" if state == "pruned" else ""
-    validation = accuracy(trial.validation_accuracy)
-    return f"trial {trial.name}{state and ' '}{state}{place}: validation {validation} %{test}{label}"
+    validation = _score(trial.validation_accuracy, trial.unit)
+    return f"trial {trial.name}{state and ' '}{state}{place}: validation {validation}{test}{label}"
 
 
 def failure(trial: TrialLine) -> str:
@@ -31,7 +31,7 @@ def failure(trial: TrialLine) -> str:
 
 def progress(trial: TrialLine) -> str:
     """A trial that runs."""
-    return f"iteration {trial.iteration}/{trial.iterations}, validation {accuracy(trial.validation_accuracy)} %"
+    return f"iteration {trial.iteration}/{trial.iterations}, validation {_score(trial.validation_accuracy, trial.unit)}"
 
 
 def left(status: SweepStatus) -> str:
@@ -63,9 +63,9 @@ def percent(part: int, whole: int) -> str:
     return f"{100 * part // max(whole, 1)} %"
 
 
-def accuracy(fraction: float | None) -> str:
-    """In per cent, without the sign; a dash where there is none."""
-    return "–" if fraction is None else f"{100 * fraction:.1f}"
+def score(value: float | None, unit: str) -> str:
+    """A fraction in per cent, without the sign, or a return as it is; a dash where there is none."""
+    return "–" if value is None else f"{100 * value if unit == '%' else value:.1f}"
 
 
 def clock(seconds: float) -> str:
@@ -84,6 +84,10 @@ def short(text: str) -> str:
 def printable(text: str) -> str:
     """Without what a terminal would obey."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _score(value: float | None, unit: str) -> str:
+    return score(value, unit) + " %" * (unit == "%")
 
 
 def _rate(value: float | None) -> str:

@@ -35,14 +35,8 @@ from orchestrator.record_shapes import (
     shaped,
 )
 from orchestrator.seal import number_columns, open_json, open_table, seal_json, seal_table
-from trainers.canonical import (
-    evaluation_identity,
-    evaluation_key,
-    resolved_training,
-    training_identity,
-    training_key,
-)
-from trainers.config import TrialConfig
+from trainers.canonical import evaluation_key, training_key
+from trainers.problems import PROBLEMS, Config, problem_named, problem_of
 
 Array = npt.NDArray[np.float64]
 
@@ -64,8 +58,8 @@ class Keys:
         return f"{self.digest}-{iterations}"
 
 
-def keys_of(config: TrialConfig, fingerprint: str) -> Keys:
-    """The keys of a config on data of this fingerprint."""
+def keys_of(config: Config, fingerprint: str) -> Keys:
+    """The keys of a config on a source of this fingerprint."""
     return Keys(training_key(config, fingerprint), evaluation_key(config, fingerprint))
 
 
@@ -88,14 +82,14 @@ class Manifest:
         """Path of the weights after ``step`` iterations, below the training's folder."""
         return f"attempts/{self.attempt}/snapshots/{step}.safetensors"
 
-    def weights(self, config: TrialConfig) -> str:
+    def weights(self, config: Config) -> str:
         """Path of the weights that a config's evaluation asks for."""
         if config.evaluation.weights == "best":
             return self.snapshot(int(self.best[config.algorithm_entry.head]["iteration"]))
         return self.snapshot(self.final)  # those after so many iterations end the training of that length
 
-    def validation_accuracy(self, config: TrialConfig) -> float:
-        """Best validation accuracy, by the head that the config's algorithm predicts with."""
+    def validation_accuracy(self, config: Config) -> float:
+        """Best validation accuracy, by the head that the config's algorithm predicts with; or score of its problem."""
         return self.best[config.algorithm_entry.head]["validation_accuracy"]
 
 
@@ -114,7 +108,7 @@ class Store:
         record = self.home.read_json(f"trainings/{key}/failure.json", FailureShape)
         return None if record is None else str(record["cause"])
 
-    def trained(self, config: TrialConfig, keys: Keys) -> Manifest | None:
+    def trained(self, config: Config, keys: Keys) -> Manifest | None:
         """The complete training of a config; None too where a snapshot that it asks for is not there."""
         manifest = self.manifest(keys.training)
         if manifest is not None and config.algorithm_entry.head not in manifest.best:
@@ -125,7 +119,7 @@ class Store:
         snapshots = (self.manifest(keys.shortened(step)) for step in config.training.snapshots)
         return manifest if manifest is not None and None not in snapshots else None
 
-    def tested(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> tuple[str, Manifest] | None:
+    def tested(self, config: Config, keys: Keys, manifest: Manifest) -> tuple[str, Manifest] | None:
         """Key and manifest of the training whose weights an evaluation tests; None where a snapshot is not there.
 
         It is the training that ``manifest`` names, or the first iterations of it.
@@ -136,12 +130,15 @@ class Store:
         shorter = self.manifest(keys.shortened(step))
         return None if shorter is None else (keys.shortened(step), shorter)
 
-    def accuracies(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> Array | None:
-        """Accuracy of every test episode, in order, of the training that the manifest names; None if not evaluated."""
-        scores = self.scores(config, keys, manifest)
-        return None if scores is None else scores["accuracy"]
+    def accuracies(self, config: Config, keys: Keys, manifest: Manifest) -> Array | None:
+        """Accuracy of every test episode, in order, of the training that the manifest names; None if not evaluated.
 
-    def scores(self, config: TrialConfig, keys: Keys, manifest: Manifest) -> dict[str, Array] | None:
+        Of another problem its score of every test task.
+        """
+        scores = self.scores(config, keys, manifest)
+        return None if scores is None else scores[problem_of(config).score.column]
+
+    def scores(self, config: Config, keys: Keys, manifest: Manifest) -> dict[str, Array] | None:
         """All that an evaluation measured of every test episode, in order, by column; None if not evaluated."""
         its = self.tested(config, keys, manifest)
         found = self.home.read_record(_evaluation_path(keys), _read_evaluation)
@@ -155,14 +152,15 @@ class Store:
         found = self.home.read_record(_evaluation_path(keys), _read_evaluation)
         return None if found is None else found[0].get("timed_on")
 
-    def put_config(self, config: TrialConfig, keys: Keys, fingerprint: str) -> None:
+    def put_config(self, config: Config, keys: Keys, fingerprint: str) -> None:
         """Records what the training's key means."""
         path = f"trainings/{keys.training}/config.json"
         if self.home.read_json(path, ConfigShape) is None:
+            problem = problem_of(config)
             record = {
-                "canonical": training_identity(config),
+                "canonical": problem.training_identity(config),
                 "dataset_fingerprint": fingerprint,
-                "resolved": resolved_training(config),
+                "resolved": problem.resolved_training(config),
             }
             self.home.put_first(path, seal_json(record))
 
@@ -192,7 +190,7 @@ class Store:
 
     def put_accuracies(
         self,
-        config: TrialConfig,
+        config: Config,
         keys: Keys,
         manifest: Manifest,
         accuracies: Array,
@@ -209,13 +207,14 @@ class Store:
         its = self.tested(config, keys, manifest)
         assert its is not None  # else nothing could be tested
         _, trained = its
+        problem = problem_of(config)
         header = {
-            "canonical": evaluation_identity(config),
+            "canonical": problem.evaluation_identity(config),
             "evaluation_key": keys.evaluation,
             "training_key": keys.training,
             "weights_sha256": trained.files[trained.weights(config)],
         } | ({"timed_on": dict(timed_on)} if timed_on else {})
-        columns = {"accuracy": accuracies, **others}
+        columns = {problem.score.column: accuracies, **others}
         table = pa.table(
             {"episode": pa.array(range(len(accuracies)), pa.int32())}
             | {name: pa.array(values, pa.float64()) for name, values in columns.items()}
@@ -248,7 +247,7 @@ class Store:
         data = self.home.read(f"trainings/{key}/{path}")
         return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
 
-    def read_weights(self, key: str, manifest: Manifest, config: TrialConfig) -> bytes | None:
+    def read_weights(self, key: str, manifest: Manifest, config: Config) -> bytes | None:
         """The weights that a config's evaluation asks for; None where they are gone, or not those that were named."""
         path = manifest.weights(config)
         sha256 = manifest.files.get(path)
@@ -265,7 +264,7 @@ def _read_evaluation(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     header, table = open_table(data)
     shaped(header, EvaluationShape)
     scores = number_columns(table)
-    if "accuracy" not in scores:
+    if not scores.keys() & {problem_named(name).score.column for name in PROBLEMS}:
         raise ValueError("its columns are none of an evaluation")
     return header, scores
 

@@ -46,7 +46,7 @@ def export_study(name: str, home_url: str, output: str | None) -> None:
 
 def _trial(row: Row, proposal: Proposal, search: SearchSpec, store: Store) -> StudyTrial:
     attempts = store.attempts(row.keys.training)
-    curve = {point.step: point.value for point in recorded_points(row, store) if point.key == "validation_accuracy"}
+    curve = {point.step: point.value for point in recorded_points(row, store) if point.key == row.score.validation}
     attributes: dict[str, Any] = {"number": row.number, "training_key": row.keys.training, **row.metrics}
     if row.error:
         attributes["error"] = row.error

@@ -13,18 +13,20 @@ from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.labels import label, levels_text
 from orchestrator.live_record import read_live
-from orchestrator.objectives import ACCURACY
+from orchestrator.objectives import LEARNT
 from orchestrator.record import SweepRecord
 from orchestrator.references import DiskUse
 from orchestrator.report.confirmed import best_again, confirmed_trials
-from orchestrator.report.words import flops, interval, percent
+from orchestrator.report.words import ABSENT, flops, interval
 from orchestrator.results import Study, load_study
 from orchestrator.rows import Row, best_row, find_sweep, front_rows, front_unknown, load_rows, without_confirmations
 from orchestrator.spec import SweepSpec
 from orchestrator.store import Store
 from orchestrator.tracking_uri import default_uri
 from trainers.baselines import nearest_neighbour_accuracy
+from trainers.config import TrialConfig
 from trainers.datasets.image_file import open_image_file
+from trainers.problems import problem_of
 
 SHOWN = 5
 SHOWN_CELLS = 20
@@ -142,7 +144,7 @@ def dataset_json(row: DatasetRow) -> dict[str, Any]:
 def _best_trials(rows: list[Row], spec: SweepSpec) -> list[str]:
     ranked = sorted(
         (row for row in without_confirmations(rows) if row.state == "completed"),
-        key=lambda row: (-row.metrics["validation_accuracy"], row.number),
+        key=lambda row: (-row.validation, row.number),
     )
     if not ranked:
         return []
@@ -158,7 +160,7 @@ def _front(rows: list[Row], spec: SweepSpec) -> list[str]:
         return ["", f"Pareto front: {front_unknown(rows, objectives)}"]
     if not front:
         return []
-    costs = [one.metric for one in objectives if one.metric != ACCURACY]
+    costs = [one.metric for one in objectives if one.metric not in LEARNT]
     words = " and ".join(f"{one.direction} {one.metric}" for one in objectives)
     of = f"{len(front)} of {sum(row.state == 'completed' for row in without_confirmations(rows))} trials"
     lines = ["", f"Pareto front ({words}): {of}, best validation first"]
@@ -173,25 +175,37 @@ def _cells(study: Study) -> list[str]:
     """The cells of a grid in the order of its file, each over its seeds."""
     if not any(cell.seeds for cell in study.cells):
         return []
-    lines = ["", "cell  test, %  95 % interval  seeds  config"]
+    score = study.score
+    lines = ["", f"cell  {score.heading('test')}  95 % interval  seeds  config"]
+    width = len(score.heading("test"))
     for cell in study.cells[:SHOWN_CELLS]:
         words = levels_text(cell.levels) or cell.config.algorithm.name
-        test = percent(cell.mean("test_accuracy"))
-        lines.append(f"{cell.number:4d}  {test:>7}  {interval(cell.estimate):>13}  {len(cell.seeds):5d}  {words}")
+        mean = cell.mean(score.test)
+        test = ABSENT if mean is None else score.number(mean)
+        lines.append(f"{cell.number:4d}  {test:>{width}}  {interval(cell.estimate):>13}  {len(cell.seeds):5d}  {words}")
     if len(study.cells) > SHOWN_CELLS:
         lines.append(f"… and {len(study.cells) - SHOWN_CELLS} more")
     one_seed = any(len(cell.seeds) == 1 for cell in study.cells)
-    return lines + (["of one seed, the interval is over episodes of that training only"] if one_seed else [])
+    tasks = study.problem.tasks_word
+    return lines + ([f"of one seed, the interval is over {tasks} of that training only"] if one_seed else [])
 
 
 def _best_and_floors(best: Row, record: SweepRecord, spec: SweepSpec, home_url: str) -> list[str]:
-    dataset = best.config.dataset.name
+    words = f" ({label(best.config, spec)})" if spec.grid else ""  # the numbers above it are those of cells
+    first = f"best trial by validation: {best.number}{words}, test {_result_of_test(best)}"
+    if not isinstance(best.config, TrialConfig):
+        before = ", ".join(
+            f"{mean.replace('_', ' ')} {best.score.number(best.metrics[mean])}"
+            for mean, _ in problem_of(best.config).tested.values()
+            if mean != best.score.test
+        )
+        return ["", first, *([before] if before else [])]
+    dataset = best.config.source
     table = open_image_file(data_folder(home_url) / "datasets" / f"{dataset}-{record.fingerprints[dataset]}.arrow")
     floor = nearest_neighbour_accuracy(best.config, table)
-    words = f" ({label(best.config, spec)})" if spec.grid else ""  # the numbers above it are those of cells
     return [
         "",
-        f"best trial by validation: {best.number}{words}, test {_percent(best)}",
+        first,
         f"1-nearest-neighbour on pixels of the same test episodes: {100 * floor:.1f} %",
         f"chance: {100 / best.config.episodes.ways:.1f} %",
     ]
@@ -209,10 +223,11 @@ def _confirmed(study: Study) -> list[str]:
         if validation is None or test is None:
             lines.append(f"{words}: trial {its.number}: no training under a fresh seed is completed")
             continue
-        again = f"validation {percent(validation.value)} % (won with {percent(its.won_with)} %)"
+        score = study.score
+        again = f"validation {score.text(validation.value)} (won with {score.text(its.won_with)})"
         lines.append(
             f"{words}: trial {its.number} under {seeds} fresh seed{'s' if seeds > 1 else ''}: {again}, "
-            f"test {percent(test.value)} % (95 % interval {interval(test)})"
+            f"test {score.text(test.value)} (95 % interval {interval(test)})"
         )
     return lines
 
@@ -222,8 +237,11 @@ def _at(home_url: str) -> str:
 
 
 def _result(row: Row) -> str:
-    return f"{row.number:5d}  {100 * row.metrics['validation_accuracy']:8.1f} %  {_percent(row)}"
+    score = row.score
+    return f"{row.number:5d}  {score.number(row.validation):>8}{score.suffix}  {_result_of_test(row)}"
 
 
-def _percent(row: Row) -> str:
-    return f"{100 * row.metrics['test_accuracy']:5.1f} ± {100 * row.metrics['test_ci95']:.1f} %"
+def _result_of_test(row: Row) -> str:
+    score = row.score
+    test, half = (score.number(row.metrics[metric]) for metric in (score.test, score.test_ci95))
+    return f"{test:>5} ± {half}{score.suffix}"

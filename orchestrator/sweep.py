@@ -35,6 +35,7 @@ from orchestrator.tracking_rows import attempt_tags, sweep_view
 from orchestrator.tracking_uri import default_uri, experiment_name, reachable, sqlite_path
 from orchestrator.trial_run import run_trials
 from orchestrator.url_secrets import masked
+from trainers.datasets.image_file import ImageTable
 
 TRACKING_END_TIMEOUT_S = 60.0
 """How long the end of a sweep waits for a healthy tracking server to take what is left."""
@@ -107,7 +108,8 @@ def run_sweep(
         count, stopped = FailureCount(policy), None
         end: End = "KILLED"
         try:
-            shared = list(data.values()) if place.standing else []  # here, every worker can map the files
+            tables = [table for table in data.values() if isinstance(table, ImageTable)]
+            shared = tables if place.standing else []  # here, every worker can map the files
             spending = Spending(record, run_id, spec.budget)
             run = SweepRun(spec, record, run_id, board, data, shared, place.start, spending, on_warning)
             with spending.kept():

@@ -15,6 +15,7 @@ from orchestrator.spec import Resources, SweepSpec
 from orchestrator.spending import Spending
 from orchestrator.store import Store
 from trainers.datasets.image_file import ImageTable
+from trainers.problem import Source
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class SweepRun:
     record: SweepRecord
     id: str
     board: Board
-    data: Mapping[str, ImageTable]
+    data: Mapping[str, Source]
     """By name."""
     shared: Collection[ImageTable]
     """Those that not every worker may be able to map."""

@@ -53,7 +53,7 @@ def track(name: str, home_url: str, uri: str | None = None, weights: Weights = "
             for row in load_rows(store, record, spec)
             if row.state in ended or store.attempts(row.keys.training)
         ]
-        views = (stored_view(row, spec, fingerprints[row.config.dataset.name], store) for row in rows)
+        views = (stored_view(row, spec, fingerprints[row.config.source], store) for row in rows)
         end: End = "FINISHED" if state == "done" else "KILLED"
         try:
             made = outcome(home, name, weights, state == "done")

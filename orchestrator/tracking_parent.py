@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.tracking_views import Point, SweepView, TrialView
-
-BEST, TEST, INTERVAL = "best_validation_accuracy", "test_accuracy", "test_ci95"
-"""Names that the metrics of a trial have, too, so that one column of the run table holds both."""
+from trainers.few_shot import FewShot
+from trainers.problem import Score
 
 REPORT, TRIALS = "report", "trials.json"
 """Artifacts: a folder, and the table of all trials."""
@@ -37,11 +36,16 @@ class Outcome:
 NO_OUTCOME = Outcome()
 
 
-def best_so_far(trials: Iterable[TrialView]) -> list[Point]:
+def best_metric(score: Score) -> str:
+    """What a trial's best validation is called; the curve has the other name."""
+    return f"best_{score.validation}"
+
+
+def best_so_far(trials: Iterable[TrialView], score: Score = FewShot.score) -> list[Point]:
     """Best validation accuracy, and the test accuracy of that trial, after each trial in the order of their numbers.
 
     The step is how many trials have ended. A trial counts once all before it have ended, so that a point, once
-    written, stays true whatever order trials end in.
+    written, stays true whatever order trials end in. ``score``: what stands for accuracy.
     """
     points: list[Point] = []
     best: TrialView | None = None
@@ -50,9 +54,10 @@ def best_so_far(trials: Iterable[TrialView]) -> list[Point]:
         if trial.state == "running" or trial.number != done - 1:
             break
         time_ms = max(time_ms, trial.ended_ms or 0)
-        best = _better(best, trial)
-        if best is not None:
-            points += [Point(key, done, best.metrics[key], time_ms) for key in (BEST, TEST) if key in best.metrics]
+        best = _better(best, trial, score)
+        if best is not None:  # names that the metrics of a trial have, too: one column of the run table holds both
+            keys = [key for key in (best_metric(score), score.test) if key in best.metrics]
+            points += [Point(key, done, best.metrics[key], time_ms) for key in keys]
     return points
 
 
@@ -60,11 +65,11 @@ def note(sweep: SweepView, trials: Sequence[TrialView], answer: Sequence[str] = 
     """Markdown: the question, the answer so far, how far the sweep is, and the way to the rest."""
     best: TrialView | None = None
     for trial in sorted(_asked(trials), key=lambda trial: trial.number):
-        best = _better(best, trial)
+        best = _better(best, trial, sweep.score)
     counts = [(state, sum(trial.state == state for trial in trials)) for state in _STATES]
     parts = [f"**{sweep.question}**"] if sweep.question else []
     if best is not None:
-        parts.append(f"Best by validation: **{best.name}**, {_accuracy(best)}.")
+        parts.append(f"Best by validation: **{best.name}**, {_result(best, sweep.score)}.")
     parts += [f"- {sentence}" for sentence in answer]
     parts.append(f"Trials: {', '.join(f'{count} {state}' for state, count in counts if count) or 'none yet'}.")
     parts.append(
@@ -100,15 +105,17 @@ def _asked(trials: Iterable[TrialView]) -> list[TrialView]:
     return [trial for trial in trials if "confirms" not in trial.tags]
 
 
-def _better(best: TrialView | None, trial: TrialView) -> TrialView | None:
-    if trial.state != "completed" or BEST not in trial.metrics:
+def _better(best: TrialView | None, trial: TrialView, score: Score) -> TrialView | None:
+    key = best_metric(score)
+    if trial.state != "completed" or key not in trial.metrics:
         return best
-    return trial if best is None or trial.metrics[BEST] > best.metrics[BEST] else best
+    return trial if best is None or trial.metrics[key] > best.metrics[key] else best
 
 
-def _accuracy(trial: TrialView) -> str:
-    validation = f"{100 * trial.metrics[BEST]:.1f} % validation accuracy"
-    if TEST not in trial.metrics:
+def _result(trial: TrialView, score: Score) -> str:
+    validation = f"{score.text(trial.metrics[best_metric(score)])} validation {score.word}"
+    if score.test not in trial.metrics:
         return validation
-    interval = f" ± {100 * trial.metrics[INTERVAL]:.1f}" if INTERVAL in trial.metrics else ""
-    return f"{validation}, {100 * trial.metrics[TEST]:.1f}{interval} % in the test"
+    half = trial.metrics.get(score.test_ci95)
+    interval = "" if half is None else f" ± {score.number(half)}"
+    return f"{validation}, {score.number(trial.metrics[score.test])}{interval}{score.suffix} in the test"

@@ -15,8 +15,9 @@ from orchestrator.spec_file import spec_to_yaml
 from orchestrator.store import Store
 from orchestrator.stored_progress import validations
 from orchestrator.tracking import Point, SweepView, TrialView
+from orchestrator.tracking_parent import best_metric
 from trainers.canonical import digest
-from trainers.config import TrialConfig
+from trainers.problems import Config, problem_of
 
 FIXED = "trial."
 """Before the params that a sweep does not vary: their paths in its file. MLflow sorts params by name, so what varies
@@ -27,10 +28,19 @@ def sweep_view(spec: SweepSpec, home: Home) -> SweepView:
     """The view of a sweep."""
     tags = {"mlflow.source.name": f"orchestrate sweep {spec.name}", "mlflow.source.type": "LOCAL"}
     varying = _varying(spec)
-    return SweepView(spec.name, home.id, spec.question or "", spec_to_yaml(spec), home.url, varying, tags)
+    return SweepView(
+        spec.name,
+        home.id,
+        spec.question or "",
+        spec_to_yaml(spec),
+        home.url,
+        varying,
+        tags,
+        problem_of(spec.trial).score,
+    )
 
 
-def params(config: TrialConfig, spec: SweepSpec) -> dict[str, Any]:
+def params(config: Config, spec: SweepSpec) -> dict[str, Any]:
     """Every leaf of a config: what varies, and the seed, under its path, the rest behind ``FIXED``."""
     # The seed always: a grid that grows from one seed to several must not rename it.
     varying = {*_varying(spec), "training.seed"}
@@ -96,15 +106,20 @@ def attempt_tags(versions: dict[str, str], git_commit: str | None) -> dict[str, 
 
 
 def curve_points(row: Row, validation: dict[str, Any], timestamp_ms: int) -> list[Point]:
-    """The metrics of one validation; ``validation_accuracy`` is by the head that the trial predicts with."""
+    """The metrics of one validation; ``validation_accuracy`` is by the head that the trial predicts with.
+
+    Another problem has the names of its own score, and what else it measures.
+    """
+    score = row.score
     step = int(validation["iteration"])
     by_head = validation["validation_accuracy"]
     values = {
         "train_loss": validation["train_loss"],
-        "train_accuracy": validation["train_accuracy"],
+        f"train_{score.word}": validation["train_accuracy"],
         "validation_loss": validation["validation_loss"],
-        "validation_accuracy": by_head[row.config.algorithm_entry.head],
-        **{f"validation_accuracy_{head}": value for head, value in by_head.items() if len(by_head) > 1},
+        score.validation: by_head[row.config.algorithm_entry.head],
+        **{f"{score.validation}_{head}": value for head, value in by_head.items() if len(by_head) > 1},
+        **{f"validation_{name}": value for name, value in validation.get("others", {}).items()},
     }
     return [Point(key, step, value, timestamp_ms) for key, value in values.items() if math.isfinite(value)]
 
@@ -118,21 +133,23 @@ def _view(
     started_ms: int | None,
     ended_ms: int | None,
 ) -> TrialView:
+    is_file = problem_of(row.config).needs_dataset
+    noun = "dataset" if is_file else "environment"
     identity = {
         "training_key": row.keys.training,
         "evaluation_key": row.keys.evaluation,
         "algorithm": row.config.algorithm.name,
-        "dataset": row.config.dataset.name,
-        "dataset_fingerprint": fingerprint,
+        noun: row.config.source,
+        f"{noun}_fingerprint": fingerprint,
         "state": row.state,
     }
     if row.confirms is not None:
         identity["confirms"] = str(row.confirms)
     if row.error:
         identity["error"] = row.error
-    words, name = label(row.config, spec), row.config.dataset.name
+    words, name = label(row.config, spec), row.config.source
     # The best validation is a metric of its own name: the curve's last point would hide it.
-    renamed = {"validation_accuracy": "best_validation_accuracy"}
+    renamed = {row.score.validation: best_metric(row.score)}
     return TrialView(
         number=row.number,
         name=f"{_number(row)} {words}" if spec.search is not None else words,
@@ -141,7 +158,7 @@ def _view(
         tags=tags | identity,
         points=tuple(points),
         metrics={renamed.get(name, name): value for name, value in row.metrics.items()},
-        dataset=(name, fingerprint, f"datasets/{name}-{fingerprint}.arrow"),
+        dataset=(name, fingerprint, f"datasets/{name}-{fingerprint}.arrow") if is_file else None,
         started_ms=started_ms,
         ended_ms=ended_ms,
         trial=identity_of(row, spec),

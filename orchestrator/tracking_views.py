@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
+from trainers.few_shot import FewShot
+from trainers.problem import Score
+
 OURS = "metasweep.experiment"
 """Tag of an experiment that was made for sweeps, so that how MLflow shows it is for us to say."""
 
@@ -39,6 +42,8 @@ class SweepView:
     varying: Sequence[str] = ()
     """Params that the sweep varies, in the order of its file."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    score: Score = FewShot.score
+    """What its trials are judged by."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
 from orchestrator.rows import Row, read_row
 from orchestrator.store import Keys, keys_of
 from orchestrator.sweep_run import SweepRun, stop_on_full_disk
-from trainers.config import TrialConfig
+from trainers.problems import Config
 
 
 def run_trials(run: SweepRun, count: FailureCount) -> None:
@@ -32,8 +32,8 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
     store, board = run.store, run.board
     board.spending = run.spending
 
-    def look(number: int, config: TrialConfig, cutoffs: Cutoffs | None) -> Row:
-        shape = run.data[config.dataset.name].image_shape
+    def look(number: int, config: Config, cutoffs: Cutoffs | None) -> Row:
+        shape = getattr(run.data[config.source], "image_shape", None)
         return read_row(store, number, config, _keys(run, config), run.spec.name, run.id, False, shape, cutoffs)
 
     plan = _plan(run, look)
@@ -58,7 +58,7 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
         running[unit.number] = unit
         run.spending.begin(unit.rows)
         board.started(unit)
-        data = run.data[unit.rows[0].config.dataset.name]
+        data = run.data[unit.rows[0].config.source]
         configs = [row.config for row in unit.rows if not (row.final and row.error)]
         asked = {**asked_by, "number": unit.number}
         timeout_s = count.policy.trial_timeout_s
@@ -112,5 +112,5 @@ def _plan(run: SweepRun, look: Look) -> Plan:
     return GridPlan(groups, look, known, may_begin)
 
 
-def _keys(run: SweepRun, config: TrialConfig) -> Keys:
-    return keys_of(config, run.data[config.dataset.name].fingerprint)
+def _keys(run: SweepRun, config: Config) -> Keys:
+    return keys_of(config, run.data[config.source].fingerprint)

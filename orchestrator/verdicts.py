@@ -134,7 +134,7 @@ def judge_order(
 def estimate_text(estimate: Estimate, decimals: int | None = None) -> str:
     """``0.4 points (95 % interval −0.2 to 1.0)``; says which factor, seeds or episodes, the interval leaves out."""
     places = _first_decimals(estimate.unit) if decimals is None else decimals
-    unit = estimate.unit if estimate.unit == "×" else f" {estimate.unit}" if estimate.unit else ""
+    unit = estimate.unit if estimate.unit == "×" else f" {estimate.unit}" if _is_per_cent(estimate.unit) else ""
     value, low, high = (_number(x, estimate.unit, places) for x in (estimate.value, estimate.low, estimate.high))
     if math.isinf(estimate.low):
         return f"{value}{unit} (no interval: one value)"
@@ -212,15 +212,19 @@ def _number(value: float, unit: Unit, places: int) -> str:
 
 def _shown(value: float, unit: Unit) -> float:
     """A value as it is printed."""
-    return math.exp(value) if unit == "×" else 100 * value if unit else value
+    return math.exp(value) if unit == "×" else 100 * value if _is_per_cent(unit) else value
 
 
 def _meant(shown: float, unit: Unit) -> float:
     """The value that is printed so."""
     if unit == "×":
         return math.log(shown) if shown > 0 else -math.inf
-    return shown / 100 if unit else shown
+    return shown / 100 if _is_per_cent(unit) else shown
+
+
+def _is_per_cent(unit: Unit) -> bool:
+    return unit in ("%", "points")
 
 
 def _first_decimals(unit: Unit) -> int:
-    return 1 if unit in ("%", "points") else 2
+    return 1 if unit in ("%", "points", "return") else 2

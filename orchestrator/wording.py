@@ -7,7 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +15,8 @@ from orchestrator.yaml_file import Place
 from trainers.errors import ConfigError
 from trainers.registry import nearest
 
+TAG = "problem: "
+"""Begins the tag of a member of a union, which is no key of a file."""
 _KEY = "[key]"
 """Ends pydantic's place of a wrong key."""
 _MOST = 1_000
@@ -82,18 +84,19 @@ def plain_problems(
     found: dict[Place, dict[str, str]] = {}
     loose: set[Place] = set()
     for one in error.errors(include_url=False)[:_MOST]:
-        place = _place_in(raw, one["loc"], missing=one["type"] == "missing")
+        loc = tuple(step for step in one["loc"] if not str(step).startswith(TAG))
+        place = _place_in(raw, loc, missing=one["type"] == "missing")
         cause = one.get("ctx", {}).get("error")
         if isinstance(cause, MisplacedError):
             for inner, words in cause.problems:
                 found.setdefault((*place, *inner), {})[words] = "rule"
             continue
-        if len(place) < len(one["loc"]) and one["loc"][-1] != _KEY:
+        if len(place) < len(loc) and loc[-1] != _KEY:
             loose.add(place)
         if one["type"] == "value_error" and isinstance(_at(raw, place), Mapping):
             place, words = _narrowed(model, place, str(cause), raw, overridden)
         else:
-            words = _words(model, place, one)
+            words = _words(model, place, one, raw)
         found.setdefault(place, {})[words] = "type" if one["type"] in _TYPES else "rule"
     return [
         (place, _merged(words, _at(raw, place)))
@@ -110,14 +113,14 @@ def _merged(words: Mapping[str, str], value: Any) -> str:
     return f"must be {' or '.join(words)}, got {shown(value)}"
 
 
-def _words(model: type[BaseModel], place: Place, one: Mapping[str, Any]) -> str:
+def _words(model: type[BaseModel], place: Place, one: Mapping[str, Any], raw: Any) -> str:
     kind, got = one["type"], one["input"]
     if kind in _TYPES:
         return _TYPES[kind]
     if kind == "missing":
         return f"is missing; add it below {place[-2]}:" if len(place) > 1 else "is missing; add it"
     if kind == "extra_forbidden":
-        return f"unknown key {place[-1]!r}; {nearest(str(place[-1]), _keys_at(model, place[:-1]))}"
+        return f"unknown key {place[-1]!r}; {nearest(str(place[-1]), _keys_at(model, place[:-1], raw))}"
     if kind in _RULES:
         rule = _RULES[kind].format(**one.get("ctx", {}))
     elif kind == "value_error":
@@ -141,7 +144,7 @@ def _narrowed(
     model: type[BaseModel], place: Place, message: str, raw: Any, overridden: Collection[Place]
 ) -> tuple[Place, str]:
     """The value inside a mapping that a complaint about the whole of it is about, if it names one."""
-    keys = _keys_at(model, place)
+    keys = _keys_at(model, place, raw)
     path, colon, rest = message.partition(": ")
     parts = tuple(path.split("."))
     if colon and parts[0] in keys:
@@ -182,18 +185,18 @@ def _at(raw: Any, place: Place) -> Any:
     return raw
 
 
-def _keys_at(model: type[BaseModel], place: Place) -> list[str]:
+def _keys_at(model: type[BaseModel], place: Place, raw: Any) -> list[str]:
     """Keys that the mapping at a place may have; none where any key may stand."""
     kind: Any = model
-    for step in place:
-        kind = _bare(kind)
+    for depth, step in enumerate(place):
+        kind = _bare(kind, _at(raw, place[:depth]))
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             known = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
             kind = known.get(str(step))
         else:
             arguments = typing.get_args(kind)
             kind = arguments[-1] if typing.get_origin(kind) is dict else arguments[0] if arguments else None
-    kind = _bare(kind)
+    kind = _bare(kind, _at(raw, place))
     if typing.get_origin(kind) is tuple:  # one may stand there by itself
         kind = _bare(typing.get_args(kind)[0])
     if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -201,8 +204,20 @@ def _keys_at(model: type[BaseModel], place: Place) -> list[str]:
     return []
 
 
-def _bare(kind: Any) -> Any:
-    """The type without ``Annotated`` and ``| None``."""
+def _bare(kind: Any, value: Any = None) -> Any:
+    """The type without ``Annotated`` and ``| None``; of several models the one that the value is meant as."""
     while typing.get_origin(kind) in (typing.Annotated, typing.Union, types.UnionType):
-        kind = next(one for one in typing.get_args(kind) if one is not type(None))
+        if typing.get_origin(kind) is typing.Annotated:
+            kind = typing.get_args(kind)[0]
+            continue
+        members = [one for one in typing.get_args(kind) if one is not type(None)]
+        kind = next((one for one in members if _meant_as(_bare(one), value)), members[0])
     return kind
+
+
+def _meant_as(model: Any, value: Any) -> bool:
+    """Whether the words by which the members of a union differ are those of this model."""
+    if not (isinstance(model, type) and issubclass(model, BaseModel) and isinstance(value, Mapping)):
+        return False
+    literals = {name: its for name, its in model.model_fields.items() if typing.get_origin(its.annotation) is Literal}
+    return all(value.get(name, its.default) in typing.get_args(its.annotation) for name, its in literals.items())

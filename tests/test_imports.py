@@ -14,6 +14,7 @@ import pytest
 from orchestrator.seal import seal_table
 from trainers.algorithms import ALGORITHMS
 from trainers.datasets import DATASETS
+from trainers.rl.environments import ENVIRONMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,7 +58,7 @@ LAYERS = (
     {"live"},
     {"attempt_record", "config_paths", "curves", "growth", "job_package", "objectives"},
     {"pareto", "saving", "space"},
-    {"attempt", "factors", "insight", "published"},
+    {"attempt", "factors", "insight", "published", "trial_spec"},
     {"grid_spec"},
     # what a sweep is, what it tries, what came of it
     {"spec"},
@@ -93,7 +94,7 @@ LAYERS = (
     {"cli", "__init__"},
 )
 
-# The one place of each heavy library of the orchestrator.
+# The one place of each heavy library.
 ONLY_IN = {
     "ray": "orchestrator.cluster",
     "optuna": "orchestrator.search",
@@ -102,9 +103,11 @@ ONLY_IN = {
     "matplotlib": "orchestrator.report",
     "jinja2": "orchestrator.report",
     "sklearn": "orchestrator.insight",
+    "mujoco": "trainers.rl.environments.half_cheetah",
 }
 
 TRAINERS_NEED = {"torch", "numpy", "pyarrow", "pydantic", "safetensors", "PIL", "HersheyFonts"}
+OF_EXTRAS = {"mujoco"}
 
 # Files that the leaves of a family share.
 SHARED = {
@@ -113,6 +116,10 @@ SHARED = {
         *("trainers.datasets.recipe", "trainers.datasets.image_file", "trainers.datasets.image_writer"),
         *("trainers.datasets.rendering", "trainers.datasets.source", "trainers.datasets.decode"),
         *("trainers.datasets.class_listing", "trainers.datasets.cifar100"),
+    },
+    "trainers.rl.environments": {
+        "trainers.rl.environments.environment",
+        "trainers.rl.environments.half_cheetah",
     },
 }
 
@@ -157,7 +164,7 @@ ORCHESTRATOR = {name: path for name, path in EVERY_FILE.items() if inside(name, 
 @pytest.mark.parametrize("name", [name for name in EVERY_FILE if inside(name, "trainers")])
 def test_trainers_know_only_what_a_trial_needs(name: str) -> None:
     packages = {module.split(".")[0] for module in imported_by(EVERY_FILE[name])}
-    assert packages - TRAINERS_NEED - {"trainers"} - set(sys.stdlib_module_names) == set()
+    assert packages - TRAINERS_NEED - OF_EXTRAS - {"trainers"} - set(sys.stdlib_module_names) == set()
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
@@ -196,7 +203,14 @@ def test_leaves_do_not_know_each_other(family: str, name: str) -> None:
     assert {module for module in imported_by(EVERY_FILE[name]) if any(inside(module, one) for one in others)} == set()
 
 
-@pytest.mark.parametrize(("family", "table"), [("trainers.algorithms", ALGORITHMS), ("trainers.datasets", DATASETS)])
+FAMILIES = [
+    ("trainers.algorithms", ALGORITHMS),
+    ("trainers.datasets", DATASETS),
+    ("trainers.rl.environments", {name: entry.place for name, entry in ENVIRONMENTS.items()}),
+]
+
+
+@pytest.mark.parametrize(("family", "table"), FAMILIES)
 def test_each_leaf_is_in_the_list_of_its_family(family: str, table: dict[str, str]) -> None:
     assert {place.partition(":")[0] for place in table.values()} == leaves(family).keys()
 
@@ -208,11 +222,12 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-HEAVY = {"torch", "ray", "optuna", "mlflow"}
+HEAVY = {"torch", "ray", "optuna", "mlflow", "gymnasium", "mujoco"}
 
 
 @pytest.mark.parametrize(
-    "module", ["trainers.config", "trainers.canonical", "orchestrator.spec", "orchestrator.estimate"]
+    "module",
+    ["trainers.config", "trainers.rl.config", "trainers.canonical", "orchestrator.spec", "orchestrator.estimate"],
 )
 def test_a_config_is_checked_without_heavy_libraries(module: str) -> None:
     assert module.split(".")[0] in loaded_by(f"import {module}")

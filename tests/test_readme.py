@@ -34,7 +34,7 @@ def test_every_file_of_the_tree_exists_and_none_is_missing() -> None:
 
 
 def test_the_example_file_is_a_sweep(tmp_path: Path) -> None:
-    example, _ = YAML
+    example, *_ = YAML
     path = tmp_path / "example.yaml"
     path.write_text(example)
     assert load_spec(path).search is not None

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from trainers.config import AlgorithmConfig, Between, EvaluationConfig, Frozen, TrialConfig
+from trainers.problems import Config, problem_of
 
 TRAINER_VERSION = 2
 """Raised when the numbers of a training move; a golden trial in the tests says when."""
@@ -25,7 +27,7 @@ ANALYSIS_VERSION = 1
 KEY_DIGITS = 20
 
 
-def _changed(section: Frozen, *leave_out: str) -> dict[str, Any]:
+def changed(section: Frozen, *leave_out: str) -> dict[str, Any]:
     """The values of a section that differ from their defaults."""
     return section.model_dump(mode="json", exclude_defaults=True, exclude=set(leave_out))
 
@@ -35,10 +37,10 @@ def training_identity(config: TrialConfig) -> dict[str, Any]:
     split, rotations = config.dataset.resolved()
     sections = {
         "dataset": {"split": split, "rotations": rotations},
-        "episodes": _changed(config.episodes),
-        "backbone": _changed(config.backbone),
+        "episodes": changed(config.episodes),
+        "backbone": changed(config.backbone),
         "algorithm": _algorithm_identity(config),
-        "training": _changed(config.training, "iterations", "seed", "snapshots", *_idle_settings(config)),
+        "training": changed(config.training, "iterations", "seed", "snapshots", *_idle_settings(config)),
     }
     identity: dict[str, Any] = {name: values for name, values in sections.items() if values}
     if config.problem != "few_shot":
@@ -51,12 +53,12 @@ def _algorithm_identity(config: TrialConfig) -> dict[str, Any]:
     objective = config.algorithm_entry.objective
     if objective != "adapted":  # no inner loop: its settings can't act
         return {"objective": objective}
-    algorithm = _changed(config.algorithm, "name", "frozen_layers")
+    algorithm = changed(config.algorithm, "name", "frozen_layers")
     adapted = config.adapted_layers
     if not adapted:
         algorithm = {}
     elif "inner_lr" in algorithm:
-        algorithm["inner_lr"] = _inner_lr(config, adapted)
+        algorithm["inner_lr"] = acting_rate(config.inner_lr, adapted)
         if algorithm["inner_lr"] == AlgorithmConfig().inner_lr:
             del algorithm["inner_lr"]
     if adapted != config.layers:
@@ -69,9 +71,9 @@ def _idle_settings(config: TrialConfig) -> tuple[str, ...]:
     return ("meta_batch", "meta_lr", "clip") if config.algorithm_entry.objective == "none" else ()
 
 
-def _inner_lr(config: TrialConfig, adapted: tuple[str, ...]) -> float | dict[str, float]:
-    """The rates that can act: one number where they are equal, otherwise by layer."""
-    rates = {layer: config.inner_lr[layer] for layer in adapted}
+def acting_rate(by_layer: Mapping[str, float], adapted: tuple[str, ...]) -> float | dict[str, float]:
+    """The inner learning rates that can act: one number where they are equal, otherwise by layer."""
+    rates = {layer: by_layer[layer] for layer in adapted}
     first = rates[adapted[0]]
     return first if all(rate == first for rate in rates.values()) else rates
 
@@ -87,7 +89,7 @@ def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
     if config.evaluation.episodes != EvaluationConfig().episodes:
         identity["episodes"] = config.evaluation.episodes
     acting = {"measure", "flattening"} if config.evaluation.compares_layers else {"measure"}
-    identity |= _changed(config.evaluation, *(EvaluationConfig.model_fields.keys() - acting))
+    identity |= changed(config.evaluation, *(EvaluationConfig.model_fields.keys() - acting))
     return identity
 
 
@@ -106,8 +108,8 @@ def _test_inner_loop(config: TrialConfig) -> dict[str, Any]:
         "inner_steps": config.test_inner_steps,
         "adapted_layers": sorted(config.test_adapted_layers),
     }
-    rate = _inner_lr(config, config.test_adapted_layers)
-    trained = _inner_lr(config, config.adapted_layers) if config.adapted_layers else None
+    rate = acting_rate(config.inner_lr, config.test_adapted_layers)
+    trained = acting_rate(config.inner_lr, config.adapted_layers) if config.adapted_layers else None
     if set(config.test_adapted_layers) - set(config.adapted_layers) and rate != trained:
         identity["inner_lr"] = rate
     return identity
@@ -154,26 +156,34 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
 
-def training_digest(config: TrialConfig, fingerprint: str) -> str:
+def training_digest(config: Config, fingerprint: str) -> str:
     """The part of the training key that all lengths of the same training share."""
+    problem = problem_of(config)
     return digest(
         {
-            "training": training_identity(config),
+            "training": problem.training_identity(config),
             "seed": config.training.seed,
             "dataset": fingerprint,
-            "trainer": TRAINER_VERSION,
+            "trainer": problem.trainer_version,
         }
     )
 
 
-def training_key(config: TrialConfig, fingerprint: str) -> str:
-    """``<digest>-<iterations>``: the same for every config that means this training on this data."""
+def training_key(config: Config, fingerprint: str) -> str:
+    """``<digest>-<iterations>``: the same for every config that means this training on this source."""
     return f"{training_digest(config, fingerprint)}-{config.training.iterations}"
 
 
-def evaluation_key(config: TrialConfig, fingerprint: str) -> str:
+def evaluation_key(config: Config, fingerprint: str) -> str:
     """The same for every config that tests a training in this way."""
-    return digest({"evaluation": evaluation_identity(config), "dataset": fingerprint, "evaluator": EVALUATION_VERSION})
+    problem = problem_of(config)
+    return digest(
+        {
+            "evaluation": problem.evaluation_identity(config),
+            "dataset": fingerprint,
+            "evaluator": problem.evaluation_version,
+        }
+    )
 
 
 def analysis_key(one: TrialConfig, other: TrialConfig, fingerprint: str, between: Between) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from trainers.algorithms import ALGORITHMS
 from trainers.algorithms.algorithm import HEAD_LAYER, Algorithm, Head
+from trainers.config_rules import check_layers, check_periods, check_rates, check_weights
 from trainers.datasets import recipe_of
 from trainers.errors import ConfigError
 from trainers.registry import lookup, nearest
@@ -131,18 +132,7 @@ class TrainingConfig(Frozen):
 
     @model_validator(mode="after")
     def _whole_periods(self) -> TrainingConfig:
-        if self.iterations % self.validate_every:
-            raise ConfigError(
-                f"iterations must be a multiple of validate_every, got {self.iterations} and {self.validate_every}"
-            )
-        for before, step in zip((0, *self.snapshots), self.snapshots, strict=False):
-            if step % self.validate_every or step > self.iterations:
-                raise ConfigError(
-                    f"snapshots: must be multiples of validate_every = {self.validate_every} up to iterations = "
-                    f"{self.iterations}, got {step}"
-                )
-            if step <= before:
-                raise ConfigError(f"snapshots: must increase, got {step} after {before}")
+        check_periods(self.iterations, self.validate_every, self.snapshots)
         return self
 
 
@@ -204,28 +194,13 @@ class TrialConfig(Frozen):
             ("algorithm.frozen_layers", self.algorithm.frozen_layers),
             ("evaluation.frozen_layers", self.evaluation.frozen_layers),
         ):
-            body = self.backbone.layers
-            if isinstance(layers, int) and layers > len(body):
-                raise ConfigError(f"{place}: {self.backbone.name} has {len(body)} body layers, got {layers}")
-            for layer in layers if isinstance(layers, tuple) else ():
-                if layer not in (*body, HEAD_LAYER):
-                    raise ConfigError(f"{place}: unknown layer {layer!r}; {nearest(layer, (*body, HEAD_LAYER))}")
-        rates = self.algorithm.inner_lr
-        if isinstance(rates, tuple) and len(rates) != len(self.layers):
-            raise ConfigError(
-                f"algorithm.inner_lr: one value, or one for each of {', '.join(self.layers)}, got {len(rates)} values"
-            )
+            check_layers(place, self.backbone.name, self.backbone.layers, layers)
+        check_rates(self.algorithm.inner_lr, self.layers)
         return self
 
     @model_validator(mode="after")
     def _weights_are_kept(self) -> TrialConfig:
-        asked, training = self.evaluation.weights, self.training
-        if isinstance(asked, int) and asked not in (*training.snapshots, training.iterations):
-            known = ", ".join(map(str, (*training.snapshots, training.iterations)))
-            raise ConfigError(
-                f"evaluation.weights: no snapshot is kept at iteration {asked}, only at {known}; add it to "
-                "training.snapshots"
-            )
+        check_weights(self.evaluation.weights, self.training.snapshots, self.training.iterations)
         return self
 
     @model_validator(mode="after")
@@ -251,6 +226,11 @@ class TrialConfig(Frozen):
         training = self.training.model_copy(update={"iterations": iterations, "snapshots": ()})
         evaluation = self.evaluation.model_copy(update={"weights": "final"})
         return self.model_copy(update={"training": training, "evaluation": evaluation})
+
+    @property
+    def source(self) -> str:
+        """Name of what its tasks are made from: the dataset."""
+        return self.dataset.name
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -320,7 +300,7 @@ class TrialConfig(Frozen):
         return self.evaluation.queries or self.episodes.queries
 
 
-def flatten(config: TrialConfig) -> dict[str, Any]:
+def flatten(config: Frozen) -> dict[str, Any]:
     """Every leaf of the config as asked, under its dotted path: ``{"algorithm.inner_lr": 0.4, …}``."""
     leaves: dict[str, Any] = {}
     for section, value in config.model_dump(mode="json").items():

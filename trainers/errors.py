@@ -3,7 +3,8 @@
 MetaSweepError            the root of the whole project's tree (the rest of it: ``orchestrator.errors``)
 ├── InputError            bad input: exit code 2
 │   ├── ConfigError           a trial config that makes no sense
-│   └── DatasetError          a dataset that is absent, damaged or too small
+│   ├── DatasetError          a dataset that is absent, damaged or too small
+│   └── EnvironmentAbsent     an environment whose packages are not installed
 ├── TrainingDiverged      a loss that is not a number: the same config will fail again
 └── AdaptationDiverged    a test whose inner loop leaves the numbers: nothing can be compared
 """
@@ -31,6 +32,10 @@ class ConfigError(InputError, ValueError):
 
 class DatasetError(InputError):
     """A dataset is absent, damaged, or too small for the episodes asked of it."""
+
+
+class EnvironmentAbsent(InputError):
+    """The packages of an environment of reinforcement learning are not installed."""
 
 
 class TrainingDiverged(MetaSweepError):

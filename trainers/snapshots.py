@@ -40,7 +40,13 @@ class Validation:
     validation_loss: float
     """Of the linear head; of the NIL head where only that one validates."""
     validation_accuracy: dict[str, float]
-    """By head."""
+    """By head; of another problem than few-shot learning its score, see ``trainers.problem``."""
+    others: dict[str, float] = field(default_factory=dict)
+    """What else was measured, by name; left out of files where there is nothing."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {name: value for name, value in asdict(self).items() if name != "others" or value}
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ class Progress:
     them."""
     accuracies: tuple[float, ...] = ()
     """Training accuracy of the same iterations."""
+    steps: tuple[float, ...] = ()
+    """Environment steps of the same iterations, where there are environments."""
 
     @property
     def validated(self) -> bool:
@@ -95,11 +103,12 @@ class Progress:
         tensors = {f"{step}/{name}": value for step, params in by_step.items() for name, value in params.items()}
         tensors |= {f"adam/{name}": value for name, value in self.moments.items()}
         if self.losses:  # left out at a validation, as in files that know no other moment
-            tensors |= {f"since/{name}": _float64(getattr(self, name)) for name in ("losses", "accuracies")}
+            names = ("losses", "accuracies", "steps") if self.steps else ("losses", "accuracies")
+            tensors |= {f"since/{name}": _float64(getattr(self, name)) for name in names}
         header = {
             "iteration": self.iteration,
             "best": {head: weights.iteration for head, weights in self.best.items()},
-            "curve": [asdict(point) for point in self.curve],
+            "curve": [point.plain() for point in self.curve],
             "flops": self.flops,
         }
         return _encode(tensors, header, by_itself=True)

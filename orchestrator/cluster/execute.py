@@ -24,9 +24,11 @@ from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.spec import Resources
 from orchestrator.store import Store
-from trainers.config import Between, TrialConfig
+from trainers.config import Between
 from trainers.datasets.image_file import ImageTable
-from trainers.errors import MetaSweepError
+from trainers.errors import ConfigError, MetaSweepError
+from trainers.problem import Source
+from trainers.problems import Config, config_of_json, few_shot, problem_of
 
 Event = dict[str, Any]
 """What a trial says, see ``orchestrator.attempt``."""
@@ -45,9 +47,9 @@ class Request:
     number: int
     home: str
     dataset: str
-    """Name of the dataset."""
+    """Name of the dataset, or of the environment."""
     fingerprint: str
-    """Which version of it: ``sharing`` says how a worker gets at its pixels."""
+    """Which version of it: ``sharing`` says how a worker gets at the pixels of a dataset."""
     configs: tuple[str, ...]
     """Trial configs as JSON, of one training key; for analyses, two after the other that are compared."""
     device: str
@@ -65,8 +67,8 @@ class Request:
 def request(
     number: int,
     home: Home,
-    data: ImageTable,
-    configs: Sequence[TrialConfig],
+    data: Source,
+    configs: Sequence[Config],
     resources: Resources,
     asked_by: dict[str, Any],
     between: Between | None = None,
@@ -77,7 +79,7 @@ def request(
     return Request(
         number=number,
         home=home.url if home.local is None else str(home.local),
-        dataset=configs[0].dataset.name,
+        dataset=configs[0].source,
         fingerprint=data.fingerprint,
         configs=tuple(config.model_dump_json() for config in configs),
         device="cuda" if resources.gpu else "cpu",
@@ -175,15 +177,33 @@ def run_request(request: Request, shared: Shared) -> Iterator[Event]:
         with deadline(request.timeout_s):
             keep_freed_memory()
             torch.set_num_threads(request.threads)
-            configs = [TrialConfig.model_validate_json(text) for text in request.configs]
+            configs = [config_of_json(text) for text in request.configs]
             store = Store(open_home(request.home, create=False, patience_s=STORE_PATIENCE_S))
-            data = open_here(request.home, request.dataset, request.fingerprint, shared)
             if request.between is None:
-                asked_by, cutoffs = request.asked_by, request.cutoffs
+                data, asked_by, cutoffs = _source(request, configs[0], shared), request.asked_by, request.cutoffs
                 yield from attempt_trial(store, configs, data, asked_by, request.device, cutoffs=cutoffs)
             else:
-                asked = analyses_of(configs, Between.model_validate_json(request.between), data.fingerprint)
-                yield from attempt_analyses(store, asked, data, request.device)
+                images = open_here(request.home, request.dataset, request.fingerprint, shared)
+                between = Between.model_validate_json(request.between)
+                asked = analyses_of(list(map(few_shot, configs)), between, images.fingerprint)
+                yield from attempt_analyses(store, asked, images, request.device)
     except Exception as error:  # this node lacks the home, the dataset or the device, or the disk is full
         failure = failure_of(error)
         yield Failure(failure.kind if failure.kind in ("memory", "disk") else "lost", failure.cause).event("lost")
+
+
+def _source(request: Request, config: Config, shared: Shared) -> Source:
+    """What the tasks of a request are made from, on this machine.
+
+    Raises:
+        DatasetError: the dataset is not there.
+        InputError: an environment's packages are not installed.
+        ConfigError: the environment is another here than where the sweep was started.
+    """
+    problem = problem_of(config)
+    if problem.needs_dataset:
+        return open_here(request.home, request.dataset, request.fingerprint, shared)
+    source = problem.source(request.dataset)
+    if source.fingerprint != request.fingerprint:
+        raise ConfigError(f"{request.dataset} is of another version here than where the sweep was started")
+    return source

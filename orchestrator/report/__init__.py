@@ -18,5 +18,7 @@ PARTS: dict[str, str] = {
     "slices": "orchestrator.report.slices:slices",
     "parallel_coordinates": "orchestrator.report.parallel_coordinates:parallel_coordinates",
     "learning_curves": "orchestrator.report.learning_curves:learning_curves",
+    "return_curves": "orchestrator.report.return_curves:return_curves",
+    "trajectories": "orchestrator.report.trajectories:trajectories",
 }
 """Name -> ``module:function``; the function makes tables and figures of a study, none where it does not apply."""

@@ -15,6 +15,8 @@ from orchestrator.report.style import MOST_LINES, draw_legend, figure_files, fig
 from orchestrator.report.words import count_range
 from orchestrator.results import Study
 from orchestrator.stats import Estimate
+from trainers.few_shot import FewShot
+from trainers.problem import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,11 +61,12 @@ def accuracy_by_factor(study: Study) -> list[Figure]:
         groups = [lines[start : start + MOST_LINES] for start in range(0, len(lines), MOST_LINES)]
         for number, group in enumerate(groups, start=1):
             part = f", part {number} of {len(groups)}" if len(groups) > 1 else ""
-            svg, png = figure_files(draw_lines(group, path, levels))
+            svg, png = figure_files(draw_lines(group, path, levels, study.score))
             figures.append(
                 Figure(
-                    name=f"accuracy-by-{path.replace('.', '-').replace('_', '-')}" + (f"-{number}" if part else ""),
-                    title=f"Test accuracy against {_words(path)}{part}",
+                    name=f"{study.score.word}-by-{path.replace('.', '-').replace('_', '-')}"
+                    + (f"-{number}" if part else ""),
+                    title=f"Test {study.score.word} against {_words(path)}{part}",
                     caption=_caption(study, group, path),
                     svg=svg,
                     png=png,
@@ -100,8 +103,8 @@ def factor_lines(study: Study, path: str) -> list[Line]:
     return [line for line in lines if any(point.estimate for point in line.points)]
 
 
-def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any]) -> Drawing:
-    """Per cent against the factor's levels, with the intervals; published numbers as hollow marks.
+def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any], score: Score = FewShot.score) -> Drawing:
+    """The score against the factor's levels, with the intervals; published numbers as hollow marks.
 
     Levels that are numbers have their places on the axis, others stand side by side in their order.
     """
@@ -109,9 +112,9 @@ def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any]) -> Drawi
     with figure_style():
         drawing, axes = new_figure()
         for index, line in enumerate(lines):
-            _draw_line(axes, line, at, line_style(index), band_alpha=0.26 / max(2, len(lines)))
+            _draw_line(axes, line, at, line_style(index), 0.26 / max(2, len(lines)), score)
         axes.set_xlabel(_words(path))
-        axes.set_ylabel("test accuracy (%)")
+        axes.set_ylabel(score.axis("test"))
         _draw_levels(axes, path, at)
         if any(point.published for line in lines for point in line.points):
             axes.plot([], [], color="black", marker="o", label="hollow: published", **HOLLOW)
@@ -119,11 +122,13 @@ def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any]) -> Drawi
         return drawing
 
 
-def _draw_line(axes: Axes, line: Line, at: Mapping[Any, float], style: dict[str, Any], band_alpha: float) -> None:
+def _draw_line(
+    axes: Axes, line: Line, at: Mapping[Any, float], style: dict[str, Any], band_alpha: float, score: Score
+) -> None:
     measured = [(at[point.level], point.estimate) for point in line.points if point.estimate]
     measured.sort(key=lambda one: one[0])
     x = [place for place, _ in measured]
-    value, low, high = ([100 * getattr(one, name) for _, one in measured] for name in ("value", "low", "high"))
+    value, low, high = ([score.shown(getattr(one, name)) for _, one in measured] for name in ("value", "low", "high"))
     axes.fill_between(x, low, high, color=style["color"], alpha=band_alpha, linewidth=0)
     # A bar beside the band: the interval of a line's only point has no width as a band, and bands that overlap blur.
     axes.vlines(x, low, high, color=style["color"], linewidth=0.7)
@@ -147,10 +152,11 @@ def _draw_levels(axes: Axes, path: str, at: Mapping[Any, float]) -> None:
 def _caption(study: Study, lines: Sequence[Line], path: str) -> str:
     estimates = [point.estimate for line in lines for point in line.points if point.estimate]
     seeds, episodes = count_range(one.seeds for one in estimates), count_range(one.episodes for one in estimates)
-    over = "training seeds and test episodes" if min(one.seeds for one in estimates) > 1 else "test episodes"
+    tests = f"test {study.problem.tasks_word}"
+    over = f"training seeds and {tests}" if min(one.seeds for one in estimates) > 1 else tests
     words = [
-        f"Mean test accuracy against {path}, with its 95 % interval over {over} (band and bar); "
-        f"seeds: {seeds}, test episodes: {episodes}."
+        f"Mean test {study.score.word} against {path}, with its 95 % interval over {over} (band and bar); "
+        f"seeds: {seeds}, test {study.problem.tasks_word}: {episodes}."
     ]
     along = _moving_with(study, path)
     if along:

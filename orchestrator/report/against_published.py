@@ -17,9 +17,11 @@ from orchestrator.report.words import (
     level_texts,
     level_values,
     mean_and_std,
-    points,
 )
+from orchestrator.report.words import gap as difference_text
 from orchestrator.results import CellResult, Study
+from trainers.problem import Score
+from trainers.problems import few_shot
 
 MARK = "†"
 """Stands at published numbers that are quoted from memory."""
@@ -42,11 +44,11 @@ def _beside(study: Study, name: str, table: PublishedTable) -> Table:
     return Table(
         name=f"against_{name}",
         title=f"Beside published numbers: {table.title}",
-        columns=(*level_columns(paths), "ours, %", "95 % interval", "published, %", "ours − published, points"),
+        columns=(*level_columns(paths), *_headings(study.score)),
         rows=tuple((*level_texts(cell, paths), *_texts(cell, published)) for cell, published in pairs),
         values=tuple((cell.number, *level_values(cell, paths), *_values(cell, published)) for cell, published in pairs),
         value_columns=(
-            *("cell", *paths, "test_accuracy", "test_std_over_seeds", "test_low95", "test_high95"),
+            *("cell", *paths, study.score.test, "test_std_over_seeds", "test_low95", "test_high95"),
             *("published_mean", "published_std", "published_confirmed", "published_std_confirmed", "difference"),
         ),
         notes=(*notes, STD, *completeness(provenance(study))),
@@ -65,7 +67,7 @@ def unconfirmed(texts: Iterable[str]) -> list[str]:
 
 def published_text(cell: PublishedCell) -> str:
     """``46.5 ± 0.3†``: what is quoted from memory is marked."""
-    mean = f"{cell.mean:.1f}{'' if cell.confirmed else MARK}"
+    mean = f"{cell.mean:.1f}{'' if cell.confirmed else MARK}".replace("-", "−")
     if cell.std is None:
         return mean
     return f"{mean} ± {cell.std:g}{'' if cell.std_confirmed else MARK}"
@@ -74,7 +76,7 @@ def published_text(cell: PublishedCell) -> str:
 def unlike(study: Study, table: PublishedTable) -> list[str]:
     """In one sentence, what our cells have other than the published ones beside them; empty where they are alike."""
     beside = [cell for cell in study.cells if table.cell(leaves(cell.config))] or study.cells
-    settings = {"dataset.name": table.dataset, **table.settings}
+    settings = {**({"dataset.name": table.dataset} if table.dataset else {}), **table.settings}
     words = []
     for path, theirs in settings.items():
         ours = list(dict.fromkeys(_effective(cell, path) for cell in beside if _acts(cell, path)))
@@ -87,7 +89,7 @@ def unlike(study: Study, table: PublishedTable) -> list[str]:
 
 def _acts(cell: CellResult, path: str) -> bool:
     """Without a head there is no inner loop in the test."""
-    return not (path == "evaluation.inner_steps" and cell.config.test_head == "nil")
+    return not (path == "evaluation.inner_steps" and getattr(cell.config, "test_head", None) == "nil")
 
 
 def _effective(cell: CellResult, path: str) -> object:
@@ -95,22 +97,32 @@ def _effective(cell: CellResult, path: str) -> object:
     if path == "evaluation.inner_steps":
         return cell.config.test_inner_steps
     if path == "evaluation.queries":
-        return cell.config.test_queries
+        return few_shot(cell.config).test_queries
     return leaves(cell.config)[path]
 
 
 def _texts(cell: CellResult, published: PublishedCell) -> tuple[str, ...]:
     estimate = cell.estimate
-    gap = ABSENT if estimate is None else points(estimate.value - published.mean / 100)
+    gap = (
+        ABSENT
+        if estimate is None
+        else difference_text(estimate.value - cell.score_kind.stored(published.mean), cell.score_kind.difference)
+    )
     return mean_and_std(estimate), interval(estimate), published_text(published), gap
 
 
 def _values(cell: CellResult, published: PublishedCell) -> tuple[float | None, ...]:
     one = cell.estimate
     ours = (one.value, one.seed_std, one.low, one.high) if one else (None,) * 4
-    mean, std = published.mean / 100, None if published.std is None else published.std / 100
+    stored = cell.score_kind.stored
+    mean, std = stored(published.mean), None if published.std is None else stored(published.std)
     gap = one.value - mean if one else None
     return *ours, mean, std, published.confirmed, published.std_confirmed, gap
+
+
+def _headings(score: Score) -> tuple[str, ...]:
+    unit = ", points" * (score.unit == "%")
+    return score.heading("ours"), "95 % interval", score.heading("published"), f"ours − published{unit}"
 
 
 def _list(cells: Sequence[PublishedCell]) -> str:

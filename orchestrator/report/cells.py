@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from orchestrator.labels import level_text, levels_text, short_name
 from orchestrator.report.part import Table
 from orchestrator.report.provenance import Provenance, provenance
-from orchestrator.report.words import ABSENT, interval, level_columns, level_texts, mean_and_std, percent
+from orchestrator.report.words import ABSENT, interval, level_columns, level_texts, mean_and_std
 from orchestrator.results import CellResult, Study, cells_table
+from trainers.problem import Score
 
 STD = "±: standard deviation over seeds, divided by seeds − 1."
 
@@ -20,17 +22,21 @@ def cells(study: Study) -> Sequence[Table]:
     if not study.cells:
         return ()
     order = study.cells if study.spec.search is None else sorted(study.cells, key=_rank)
-    paths = study.paths
+    paths, problem = study.paths, study.problem
+    others = [(mean.replace("_", " "), mean) for mean, _ in problem.tested.values() if mean != problem.score.test]
+    cost, heading, unit = problem.cost
     values = cells_table(study).to_pylist()
     by_number = {record["cell"]: tuple(record.values()) for record in values}
     return [
         Table(
             name="cells",
-            title="Test accuracy" + (" of each trial, best validation first" if study.spec.search else " of each cell"),
+            title=f"Test {study.score.word}"
+            + (" of each trial, best validation first" if study.spec.search else " of each cell"),
             columns=(
                 *(("trial",) if study.spec.search else ()),
                 *level_columns(paths),
-                *("test, %", "95 % interval", "validation, %", "seeds", "training, GFLOP", "training, s"),
+                *(study.score.heading("test"), "95 % interval", *(name for name, _ in others)),
+                *(study.score.heading("validation"), "seeds", heading, "training, s"),
             ),
             rows=tuple(
                 (
@@ -38,9 +44,10 @@ def cells(study: Study) -> Sequence[Table]:
                     *level_texts(cell, paths),
                     mean_and_std(cell.estimate),
                     interval(cell.estimate),
-                    percent(cell.mean("validation_accuracy")),
+                    *(_number(cell.mean(metric), study.score) for _, metric in others),
+                    _number(cell.mean(study.score.validation), study.score),
                     _seeds(cell),
-                    _short(cell.mean("train_flops"), 1e9),
+                    _short(cell.mean(cost), unit),
                     _short(cell.mean("train_seconds")),
                 )
                 for cell in order
@@ -65,7 +72,7 @@ def pivot(study: Study) -> Sequence[Table]:
     return [
         Table(
             name="pivot",
-            title=f"Test accuracy, %: {down.name} by {across.name}",
+            title=f"{_pivot_title(study.score)}: {down.name} by {across.name}",
             columns=(down.name, *(levels_text(dict(level)) for level in across.levels)),
             rows=tuple(
                 (down.text(row), *(mean_and_std(found[row, column].estimate) for column in across.levels))
@@ -120,8 +127,16 @@ def _plane(study: Study) -> tuple[_Side, _Side] | None:
 
 
 def _rank(cell: CellResult) -> tuple[float, int]:
-    validation = cell.mean("validation_accuracy")
-    return (1.0 if validation is None else -validation, cell.number)
+    validation = cell.mean(cell.score_kind.validation)
+    return (math.inf if validation is None else -validation, cell.number)
+
+
+def _number(value: float | None, score: Score) -> str:
+    return ABSENT if value is None else score.number(value).replace("-", "−")
+
+
+def _pivot_title(score: Score) -> str:
+    return score.heading(f"Test {score.word}" if score.unit == "%" else "Test")
 
 
 def _mean(cell: CellResult) -> float | None:
@@ -144,9 +159,12 @@ def _notes(study: Study, intervals: bool) -> tuple[str, ...]:
     if max(seeds, default=0) > 1:
         notes.append(STD)
         if intervals:
-            notes.append("95 % interval: for other seeds and other episodes of the same test classes.")
+            others = "episodes of the same test classes" if study.problem.needs_dataset else study.problem.tasks_word
+            notes.append(f"95 % interval: for other seeds and other {others}.")
     if 1 in seeds and intervals:
-        notes.append("Where there is one seed, the 95 % interval is over episodes of that training only.")
+        notes.append(
+            f"Where there is one seed, the 95 % interval is over {study.problem.tasks_word} of that training only."
+        )
     return (*notes, *completeness(provenance(study)))
 
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.report.comparisons import reads
 from orchestrator.report.differences import Difference, difference
 from orchestrator.report.part import Table
-from orchestrator.report.words import ABSENT, interval, level_columns, level_texts, level_values, mean_and_std, points
+from orchestrator.report.words import ABSENT, gap, interval, level_columns, level_texts, level_values, mean_and_std
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate, estimate_scores
+from trainers.problem import Problem
 
-NOTES = (
-    "Won with: the validation accuracy for which the trial was chosen, which luck has chosen, too. Again: the same "
-    "config under fresh seeds; ± is the standard deviation over them, and a 95 % interval of a validation accuracy is "
-    "over seeds. Drop: won with − again, its interval for the number that won as it is.",
-    "Difference: in test accuracy from the one that is best by validation under the fresh seeds, paired by episode; "
-    "the simultaneous intervals hold together in at least 95 of 100 experiments.",
-)
+
+def _notes(problem: Problem[Any]) -> tuple[str, ...]:
+    word, task = problem.score.word, problem.tasks_word.removesuffix("s")
+    return (
+        f"Won with: the validation {word} for which the trial was chosen, which luck has chosen, too. Again: the same "
+        f"config under fresh seeds; ± is the standard deviation over them, and a 95 % interval of a validation {word} "
+        "is over seeds. Drop: won with − again, its interval for the number that won as it is.",
+        f"Difference: in test {word} from the one that is best by validation under the fresh seeds, paired by {task}; "
+        "the simultaneous intervals hold together in at least 95 of 100 experiments.",
+    )
 
 
 @dataclass(frozen=True)
@@ -35,24 +40,26 @@ class ConfirmedTrial:
     @property
     def validations(self) -> list[float]:
         """Under the fresh seeds that are completed."""
-        return [row.metrics["validation_accuracy"] for row in self.again.completed]
+        return [row.validation for row in self.again.completed]
 
     @property
     def validation(self) -> Estimate | None:
         """Mean over fresh seeds; None where none is completed."""
-        return estimate_scores(self.validations, "%") if self.validations else None
+        return estimate_scores(self.validations, self.again.score_kind.unit) if self.validations else None
 
     @property
     def drop(self) -> Estimate | None:
         """What luck had added: the accuracy that won minus the mean under fresh seeds."""
         return (
-            estimate_scores([self.won_with - one for one in self.validations], "points") if self.validations else None
+            estimate_scores([self.won_with - one for one in self.validations], self.again.score_kind.difference)
+            if self.validations
+            else None
         )
 
 
 def confirmed_trials(study: Study) -> list[ConfirmedTrial]:
     """What confirms a search, best trial of the search first."""
-    won = {cell.number: cell.mean("validation_accuracy") for cell in study.cells}
+    won = {cell.number: cell.mean(cell.score_kind.validation) for cell in study.cells}
     return [ConfirmedTrial(cell.number, won[cell.number] or 0.0, cell) for cell in study.confirmed]
 
 
@@ -67,16 +74,23 @@ def confirmed(study: Study) -> Sequence[Table]:
     trials = confirmed_trials(study)
     if not trials:
         return ()
-    best, paths = best_again(trials), study.paths
+    best, paths, score = best_again(trials), study.paths, study.score
+    points = ", points" * (score.unit == "%")
     found = [difference(its.again, best.again, len(trials) - 1) if best and its is not best else None for its in trials]
     return [
         Table(
             name="confirmed",
             title=f"The best {len(trials)} again under fresh seeds" if len(trials) > 1 else "The best again",
             columns=(
-                *("trial", *level_columns(paths), "won with, %", "validation again, %", "95 % interval"),
-                *("drop, points", "95 % interval", "test, %", "95 % interval", "seeds"),
-                *("difference, points", "simultaneous 95 % interval", "reads"),
+                *(
+                    "trial",
+                    *level_columns(paths),
+                    score.heading("won with"),
+                    score.heading("validation again"),
+                    "95 % interval",
+                ),
+                *(f"drop{points}", "95 % interval", score.heading("test"), "95 % interval", "seeds"),
+                *(f"difference{points}", "simultaneous 95 % interval", "reads"),
             ),
             rows=tuple(
                 (str(its.number), *level_texts(its.again, paths), *_texts(its), *_compared(its is best, other))
@@ -88,10 +102,10 @@ def confirmed(study: Study) -> Sequence[Table]:
             ),
             value_columns=(
                 *("trial", *paths, "validation_won", "validation_again", "validation_low95", "validation_high95"),
-                *("drop", "drop_low95", "drop_high95", "test_accuracy", "test_low95", "test_high95"),
+                *("drop", "drop_low95", "drop_high95", score.test, "test_low95", "test_high95"),
                 *("seeds", "seeds_asked", "difference", "low95", "high95", "comparisons", "reads"),
             ),
-            notes=NOTES,
+            notes=_notes(study.problem),
         )
     ]
 
@@ -99,10 +113,10 @@ def confirmed(study: Study) -> Sequence[Table]:
 def _texts(its: ConfirmedTrial) -> tuple[str, ...]:
     done, asked, drop = len(its.again.seeds), len(its.again.rows), its.drop
     return (
-        f"{100 * its.won_with:.1f}",
+        its.again.score_kind.number(its.won_with).replace("-", "−"),
         mean_and_std(its.validation),
         _interval(its.validation),
-        ABSENT if drop is None else points(drop.value),
+        ABSENT if drop is None else gap(drop.value, drop.unit),
         _interval(drop),
         mean_and_std(its.again.estimate),
         interval(its.again.estimate),
@@ -119,7 +133,7 @@ def _values(its: ConfirmedTrial) -> tuple[float | int | None, ...]:
 def _compared(is_best: bool, its: Difference | None) -> tuple[str, str, str]:
     if its is None:
         return ABSENT, ABSENT, "best again" if is_best else "not complete"
-    return points(its.estimate.value), _interval(its.estimate), reads(its.estimate)
+    return gap(its.estimate.value, its.estimate.unit), _interval(its.estimate), reads(its.estimate)
 
 
 def _compared_values(is_best: bool, its: Difference | None) -> tuple[float | int | str | None, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from orchestrator.results import CellResult
 from orchestrator.stats import Estimate, estimate_difference
+from trainers.problems import problem_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,12 @@ def difference(cell: CellResult, baseline: CellResult, comparisons: int) -> Diff
         return None
     same_episodes = _episodes(cell) == _episodes(baseline)
     estimate = estimate_difference(
-        a, b, same_trainings=same_trainings, same_episodes=same_episodes, comparisons=comparisons
+        a,
+        b,
+        same_trainings=same_trainings,
+        same_episodes=same_episodes,
+        comparisons=comparisons,
+        unit=cell.score_kind.difference,
     )
     return Difference(estimate, same_trainings, same_episodes)
 
@@ -51,7 +58,6 @@ def _trainings(cell: CellResult) -> list[str]:
     return [row.keys.training for row in cell.rows]
 
 
-def _episodes(cell: CellResult) -> tuple[object, ...]:
-    """What decides the classes and images of test episode i; shots and queries only add to them."""
-    config = cell.config
-    return config.dataset.name, config.dataset.resolved(), config.episodes.ways, config.evaluation.episodes
+def _episodes(cell: CellResult) -> Hashable:
+    """What decides test episode i."""
+    return problem_of(cell.config).paired_by(cell.config)

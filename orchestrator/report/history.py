@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.report.part import Figure
 from orchestrator.report.style import COLOURS, GREY, draw_legend, figure_files, figure_style, new_figure
-from orchestrator.report.tried import Tried, accuracies, tried
+from orchestrator.report.tried import Tried, score_of, shown, tried
 from orchestrator.results import Study
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def history(study: Study) -> list[Figure]:
     if not any(trial.state == "completed" for trial in trials):
         return []
     svg, png = figure_files(draw_history(trials))
-    return [Figure("history", "Validation accuracy of each trial", _caption(trials), svg, png)]
+    return [Figure("history", f"Validation {study.score.word} of each trial", _caption(trials), svg, png)]
 
 
 def draw_history(trials: Sequence[Tried]) -> Drawing:
-    """Per cent against number; failed trials stand on the axis, since they have no value."""
+    """Score against number; failed trials stand on the axis, since they have no value."""
     from matplotlib.ticker import MaxNLocator
 
     completed = [trial for trial in trials if trial.state == "completed"]
@@ -44,11 +44,11 @@ def draw_history(trials: Sequence[Tried]) -> Drawing:
         _marks(axes, starts, "completed, given at the start", color=COLOURS[3], marker="D", markersize=size + 0.5)
         hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 0.7}
         _marks(axes, pruned, "pruned, best on its way", color=GREY, marker="v", markersize=size, **hollow)
-        best = list(accumulate(accuracies(completed), max))
+        best = list(accumulate(shown(completed), max))
         last = trials[-1].number
         axes.plot(
             [*(trial.number for trial in completed), last],
-            [100 * value for value in (*best, best[-1])],
+            [*best, best[-1]],
             color="black",
             drawstyle="steps-post",
             label="best so far",
@@ -67,7 +67,7 @@ def draw_history(trials: Sequence[Tried]) -> Drawing:
             )
         axes.set_xlabel("trial")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylabel("validation accuracy (%)")
+        axes.set_ylabel(score_of(trials).axis("validation"))
         axes.margins(y=0.08)
         if failed:  # room below the values
             low, high = axes.get_ylim()
@@ -80,14 +80,15 @@ def _marks(axes: Axes, trials: Sequence[Tried], label: str, **style: Any) -> Non
     if trials:
         numbers = [trial.number for trial in trials]
         its: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0} | style
-        axes.plot(numbers, [100 * value for value in accuracies(trials)], label=label, **its)
+        axes.plot(numbers, shown(trials), label=label, **its)
 
 
 def _caption(trials: Sequence[Tried]) -> str:
     states = [trial.state for trial in trials]
     counts = [f"{states.count(state)} {state}" for state in ("completed", "pruned", "failed") if state in states]
     words = (
-        f"Validation accuracy of every trial in the order of their numbers, and the best so far: {', '.join(counts)}."
+        f"Validation {score_of(trials).word} of every trial in the order of their numbers, and the best so far: "
+        f"{', '.join(counts)}."
     )
     return words + (
         " Pruned trials count with the best on their way, and not for the best so far." * ("pruned" in states)

@@ -36,7 +36,7 @@ def importance(study: Study) -> list[Table | Figure]:
     if isinstance(told, Untold):
         return [table]
     svg, png = figure_files(draw_importance(space, told))
-    figure = Figure("importance", "Importance of each parameter", _caption(told), svg, png)
+    figure = Figure("importance", "Importance of each parameter", _caption(told, study.score.word), svg, png)
     return [table, figure, *interactions(space, trials, told)]
 
 
@@ -100,7 +100,7 @@ def _table(study: Study, trials: Sequence[Tried], told: Importance | Untold) -> 
         lines.append((IDLE, None, told.idle_alone, told.idle_involved))
     return Table(
         name="importance",
-        title="Importance of each parameter for validation accuracy",
+        title=f"Importance of each parameter for validation {study.score.word}",
         columns=(
             "parameter",
             "acts in trials",
@@ -120,15 +120,15 @@ def _table(study: Study, trials: Sequence[Tried], told: Importance | Untold) -> 
             *("parameter", "trials"),
             *(f"{name}{end}" for name in ("alone", "involved") for end in ("", "_low95", "_high95")),
         ),
-        notes=(*_notes(told), *_left_out(study, trials)),
+        notes=(*_notes(told, study.score.word), *_left_out(study, trials)),
     )
 
 
-def _notes(told: Importance | Untold) -> list[str]:
+def _notes(told: Importance | Untold, word: str) -> list[str]:
     if isinstance(told, Untold):
         return [f"Importance {told.reason}."]
     return [
-        "Shares of the variance of validation accuracy over the whole space, by functional ANOVA of a forest fitted to "
+        f"Shares of the variance of validation {word} over the whole space, by functional ANOVA of a forest fitted to "
         f"{told.trials} trials. Of trials that it has not seen, it explains {percent(told.skill)} % of the variance.",
         "The interval is over resamples of the trials: what other trials would have told. It knows nothing of what a "
         "forest smooths away: with few trials, what parameters do together is told too small.",
@@ -150,9 +150,9 @@ def _left_out(study: Study, trials: Sequence[Tried]) -> list[str]:
     return [f"Trials left out: {', '.join(words)}.", *bias] if words else []
 
 
-def _caption(told: Importance) -> str:
+def _caption(told: Importance, word: str) -> str:
     return (
-        "Share of the variance of validation accuracy over the whole space that each parameter explains, by functional "
+        f"Share of the variance of validation {word} over the whole space that each parameter explains, by functional "
         f"ANOVA of a forest fitted to {told.trials} trials, with its 95 % interval over resamples of the trials (bar). "
         f"The last row, {IDLE}, is what a random parameter gets. Of trials that it has not seen, the forest explains "
         f"{percent(told.skill)} % of the variance."

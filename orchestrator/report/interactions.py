@@ -14,8 +14,9 @@ from orchestrator.labels import level_text
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.shares import share_texts, share_values
 from orchestrator.report.style import COLOUR_MAP, figure_files, figure_style, new_figure
-from orchestrator.report.tried import Tried, accuracies, names
+from orchestrator.report.tried import Tried, accuracies, names, score_of
 from orchestrator.space import Parameter, Space
+from trainers.problem import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,10 +78,11 @@ def _figure(space: Space, trials: Sequence[Tried], pair: tuple[str, str]) -> lis
     called = names(space)
     svg, png = figure_files(draw_map(space, both, pair))
     caption = (
-        f"Mean validation accuracy (%) of the trials in each cell, over {pair[0]} and {pair[1]}, the pair with the "
-        f"strongest interaction; in brackets how many trials, {len(both)} in all. Cells without a trial are white."
+        f"Mean {score_of(both).axis('validation')} of the trials in each cell, over {pair[0]} and {pair[1]}, the pair "
+        f"with the strongest interaction; in brackets how many trials, {len(both)} in all. Cells without a trial are "
+        "white."
     )
-    title = f"Validation accuracy over {called[pair[0]]} and {called[pair[1]]}"
+    title = f"Validation {score_of(both).word} over {called[pair[0]]} and {called[pair[1]]}"
     return [Figure("strongest-interaction", title, caption, svg, png)]
 
 
@@ -90,20 +92,21 @@ def draw_map(space: Space, trials: Sequence[Tried], pair: tuple[str, str]) -> Dr
     points = [(trial.point[pair[0]], trial.point[pair[1]]) for trial in trials]
     cells = cell_means(across, up, points, accuracies(trials))
     columns, rows = part_count(across, len(trials)), part_count(up, len(trials))
+    score = score_of(trials)
     values = np.full((rows, columns), np.nan)
     for cell in cells:
-        values[cell.row, cell.column] = 100 * cell.mean
+        values[cell.row, cell.column] = score.shown(cell.mean)
     with figure_style():
         drawing, axes = new_figure(height_in=1.0 + 0.34 * max(rows, 4))
         axes.grid(visible=False)
         mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=COLOUR_MAP, edgecolors="white", linewidth=1.0)
-        bar = drawing.colorbar(mesh, ax=axes, label="validation accuracy (%)", aspect=30)
+        bar = drawing.colorbar(mesh, ax=axes, label=score.axis("validation"), aspect=30)
         assert bar.solids is not None
         bar.solids.set(rasterized=False, edgecolor="face")  # a picture in the SVG would be shut out of the page
         if columns * rows <= MOST_NUMBERS:
-            shades = mesh.to_rgba(np.array([100 * cell.mean for cell in cells]))
+            shades = mesh.to_rgba(np.array([score.shown(cell.mean) for cell in cells]))
             for cell, luminance in zip(cells, _luminances(shades).tolist(), strict=True):
-                _number(axes, cell, dark=luminance < DARK, small=columns > 4)
+                _number(axes, cell, score, dark=luminance < DARK, small=columns > 4)
         called = names(space)
         _ticks(axes, "x", pair[0], across, columns)
         _ticks(axes, "y", pair[1], up, rows)
@@ -120,11 +123,11 @@ def _luminances(colours: NDArray[np.float64]) -> NDArray[np.float64]:
     return luminances
 
 
-def _number(axes: Axes, cell: CellMean, dark: bool, small: bool) -> None:
+def _number(axes: Axes, cell: CellMean, score: Score, dark: bool, small: bool) -> None:
     axes.text(
         cell.column + 0.5,
         cell.row + 0.5,
-        f"{100 * cell.mean:.1f}\n({cell.trials})",
+        f"{score.number(cell.mean)}\n({cell.trials})",
         ha="center",
         va="center",
         fontsize=5.5 if small else 6.5,

@@ -14,6 +14,8 @@ from orchestrator.report.style import MOST_LINES, figure_files
 from orchestrator.report.words import ABSENT, count_range, interval, level_columns, level_texts, level_values, score
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate
+from trainers.config import TrialConfig
+from trainers.problems import few_shot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -28,11 +30,15 @@ MOST_CELLS = MOST_LINES // len(SIMILARITIES)
 
 def layer_changes(study: Study) -> list[Table | Figure]:
     """One table and one figure; nothing where no layer was measured, no figure where no body adapts in the test."""
-    measured = [cell for cell in study.cells if cell.config.evaluation.compares_layers]
+    measured = [
+        cell for cell in study.cells if isinstance(cell.config, TrialConfig) and cell.config.evaluation.compares_layers
+    ]
     done = [cell for cell in measured if cell.seeds]
     if not done:
         return []
-    moving = [cell for cell in done if set(cell.config.test_adapted_layers) & set(cell.config.backbone.layers)]
+    moving = [
+        cell for cell in done if set(cell.config.test_adapted_layers) & set(few_shot(cell.config).backbone.layers)
+    ]
     return [_table(study, measured), *([_figure(moving, left_out=len(done) > len(moving))] if moving else [])]
 
 

@@ -50,7 +50,9 @@ class Curve:
 
 
 def learning_curves(study: Study) -> list[Figure]:
-    """One figure; none where no training has come to a validation."""
+    """One figure; none where no training has come to a validation. Policies have ``return_curves``."""
+    if not study.problem.needs_dataset:
+        return []
     curves = training_curves(study)
     if not curves:
         return []

@@ -61,6 +61,12 @@ def page(study: Study, parts: Sequence[Table | Figure], provenance: Provenance) 
         "numbers": {trial.number for trial in trials},
         "scale": scale,
         "base": {path: plain_text(value) for path, value in leaves(study.spec.trial).items()},
+        "score": study.score,
+        "scores": "accuracies" if study.problem.needs_dataset else "returns",
+        "task": study.problem.tasks_word.removesuffix("s"),
+        "tasks": study.problem.tasks_word,
+        "others": "episodes of the same test classes" if study.problem.needs_dataset else study.problem.tasks_word,
+        "held_back": study.problem.held_back,
         "spec_file": spec_to_yaml(study.spec),
         "failures": [(row.name, label(row.config, study.spec), row.error or "") for row in provenance.failed],
     }
@@ -105,6 +111,7 @@ def _answers(study: Study, parts: Sequence[Table | Figure]) -> list[Answer]:
     best = best_row(study.rows)
     if study.spec.search is None or best is None:
         return []
-    test, half = 100 * best.metrics["test_accuracy"], 100 * best.metrics["test_ci95"]
-    sentence = f"trial {best.number}, {label(best.config, study.spec)}: {test:.1f} ± {half:.1f} % in the test"
+    score = best.score
+    test, half = (score.number(best.metrics[name]) for name in (score.test, score.test_ci95))
+    sentence = f"trial {best.number}, {label(best.config, study.spec)}: {test} ± {half}{score.suffix} in the test"
     return [Answer("Best by validation", sentence, best.name)]

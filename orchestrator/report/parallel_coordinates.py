@@ -10,7 +10,7 @@ from orchestrator.insight.bins import has_levels, levels_of
 from orchestrator.report.part import Figure
 from orchestrator.report.slices import GOLDEN
 from orchestrator.report.style import COLOUR_MAP, WIDE_IN, figure_files, figure_style, new_figure
-from orchestrator.report.tried import Tried, accuracies, compared, names, short_level, space_of
+from orchestrator.report.tried import Tried, accuracies, compared, names, score_of, short_level, space_of
 from orchestrator.results import Study
 from orchestrator.space import Parameter, Space
 
@@ -69,7 +69,7 @@ def heights(space: Space, trial: Tried) -> list[float]:
 
 def draw_coordinates(space: Space, trials: Sequence[Tried]) -> Drawing:
     """An axis a parameter, and accuracy as the last; the best tenth is drawn thick and last."""
-    values = accuracies(trials)
+    values, score = accuracies(trials), score_of(trials)
     low, high = min(values), max(values)
     best = best_of(trials)
     rest = [trial for trial in trials if trial not in best]
@@ -82,8 +82,11 @@ def draw_coordinates(space: Space, trials: Sequence[Tried]) -> Drawing:
         for index, (path, parameter) in enumerate(space.items()):
             acts = all(path in trial.point for trial in trials)
             _axis(axes, index, _marks(path, parameter), inactive=not acts)
-        _axis(axes, len(space), [(0.0, f"{100 * low:.1f}"), (1.0, f"{100 * high:.1f}")], inactive=False)
-        labels = [*(name.replace(" ", "\n") for name in names(space).values()), "validation\naccuracy, %"]
+        _axis(axes, len(space), [(0.0, score.number(low)), (1.0, score.number(high))], inactive=False)
+        labels = [
+            *(name.replace(" ", "\n") for name in names(space).values()),
+            f"validation\n{score.heading(score.word) if score.unit == '%' else score.word}",
+        ]
         axes.set_xticks(range(len(labels)), labels)
         axes.xaxis.tick_top()
         axes.tick_params(axis="x", length=0, pad=5)

@@ -102,7 +102,7 @@ def provenance(study: Study) -> Provenance:
         evaluations=len(tested),
         iterations=sum(int(row.metrics["iterations"]) for row in trained),
         train_flops=sum(int(row.metrics["train_flops"]) for row in trained),
-        test_episodes=sum(int(row.metrics["test_episodes"]) for row in tested),
+        test_episodes=sum(int(row.metrics[study.problem.count]) for row in tested),
         core_seconds=sum(map(_core_seconds, attempts)),
         datasets=study.fingerprints,
         environments=_environments(attempts),

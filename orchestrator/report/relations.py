@@ -13,10 +13,11 @@ from orchestrator.report.against_published import MARK, published_of, published_
 from orchestrator.report.differences import difference
 from orchestrator.report.part import Table
 from orchestrator.report.speed import gain, published_gain
-from orchestrator.report.words import ABSENT, interval, points, ratio, score
+from orchestrator.report.words import ABSENT, gap, interval, plain, points, ratio, score
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate, estimate_cell
 from orchestrator.verdicts import Claim, Outcome, Verdict, above, at_least, at_most, judge, judge_all, within
+from trainers.problems import problem_of
 
 NOT_TESTED: Literal["not tested here"] = "not tested here"
 
@@ -51,7 +52,9 @@ def relations(study: Study) -> Sequence[Table]:
     tables = published_of(study).values()
     unlikeness = list(dict.fromkeys(words for table in tables for words in unlike(study, table)))
     claims = [claim for table in tables for its in table.relations.values() for claim in its.claims]
-    unit = ", points" * any(claim.minus is not None and claim.column is None for claim in claims)
+    unit = ", points" * any(
+        study.score.unit == "%" and claim.minus is not None and claim.column is None for claim in claims
+    )
     return [
         Table(
             name="relations",
@@ -71,7 +74,7 @@ def relations(study: Study) -> Sequence[Table]:
 
 
 def _judged(name: str, relation: Relation, study: Study, table: PublishedTable) -> JudgedRelation:
-    published = "; ".join(filter(None, (_published(claim, table) for claim in relation.claims))) or ABSENT
+    published = "; ".join(filter(None, (_published(claim, table, study) for claim in relation.claims))) or ABSENT
     verdicts: list[Verdict] = []
     estimates: list[Estimate] = []
     for claim in relation.claims:
@@ -89,7 +92,11 @@ def _judge(claim: RelationClaim, study: Study, claims: int) -> tuple[Estimate, V
     """The verdict on one claim, or why there is none."""
     if claim.of_with is not None:
         estimate = _alike(claim, study, claims)
-        return estimate if isinstance(estimate, str) else (estimate, judge(_subject(claim), estimate, _range(claim)))
+        return (
+            estimate
+            if isinstance(estimate, str)
+            else (estimate, judge(_subject(claim), estimate, _range(claim, study)))
+        )
     matching = [(at, study.matching(at)) for at in (claim.of, claim.minus, claim.over) if at is not None]
     for at, cells in matching:
         if len(cells) != 1:
@@ -99,7 +106,7 @@ def _judge(claim: RelationClaim, study: Study, claims: int) -> tuple[Estimate, V
         estimate = _score(first, claim, claims)
     else:
         estimate = (_gain if claim.gain else _difference)(first, others[0], claim, claims)
-    return estimate if isinstance(estimate, str) else (estimate, judge(_subject(claim), estimate, _range(claim)))
+    return estimate if isinstance(estimate, str) else (estimate, judge(_subject(claim), estimate, _range(claim, study)))
 
 
 def _score(cell: CellResult, claim: RelationClaim, claims: int) -> Estimate | str:
@@ -146,7 +153,7 @@ def _gain(first: CellResult, second: CellResult, claim: RelationClaim, claims: i
     for cell, at in ((first, claim.of), (second, claim.over)):
         if not cell.seeds:
             return f"{levels_text(at)} is not complete"
-        if cell.config.evaluation.measure != "speed":
+        if not problem_of(cell.config).is_timed(cell.config):
             return f"{levels_text(at)} is not timed; evaluation.measure: speed does it"
     return gain(first, second, claim.gain, claims) or "the cells were timed in different environments"
 
@@ -172,9 +179,9 @@ def _subject(claim: RelationClaim) -> str:
     return f"{levels_text(common)}{': ' if common else ''}{rest(claim.of)} − {rest(minus)} is"
 
 
-def _range(claim: RelationClaim) -> Claim:
-    """In the unit of the estimate: points become fractions, ratios logarithms, a score stays as it is."""
-    scale = 1 if claim.column else 100
+def _range(claim: RelationClaim, study: Study) -> Claim:
+    """In the unit of the estimate: points become fractions, ratios logarithms; scores and returns stay as they are."""
+    scale = 1 / study.score.stored(1) if not claim.column else 1
     if claim.gain:
         made = ((at_most, claim.at_most), (at_least, claim.at_least), (above, claim.above))
         return next(make(math.log(bound)) for make, bound in made if bound is not None)
@@ -188,7 +195,7 @@ def _range(claim: RelationClaim) -> Claim:
     return within(claim.within / scale)
 
 
-def _published(claim: RelationClaim, table: PublishedTable) -> str:
+def _published(claim: RelationClaim, table: PublishedTable, study: Study) -> str:
     """``46.9 ± 0.2 minus 46.3 ± 0.4: +0.6``, or ``1.7`` of a gain; empty of a score, whose range is all there is."""
     if claim.of_with is not None:
         return _published_pairs(claim, table)
@@ -201,8 +208,8 @@ def _published(claim: RelationClaim, table: PublishedTable) -> str:
     first, second = (next((cell for at, cell in by_at if at == wanted), None) for wanted in (claim.of, claim.minus))
     if first is None or second is None:
         return ABSENT
-    gap = points((first.mean - second.mean) / 100)
-    return f"{published_text(first)} minus {published_text(second)}: {gap}"
+    found = gap(study.score.stored(first.mean - second.mean), study.score.difference)
+    return f"{published_text(first)} minus {published_text(second)}: {found}"
 
 
 def _published_pairs(claim: RelationClaim, table: PublishedTable) -> str:
@@ -225,13 +232,13 @@ def _published_pairs(claim: RelationClaim, table: PublishedTable) -> str:
 def _ours(judged: JudgedRelation) -> str:
     if not judged.estimates:
         return ABSENT
-    show = {"points": points, "": score, "×": ratio}
+    show = {"points": points, "": score, "×": ratio, "return": plain}
     return "; ".join(f"{show[one.unit](one.value)} ({interval(one)})" for one in judged.estimates)
 
 
 def _first(judged: JudgedRelation) -> tuple[float | None, ...]:
     """The difference with its interval, where there is one; scores and gains stand in tables of their own."""
-    if len(judged.estimates) != 1 or judged.estimates[0].unit != "points":
+    if len(judged.estimates) != 1 or judged.estimates[0].unit not in ("points", "return"):
         return None, None, None
     (one,) = judged.estimates
     return one.value, one.low, one.high

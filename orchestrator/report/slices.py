@@ -11,10 +11,11 @@ from orchestrator.insight.bins import Bin, bins, has_levels, levels_of
 from orchestrator.labels import level_text
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.style import COLOURS, WIDE_IN, WIDTH_IN, figure_files, figure_style, log_axis
-from orchestrator.report.tried import Tried, accuracies, compared, names, short_level, space_of
-from orchestrator.report.words import ABSENT, percent
+from orchestrator.report.tried import Tried, accuracies, compared, names, score_of, short_level, shown, space_of
+from orchestrator.report.words import ABSENT
 from orchestrator.results import Study
 from orchestrator.space import Parameter
+from trainers.problem import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def slices(study: Study) -> list[Table | Figure]:
     for number, group in enumerate(groups, start=1):
         part = f", part {number} of {len(groups)}" if len(groups) > 1 else ""
         svg, png = figure_files(draw_slices(study, group, trials))
-        title = f"Validation accuracy against each parameter{part}"
+        title = f"Validation {study.score.word} against each parameter{part}"
         name = "slices" + (f"-{number}" if part else "")
         made.append(Figure(name, title, _caption(trials), svg, png, wide=len(group) > 1))
     return made
@@ -74,13 +75,13 @@ def draw_slices(study: Study, paths: Sequence[str], trials: Sequence[Tried]) -> 
             axes.set_xlabel(called[path])
         for axes in panels[len(paths) :]:
             axes.set_visible(False)
-        drawing.supylabel("validation accuracy (%)", fontsize=8)
+        drawing.supylabel(study.score.axis("validation"), fontsize=8)
         return drawing
 
 
 def _panel(axes: Axes, parameter: Parameter, path: str, trials: Sequence[Tried]) -> None:
     its = [trial for trial in trials if path in trial.point]
-    values = [100 * value for value in accuracies(its)]
+    values = shown(its)
     levels = has_levels(parameter)
     places = [_place(parameter, trial.point[path]) + _aside(trial.number) * levels for trial in its]
     size, alpha = (3.4, 0.6) if len(trials) <= FEW else (1.8, 0.45)
@@ -90,7 +91,7 @@ def _panel(axes: Axes, parameter: Parameter, path: str, trials: Sequence[Tried])
     axes.plot([places[best]], [values[best]], markersize=7, markerfacecolor="none", color=COLOURS[3], **style)
     found = path_bins(parameter, path, trials)
     for one in found:
-        _draw_bin(axes, parameter, one, levels)
+        _draw_bin(axes, parameter, one, levels, score_of(trials))
     if not levels:
         _draw_range(axes, parameter)
     else:
@@ -117,13 +118,13 @@ def _draw_range(axes: Axes, parameter: Parameter) -> None:
     axes.set_xlim(low / room, high * room)
 
 
-def _draw_bin(axes: Axes, parameter: Parameter, one: Bin, levels: bool) -> None:
+def _draw_bin(axes: Axes, parameter: Parameter, one: Bin, levels: bool, score: Score) -> None:
     first, last = (_place(parameter, value) for value in (one.first, one.last))
     ends = (first - 0.38, last + 0.38) if levels or parameter.kind == "int" else (first, last)
     if one.interval is not None:
-        low, high = (100 * end for end in one.interval)
+        low, high = map(score.shown, one.interval)
         axes.fill_between(ends, low, high, color=COLOURS[4], alpha=0.25, linewidth=0)
-        axes.plot(ends, [100 * one.median] * 2, color=COLOURS[4], linewidth=1.4, solid_capstyle="butt")
+        axes.plot(ends, [score.shown(one.median)] * 2, color=COLOURS[4], linewidth=1.4, solid_capstyle="butt")
 
 
 def _place(parameter: Parameter, value: Any) -> float:
@@ -143,12 +144,19 @@ def _table(study: Study, paths: Sequence[str], trials: Sequence[Tried]) -> Table
     found = [(path, one) for path in paths for one in path_bins(space[path], path, trials)]
     return Table(
         name="slices",
-        title="Validation accuracy along each parameter",
-        columns=("parameter", "values", "trials", "median, %", "95 % interval", "best, %"),
+        title=f"Validation {study.score.word} along each parameter",
+        columns=(
+            "parameter",
+            "values",
+            "trials",
+            study.score.heading("median"),
+            "95 % interval",
+            study.score.heading("best"),
+        ),
         rows=tuple(
             (
                 *(path, _values_text(path, one), str(one.trials)),
-                *(percent(one.median), _interval_text(one), percent(one.best)),
+                *(_text(one.median, study.score), _interval_text(one, study.score), _text(one.best, study.score)),
             )
             for path, one in found
         ),
@@ -162,7 +170,7 @@ def _table(study: Study, paths: Sequence[str], trials: Sequence[Tried]) -> Table
         ),
         value_columns=(
             *("parameter", "first", "last", "trials", "median"),
-            *("median_low95", "median_high95", "best_validation_accuracy"),
+            *("median_low95", "median_high95", f"best_{study.score.validation}"),
         ),
         notes=(
             "Of the completed trials in which the parameter acts: those of one level, or about equally many with "
@@ -177,8 +185,12 @@ def _values_text(path: str, one: Bin) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _interval_text(one: Bin) -> str:
-    return f"{percent(one.interval[0])} to {percent(one.interval[1])}" if one.interval else ABSENT
+def _text(value: float, score: Score) -> str:
+    return score.number(value).replace("-", "−")
+
+
+def _interval_text(one: Bin, score: Score) -> str:
+    return " to ".join(_text(end, score) for end in one.interval) if one.interval else ABSENT
 
 
 def _plain(value: Any) -> Any:
@@ -187,7 +199,7 @@ def _plain(value: Any) -> Any:
 
 def _caption(trials: Sequence[Tried]) -> str:
     return (
-        f"Validation accuracy of the {len(trials)} completed trials against each parameter, where it acts. Line and "
-        "band: median of neighbouring trials, or of a level, and its 95 % interval, from 6 trials on. Ring: the best "
-        "trial in which it acts. Marks of one level lie side by side for the eye alone."
+        f"Validation {score_of(trials).word} of the {len(trials)} completed trials against each parameter, where it "
+        "acts. Line and band: median of neighbouring trials, or of a level, and its 95 % interval, from 6 trials on. "
+        "Ring: the best trial in which it acts. Marks of one level lie side by side for the eye alone."
     )

@@ -20,6 +20,7 @@ from orchestrator.report.provenance import provenance
 from orchestrator.report.words import ABSENT, count_range, level_columns, level_texts, level_values, ratio
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate, Matrix, estimate_ratio, estimate_scores
+from trainers.problems import problem_of
 
 COLUMNS: dict[Gain, str] = {"training": "train_ms", "inference": "infer_ms"}
 """What is timed, and its column of ``CellResult.scores``."""
@@ -68,7 +69,7 @@ class _Row:
 
 def speed(study: Study) -> Sequence[Table]:
     """One table; nothing where no cell was timed."""
-    timed = [cell for cell in study.cells if cell.config.evaluation.measure == "speed"]
+    timed = [cell for cell in study.cells if problem_of(cell.config).is_timed(cell.config)]
     if not any(cell.seeds for cell in timed):
         return ()
     rows, paths = _rows(study, timed), study.paths

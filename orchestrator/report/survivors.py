@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.early_stopping import best_until, rungs
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.style import COLOURS, GREY, LEGEND_ROW_IN, WIDE_IN, figure_files, figure_style, thinned
-from orchestrator.report.words import ABSENT, percent
+from orchestrator.report.words import ABSENT
 from orchestrator.results import Study
 from orchestrator.rows import Row, without_confirmations
+from trainers.problem import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,7 +125,7 @@ def _draw_curves(axes: Axes, found: Sequence[Rung], rows: Sequence[Row]) -> None
     )
     for state, name, colour, dash in kinds:
         its = [row for row in rows if row.state == state]
-        paths = [[(at, 100 * value) for at, value in thinned(row.curve)] for row in its]
+        paths = [[(at, row.score.shown(value)) for at, value in thinned(row.curve)] for row in its]
         if paths:
             width, alpha = (0.9, 0.75) if few else (0.5, 0.35)
             lines = LineCollection(paths, colors=colour, linewidths=width, linestyles=[dash], alpha=alpha)
@@ -133,7 +134,7 @@ def _draw_curves(axes: Axes, found: Sequence[Rung], rows: Sequence[Row]) -> None
         if state == "pruned" and paths:
             ends = [path[-1] for path in paths]
             axes.plot(*zip(*ends, strict=True), color=colour, marker="v", linestyle="", markersize=3 if few else 1.8)
-    marks = [(one.iteration, 100 * value) for one in found for value in one.cutoffs]
+    marks = [(one.iteration, rows[0].score.shown(value)) for one in found for value in one.cutoffs]
     if marks:
         size, alpha = (9, 1.0) if few else (7, 0.5)
         style: dict[str, Any] = {"color": "black", "marker": "_", "linestyle": "", "markersize": size}
@@ -142,22 +143,30 @@ def _draw_curves(axes: Axes, found: Sequence[Rung], rows: Sequence[Row]) -> None
         axes.axvline(one.iteration, color=GREY, linewidth=0.6, zorder=0.5)
     axes.autoscale_view()
     axes.set_xlabel("iteration")
-    axes.set_ylabel("validation accuracy (%)")
+    axes.set_ylabel(rows[0].score.axis("validation"))
 
 
 def _table(found: Sequence[Rung], rows: Sequence[Row]) -> Table:
+    score = rows[0].score
     ended = [row for row in rows if row.state == "completed"]
-    best = max((row.metrics["validation_accuracy"] for row in ended), default=None)
-    last = (END, str(len(ended)), ABSENT, ABSENT, ABSENT, percent(best))
+    best = max((row.validation for row in ended), default=None)
+    last = (END, str(len(ended)), ABSENT, ABSENT, ABSENT, _text(best, score))
     return Table(
         name="survivors",
         title="Early stopping: trials at each rung",
-        columns=("rung, iterations", "came there", "had a cut-off", "stopped there", "cut-offs, %", "best so far, %"),
+        columns=(
+            "rung, iterations",
+            "came there",
+            "had a cut-off",
+            "stopped there",
+            score.heading("cut-offs"),
+            score.heading("best so far"),
+        ),
         rows=(
             *(
                 (
                     *(str(one.iteration), str(one.reached), str(one.judged), str(one.stopped)),
-                    *(_range(one.cutoffs), percent(one.best)),
+                    *(_range(one.cutoffs, score), _text(one.best, score)),
                 )
                 for one in found
             ),
@@ -174,7 +183,7 @@ def _table(found: Sequence[Rung], rows: Sequence[Row]) -> Table:
         ),
         value_columns=(
             *("rung", "reached", "with_cutoff", "stopped", "cutoff_low", "cutoff_high"),
-            "best_validation_accuracy",
+            f"best_{score.validation}",
         ),
         notes=(
             _savings(rows),
@@ -184,10 +193,14 @@ def _table(found: Sequence[Rung], rows: Sequence[Row]) -> Table:
     )
 
 
-def _range(values: Sequence[float]) -> str:
+def _text(value: float | None, score: Score) -> str:
+    return ABSENT if value is None else score.number(value).replace("-", "−")
+
+
+def _range(values: Sequence[float], score: Score) -> str:
     if not values:
         return ABSENT
-    low, high = percent(min(values)), percent(max(values))
+    low, high = _text(min(values), score), _text(max(values), score)
     return low if low == high else f"{low} to {high}"
 
 
@@ -204,6 +217,6 @@ def _savings(rows: Sequence[Row]) -> str:
 def _caption(rows: Sequence[Row]) -> str:
     return (
         f"Left: how many of the {len(rows)} trials that were completed or pruned came to each rung: filled those that "
-        "went on from it, hatched those that were stopped there. Right: their validation accuracy up to where they "
-        "ended, the cut-offs that they met (bars) and the rungs (grey)."
+        f"went on from it, hatched those that were stopped there. Right: their validation {rows[0].score.word} up to "
+        "where they ended, the cut-offs that they met (bars) and the rungs (grey)."
     )

@@ -13,6 +13,8 @@ from orchestrator.labels import label
 from orchestrator.report.style import thinned
 from orchestrator.results import Study
 from orchestrator.rows import Row
+from trainers.few_shot import FewShot
+from trainers.problem import Score
 
 WIDTH, HEIGHT = 100, 24
 """Of a sparkline, in its own units."""
@@ -56,15 +58,15 @@ def trial_list(study: Study) -> tuple[list[Trial], Scale]:
             state=row.state,
             outcome=_outcome(row),
             facts=_facts(row, base),
-            sparkline=sparkline(curves[row.number], scale),
+            sparkline=sparkline(curves[row.number], scale, study.score),
         )
         for row in study.rows
     ]
     return trials, scale
 
 
-def sparkline(curve: Sequence[tuple[int, float]], scale: Scale) -> Markup:
-    """A curve of (iteration, accuracy) as inline SVG, with where it began and ended in words; empty for no curve."""
+def sparkline(curve: Sequence[tuple[int, float]], scale: Scale, score: Score = FewShot.score) -> Markup:
+    """A curve of (iteration, score) as inline SVG, with where it began and ended in words; empty for no curve."""
     if not curve:
         return Markup("")
     height = (scale.high - scale.low) or 1.0
@@ -73,7 +75,7 @@ def sparkline(curve: Sequence[tuple[int, float]], scale: Scale) -> Markup:
         for iteration, accuracy in thinned(curve)
     )
     (first, began), (last, ended) = curve[0], curve[-1]
-    words = f"validation accuracy {100 * began:.1f} % at iteration {first}, {100 * ended:.1f} % at {last}"
+    words = f"validation {score.word} {score.text(began)} at iteration {first}, {score.text(ended)} at {last}"
     end_x, end_y = places.rpartition(" ")[2].split(",")
     return Markup(
         '<svg class="spark" role="img" viewBox="-2 -2 {} {}"><title>{}</title>'
@@ -89,11 +91,12 @@ def _curve(study: Study, row: Row) -> list[tuple[int, float]]:
 
 def _outcome(row: Row) -> str:
     if row.state == "pruned":
-        return f"at iteration {row.metrics['iterations']}, validation {100 * row.metrics['validation_accuracy']:.1f} %"
+        return f"at iteration {row.metrics['iterations']}, validation {row.score.text(row.validation)}"
     if row.state != "completed":
         return row.error or ""
-    validation, test, half = (100 * row.metrics[name] for name in ("validation_accuracy", "test_accuracy", "test_ci95"))
-    return f"validation {validation:.1f} %, test {test:.1f} ± {half:.1f} %"
+    score = row.score
+    test, half = (score.number(row.metrics[name]) for name in (score.test, score.test_ci95))
+    return f"validation {score.text(row.validation)}, test {test} ± {half}{score.suffix}"
 
 
 def _facts(row: Row, base: Mapping[str, Any]) -> dict[str, str]:

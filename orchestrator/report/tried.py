@@ -11,6 +11,8 @@ from orchestrator.report.words import level_columns
 from orchestrator.results import Study
 from orchestrator.rows import Row
 from orchestrator.space import Space
+from trainers.few_shot import FewShot
+from trainers.problem import Score
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Tried:
     """Validation accuracy, a fraction; of a trial that did not complete the best on its way, if it was validated."""
     started_with: bool
     """One of ``search.start``."""
+    score: Score = FewShot.score
+    """What its problem judges it by."""
 
 
 def tried(study: Study) -> list[Tried]:
@@ -33,7 +37,7 @@ def tried(study: Study) -> list[Tried]:
         return []
     starts = len(study.spec.search.start)
     return [
-        Tried(row.number, cell.levels, row.state, _accuracy(study, row), row.number < starts)
+        Tried(row.number, cell.levels, row.state, _accuracy(study, row), row.number < starts, row.score)
         for cell in study.cells
         for row in cell.rows[:1]
     ]
@@ -53,6 +57,16 @@ def accuracies(trials: Sequence[Tried]) -> list[float]:
     return [trial.accuracy for trial in trials if trial.accuracy is not None]
 
 
+def shown(trials: Sequence[Tried]) -> list[float]:
+    """The same as an axis has them: per cent, or returns."""
+    return [trial.score.shown(trial.accuracy) for trial in trials if trial.accuracy is not None]
+
+
+def score_of(trials: Sequence[Tried]) -> Score:
+    """What the trials of one search are judged by."""
+    return trials[0].score if trials else FewShot.score
+
+
 def space_of(study: Study) -> Space:
     """The space of a search; empty for a grid."""
     return study.spec.search.space if study.spec.search else {}
@@ -70,7 +84,7 @@ def short_level(path: str, value: Any, widest: int) -> str:
 
 
 def _accuracy(study: Study, row: Row) -> float | None:
-    if "validation_accuracy" in row.metrics:
-        return row.metrics["validation_accuracy"]
+    if row.score.validation in row.metrics:
+        return row.validation
     head = row.config.algorithm_entry.head
     return max((point["validation_accuracy"][head] for point in study.trainings[row.keys.training].curve), default=None)

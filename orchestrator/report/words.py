@@ -25,6 +25,20 @@ def points(difference: float) -> str:
     return (text[1:] if float(text) == 0 else text).replace("-", "−")
 
 
+def plain(value: float | None) -> str:
+    """A return, ``−20.3``."""
+    return ABSENT if value is None else _without_minus_zero(f"{value:.1f}")
+
+
+def gap(difference: float, unit: str) -> str:
+    """A difference of two results with its sign: in points, or of returns."""
+    return points(difference) if unit == "points" else _without_minus_zero(f"{difference:+.1f}")
+
+
+def _without_minus_zero(text: str) -> str:
+    return (text[1:] if text[:1] in "+-" and float(text) == 0 else text).replace("-", "−")
+
+
 def flop_unit(largest: float) -> tuple[float, str]:
     """The unit in which counts of operations up to ``largest`` are short: (operations in it, ``GFLOP``)."""
     for size, unit in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
@@ -51,18 +65,19 @@ def ratio(logarithm: float) -> str:
 
 
 def mean_and_std(estimate: Estimate | None) -> str:
-    """``46.3 ± 0.4``, per cent; of one seed the mean alone."""
+    """``46.3 ± 0.4``, per cent, or a return; of one seed the mean alone."""
     if estimate is None:
         return ABSENT
-    spread = "" if estimate.seed_std is None else f" ± {percent(estimate.seed_std)}"
-    return percent(estimate.value) + spread
+    show = plain if estimate.unit == "return" else percent
+    spread = "" if estimate.seed_std is None else f" ± {show(estimate.seed_std)}"
+    return show(estimate.value) + spread
 
 
 def interval(estimate: Estimate | None) -> str:
     """``45.1 to 47.5``, per cent for an accuracy, points for a difference; a score as it is, a ratio as one."""
     if estimate is None:
         return ABSENT
-    show = {"%": percent, "points": points, "": score, "×": ratio}[estimate.unit]
+    show = {"%": percent, "points": points, "": score, "×": ratio, "return": plain}[estimate.unit]
     return f"{show(estimate.low)} to {show(estimate.high)}"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from orchestrator.config_paths import frozen_value, plain_value, with_values
 from orchestrator.early_stopping import Curve, Cutoffs
 from orchestrator.record_shapes import CutoffsShape, shaped
-from trainers.config import TrialConfig
+from trainers.problems import Config
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Proposal:
     cutoffs: Cutoffs = ()
     """Of its trial, where the search stops trials early. They rest on the same."""
 
-    def config(self, base: TrialConfig) -> TrialConfig:
+    def config(self, base: Config) -> Config:
         """The trial: the base config with these values.
 
         Raises:

@@ -18,6 +18,7 @@ from orchestrator.search.samplers import LEARNING
 from orchestrator.spec import SearchSpec
 from trainers.canonical import digest
 from trainers.config import TrialConfig
+from trainers.problems import Config
 
 if TYPE_CHECKING:
     from orchestrator.search.study import ToldStudy
@@ -36,7 +37,7 @@ class Searcher:
         window: the window stored with the sweep.
     """
 
-    def __init__(self, search: SearchSpec, base: TrialConfig, window: int) -> None:
+    def __init__(self, search: SearchSpec, base: Config, window: int) -> None:
         self._search, self._base, self._window = search, base, window
         self._fixed = leaves(base)
         self._proposals: list[Proposal] = []
@@ -144,7 +145,7 @@ def window_behind(search: SearchSpec, first: Proposal) -> int | None:
 
 def propose(
     search: SearchSpec,
-    base: TrialConfig,
+    base: Config,
     number: int,
     earlier: Sequence[Proposal],
     outcomes: Sequence[Outcome],
@@ -179,7 +180,7 @@ def told_digest(
 
 def _searcher(
     search: SearchSpec,
-    base: TrialConfig,
+    base: Config,
     number: int,
     earlier: Sequence[Proposal],
     outcomes: Sequence[Outcome],

@@ -10,9 +10,8 @@ import json
 from typing import Any
 
 from orchestrator.tracking.client import Client
+from orchestrator.tracking_parent import best_metric
 from orchestrator.tracking_views import OURS, SHARED_VIEW, SweepView
-
-_METRICS = ("test_accuracy", "best_validation_accuracy")
 
 
 def share_view(client: Client, experiment_id: str, run_id: str, sweep: SweepView) -> None:
@@ -25,10 +24,11 @@ def share_view(client: Client, experiment_id: str, run_id: str, sweep: SweepView
 
 def trial_table(run_id: str, sweep: SweepView) -> dict[str, Any]:
     """The trials of the sweep whose run this is, best test accuracy first: all that MLflow keeps of such a view."""
-    columns = [f"metrics.`{metric}`" for metric in _METRICS] + [f"params.`{path}`" for path in sweep.varying]
+    metrics = (sweep.score.test, best_metric(sweep.score))
+    columns = [f"metrics.`{metric}`" for metric in metrics] + [f"params.`{path}`" for path in sweep.varying]
     return {
         "searchFilter": f'tags.mlflow.parentRunId = "{run_id}"',
-        "orderByKey": f"metrics.`{_METRICS[0]}`",
+        "orderByKey": f"metrics.`{metrics[0]}`",
         "orderByAsc": False,
         "selectedColumns": columns,
         "startTime": "ALL",

@@ -23,7 +23,7 @@ from orchestrator.failure import FailurePolicy
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.inputs import Where
-from orchestrator.rows import METRICS, load_rows
+from orchestrator.rows import load_rows
 from orchestrator.spec import Resources
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store
@@ -31,6 +31,7 @@ from orchestrator.sweep import NO_POLICY, run_sweep
 from orchestrator.sweep_state import status
 from trainers import trial
 from trainers.datasets.image_file import ImageTable, open_image_file
+from trainers.few_shot import FewShot
 
 TINY = {
     "dataset": {"name": "glyphs"},
@@ -86,7 +87,7 @@ STOPPED = {
 }
 """A search that stops trials early, at each of two rungs."""
 
-TIMELESS = [name for name in METRICS if name != "train_seconds"]
+TIMELESS = [name for name in FewShot.metrics if name != "train_seconds"]
 
 NO_TRACKING = "http://127.0.0.1:9"
 """Nothing listens there."""

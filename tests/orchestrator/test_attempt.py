@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator import attempt as attempt_module
 from orchestrator.attempt import attempt_trial
 from orchestrator.attempt_record import record_lost, set_failures_aside
 from orchestrator.failure import Failure
@@ -23,6 +22,7 @@ from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
 from orchestrator.stored_progress import validations
 from orchestrator.tracking_rows import stored_view
+from trainers import trial
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 
@@ -173,7 +173,7 @@ def test_killed_at_any_iteration_again_and_again_it_ends_in_the_same_bits(
     keys = keys_of(asked, glyphs.fingerprint)
     whole, broken = (Store(open_home(str(tmp_path / name))) for name in ("whole", "broken"))
     run(whole, glyphs, asked)
-    clock, train = Clock(), attempt_module.train
+    clock, train = Clock(), trial.train
     resumed: list[int] = []
 
     def killed(config: Any, data: Any, start: Any, device: str, due: Any) -> Iterator[Any]:
@@ -190,7 +190,7 @@ def test_killed_at_any_iteration_again_and_again_it_ends_in_the_same_bits(
 
         yield from train(config, data, start, device, soon)
 
-    monkeypatch.setattr(attempt_module, "train", killed)
+    monkeypatch.setattr("trainers.trial.train", killed)
     said: list[int] = []
     while broken.manifest(keys.training) is None:
         assert len(resumed) < 12
@@ -211,13 +211,13 @@ def test_killed_at_any_iteration_again_and_again_it_ends_in_the_same_bits(
 def test_the_curve_of_a_training_that_fails_is_kept_up_to_there(
     store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, train = config(tiny_trial), attempt_module.train
+    asked, train = config(tiny_trial), trial.train
 
     def broken(*its: Any) -> Iterator[Any]:
         yield next(train(*its))
         raise MemoryError
 
-    monkeypatch.setattr(attempt_module, "train", broken)
+    monkeypatch.setattr("trainers.trial.train", broken)
     assert [event.get("iteration", event.get("failure")) for event in run(store, glyphs, asked)] == [4, "memory"]
     keys = keys_of(asked, glyphs.fingerprint)
     (attempt,) = store.attempts(keys.training)
@@ -279,7 +279,7 @@ def test_an_exception_is_a_failure_until_somebody_asks_again(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a bug\nin two lines")
 
-    monkeypatch.setattr(attempt_module, "evaluate", broken)
+    monkeypatch.setattr("trainers.evaluation.evaluate", broken)
     events = run(store, glyphs, asked)
     assert kinds(events) == ["validated", "validated", "failed"]
     assert events[-1]["cause"].startswith("RuntimeError: a bug in two lines (test_attempt.py:")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator import attempt, estimate
+from orchestrator import estimate
 from orchestrator.attempt import attempt_trial
 from orchestrator.estimate import MEASURED, TRAINING_S, VALIDATION_S, Asked, comparisons_core_s, estimate_core_s
 from orchestrator.home import open_home
 from orchestrator.store import Store
-from trainers import between_trainings, comparison_cost, cost
+from trainers import between_trainings, comparison_cost, cost, evaluation
 from trainers.between_trainings import Side
 from trainers.comparison_cost import ComparisonCost
 from trainers.config import Between, TrainingConfig, TrialConfig
@@ -159,13 +159,13 @@ def test_evaluations_are_put_together_as_an_attempt_does(
         for its in ({}, {"frozen_layers": 2}, {"queries": 1}, {"queries": 1, "head": "nil"}, {"episodes": 8})
     ]
     made: list[tuple[int, int, int]] = []
-    original = attempt.evaluate
+    original = evaluation.evaluate
 
     def evaluate(configs: Sequence[TrialConfig], *others: Any) -> Any:
         made.append((configs[0].test_queries, len(configs), configs[0].evaluation.episodes))
         return original(configs, *others)
 
-    monkeypatch.setattr(attempt, "evaluate", evaluate)
+    monkeypatch.setattr("trainers.evaluation.evaluate", evaluate)
     (*_, last) = attempt_trial(Store(open_home(str(tmp_path))), configs, glyphs, {})
     assert last["kind"] == "tested"
     counted = of_evaluations(configs, SHAPE)

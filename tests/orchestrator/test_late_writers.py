@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator import attempt as attempt_module
 from orchestrator.attempt import attempt_trial
 from orchestrator.home import open_home
 from orchestrator.store import Store, keys_of
@@ -57,7 +56,7 @@ def test_a_late_attempt_finds_the_first_manifest(
     first, late = (attempt_trial(store, [asked], glyphs, ASKED_BY) for _ in range(2))
     assert next(first)["iteration"] == 4
     if not same_bits:
-        monkeypatch.setattr(attempt_module, "train", elsewhere)
+        monkeypatch.setattr("trainers.trial.train", elsewhere)
     assert [next(late)["iteration"] for _ in range(2)] == [4, 8]  # it is about to commit
     monkeypatch.undo()
     assert [event["kind"] for event in first] == ["validated", "tested"]
@@ -83,7 +82,7 @@ def test_a_late_evaluation_of_other_weights_does_not_count(
     assert committed is not None
     accuracies = store.accuracies(asked, keys, committed)
     other = Store(open_home(str(tmp_path / "other")))
-    monkeypatch.setattr(attempt_module, "train", elsewhere)
+    monkeypatch.setattr("trainers.trial.train", elsewhere)
     list(attempt_trial(other, [asked], glyphs, ASKED_BY))
     monkeypatch.undo()
     its = other.manifest(keys.training)

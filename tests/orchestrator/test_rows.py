@@ -25,13 +25,14 @@ from orchestrator.inputs import Where, check_inputs, configs_of, continued, data
 from orchestrator.labels import label, varying_first
 from orchestrator.record import SweepRecord
 from orchestrator.row_table import table
-from orchestrator.rows import METRICS, Row, State, best_row, confidence_95, load_rows, read_row
+from orchestrator.rows import Row, State, best_row, confidence_95, load_rows, read_row
 from orchestrator.search.proposals import Proposal
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Store, keys_of
 from orchestrator.sweep_state import count_trials
 from trainers.config import TrialConfig, flatten
+from trainers.few_shot import FewShot
 
 DATA = "b" * 20
 CONFIRM = {"top": 1, "seeds": 1}
@@ -83,7 +84,7 @@ def test_table_has_every_leaf_as_asked(tmp_path: Path) -> None:
     ]
     made = table("s", rows)
     keys = ["sweep", "number", "training_key", "evaluation_key", "state", "seed"]
-    assert made.column_names == [*keys, *flatten(TrialConfig()), *METRICS, "error"]
+    assert made.column_names == [*keys, *flatten(TrialConfig()), *FewShot.metrics, "error"]
     assert made["algorithm.frozen_layers"].to_pylist() == ["2", "conv1+head", "0"]
     assert made["algorithm.inner_lr"].to_pylist() == ["0.4", "0.1+0.1+0.1+0.1+0.4", "0.4"]
     assert made["validation_accuracy"].to_pylist() == [0.5, 0.25, None]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator import attempt as attempt_module
 from orchestrator.attempt import attempt_trial
 from orchestrator.errors import SpecError
 from orchestrator.home import open_home
@@ -200,7 +199,7 @@ def test_a_failure_on_the_way_is_the_failure_of_both(
     def broken(*_: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(attempt_module, "train", broken)
+    monkeypatch.setattr("trainers.trial.train", broken)
     assert run(store, glyphs, config) == ["failed"]
     for key in (keys.training, keys.shortened(4)):
         (attempt,) = store.attempts(key)

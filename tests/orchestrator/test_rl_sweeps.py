@@ -1,0 +1,299 @@
+"""Sweeps of reinforcement learning: the same spec, store, search and report as those of few-shot learning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from in_process import Event, opened, outcome, run_here, sweep_file, validations
+
+from orchestrator.errors import SpecError
+from orchestrator.layout import lay_out
+from orchestrator.report.relations import judged_relations
+from orchestrator.report.return_curves import return_curves
+from orchestrator.report.trajectories import trajectories
+from orchestrator.report.write import report_files
+from orchestrator.results import Study, cells_table, load_study
+from orchestrator.row_table import results
+from orchestrator.rows import best_row, confidence_95
+from orchestrator.spec_file import load_spec, spec_to_yaml
+from orchestrator.store import Store, keys_of
+from orchestrator.sweep_state import status
+from orchestrator.tracking_rows import stored_view, sweep_view
+from trainers.config import TrialConfig
+from trainers.rl.canonical import environment_fingerprint
+from trainers.rl.config import RLConfig
+
+TINY: dict[str, Any] = {
+    "problem": "rl",
+    "environment": {"name": "navigation_2d", "horizon": 10},
+    "policy": {"hidden": [8, 8]},
+    "sampling": {"trajectories": 2},
+    "training": {"iterations": 2, "validate_every": 1, "meta_batch": 2, "validation_tasks": 2},
+    "evaluation": {"tasks": 3},
+}
+GRID = {
+    "trial": TINY,
+    "grid": {
+        "train": {"algorithm.name": ["maml", "anil"]},
+        "test": {"evaluation.inner_steps": [0, 1]},
+        "seeds": 2,
+        "compare": {"baseline": {"algorithm.name": "maml"}},
+        "published": "table2-rl",
+    },
+}
+SEARCH = {
+    "trial": TINY,
+    "search": {
+        "trials": 4,
+        "window": 1,
+        "sampler": "random",
+        "space": {
+            "algorithm.inner_lr": {"loguniform": [0.01, 1.0]},
+            "algorithm.inner_steps": {"int": [1, 2]},
+            "algorithm.frozen_layers": {"int": [0, 2]},
+        },
+        "early_stopping": {"name": "asha", "grace_iterations": 1},
+        "confirm": {"top": 1, "seeds": 2},
+    },
+}
+
+
+def with_(trial: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    return {section: (trial.get(section, {}) | values) for section, values in changes.items()} | {
+        section: values for section, values in trial.items() if section not in changes
+    }
+
+
+@pytest.fixture(scope="module")
+def grid_home(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A home with the grid, and nothing that a dataset would need."""
+    folder = tmp_path_factory.mktemp("rl")
+    run_here(sweep_file(folder, "grid", GRID), str(folder / "home"))
+    return str(folder / "home")
+
+
+@pytest.fixture(scope="module")
+def study(grid_home: str) -> Study:
+    return load_study("grid", grid_home)
+
+
+def test_rows_are_means_of_the_returns_that_the_store_has(grid_home: str, study: Study) -> None:
+    rows = results("grid", grid_home).to_pylist()
+    assert [row["state"] for row in rows] == ["completed"] * 8
+    store = Store(opened(grid_home))
+    for row, its in zip(rows, study.rows, strict=True):
+        manifest = store.manifest(its.keys.training)
+        assert manifest is not None
+        scores = store.scores(its.config, its.keys, manifest)
+        assert scores is not None
+        assert set(scores) == {"return_before", "return_after"}
+        for column, values in scores.items():
+            assert row[column] == values.mean()
+            assert row[f"{column}_ci95"] == confidence_95(values)
+        assert row["test_tasks"] == 3
+        assert row["environment_steps"] == 2 * 2 * 2 * 2 * 10  # iterations, tasks, trajectories, rounds, horizon
+        assert row["problem"] == "rl"
+        assert "test_accuracy" not in row
+        without_steps = row["evaluation.inner_steps"] == 0
+        assert (row["return_before"] == row["return_after"]) == without_steps
+
+
+def test_the_best_row_has_the_highest_return_though_all_are_below_0(grid_home: str, study: Study) -> None:
+    best = best_row(study.rows)
+    assert best is not None
+    assert best.validation == max(row.validation for row in study.rows) < 0
+    assert status(opened(grid_home), "grid")["best"]["metrics"]["validation_return"] == best.validation
+
+
+def test_the_same_again_runs_nothing_and_no_dataset_is_looked_for(grid_home: str) -> None:
+    events: list[Event] = []
+    run_here(sweep_file(Path(grid_home).parent, "grid", GRID), grid_home, events)
+    assert events == []
+    assert not (Path(grid_home) / "datasets").exists()
+    assert json.loads((Path(grid_home) / "sweeps/grid/datasets.json").read_text())["navigation_2d"]
+
+
+def test_a_training_that_was_stopped_ends_in_the_same_bits(tmp_path: Path) -> None:
+    longer = {"trial": with_(TINY, training={"iterations": 4}), "grid": {"seeds": 1}}
+    shorter = {"trial": TINY, "grid": {"seeds": 1}}
+    ends = []
+    for number, files in enumerate([[("short", shorter), ("sweep", longer)], [("sweep", longer)]]):
+        home, events = str(tmp_path / f"home{number}"), []  # type: tuple[str, list[Event]]
+        for name, content in files:
+            events.clear()
+            run_here(sweep_file(tmp_path, name, content), home, events)
+        assert validations(events) == (2 if number == 0 else 4)
+        (manifest,) = (value for path, value in _outcome(home, "sweep").items() if path.endswith("-4/manifest"))
+        ends.append(manifest)
+    assert ends[0] == ends[1]
+
+
+def _outcome(home: str, name: str) -> dict[str, Any]:
+    from trainers.few_shot import FewShot
+
+    assert FewShot.metrics  # the rows of another problem have none of them
+    return outcome(opened(home), name, whole=False)
+
+
+def test_a_search_maximizes_the_return_stops_early_and_confirms(tmp_path: Path) -> None:
+    file, home = sweep_file(tmp_path, "search", SEARCH), str(tmp_path / "home")
+    run_here(file, home)
+    study = load_study("search", home)
+    assert study.spec.search is not None
+    assert [one.plain() for one in study.spec.search.objective] == [{"maximize": "validation_return"}]
+    states = [row.state for row in study.rows if row.confirms is None]
+    assert states.count("completed") + states.count("pruned") == 4
+    assert "pruned" in states
+    assert [row.state for row in study.rows if row.confirms is not None] == ["completed"] * 2
+    files, _ = report_files(study)
+    page = files["index.html"].decode()
+    assert "accuracy" not in page
+    assert "validation return" in page
+
+
+def test_a_policy_that_diverges_is_a_recorded_failure(tmp_path: Path) -> None:
+    content = {"trial": with_(TINY, algorithm={"inner_lr": 1e30}), "grid": {"seeds": 1}}
+    home = str(tmp_path / "home")
+    run_here(sweep_file(tmp_path, "sweep", content), home)
+    (row,) = load_study("sweep", home).rows
+    assert row.state == "failed"
+    assert "iteration" in (row.error or "")
+    assert Store(opened(home)).failure(row.keys.training) == row.error
+
+
+def test_figures_and_tables_speak_of_returns(study: Study) -> None:
+    (curves,) = return_curves(study)
+    assert "<svg" in curves.svg
+    assert "accuracy" not in curves.caption
+    (paths,) = trajectories(study)
+    assert paths.png[:4] == b"\x89PNG"
+    table = cells_table(study)
+    assert {"return_after", "return_before", "validation_return", "environment_steps", "tasks"} <= set(
+        table.column_names
+    )
+    names = {one.name: one.outcome for one in judged_relations(study)}
+    assert names == {"g1": "not tested here", "g2": "not tested here", "g3": "not tested here"}  # two cells have each
+    files, _ = report_files(study)
+    assert "accuracy" not in files["index.html"].decode()
+
+
+def test_a_relation_between_returns_is_judged_as_they_are(tmp_path: Path) -> None:
+    content = {"trial": TINY, "grid": {**GRID["grid"], "test": {}, "seeds": 3}}  # type: ignore[dict-item]
+    home = str(tmp_path / "home")
+    run_here(sweep_file(tmp_path, "table", content), home)
+    study = load_study("table", home)
+    judged = {one.name: one for one in judged_relations(study)}
+    (estimate,) = judged["g1"].estimates
+    maml, anil = study.cells
+    assert estimate.value == pytest.approx(anil.accuracies.mean() - maml.accuracies.mean())
+    assert (estimate.unit, judged["g1"].published) == ("return", "−20.1 ± 2.3 minus −20.3 ± 3.2: +0.2")
+    assert (judged["g1"].outcome == "holds") == (estimate.low >= -3.0)
+
+
+def test_mlflow_gets_returns_under_their_names(grid_home: str, study: Study) -> None:
+    store = Store(opened(grid_home))
+    view = stored_view(study.rows[0], study.spec, "0" * 20, store)
+    assert {point.key for point in view.points} == {
+        *("train_loss", "train_return", "validation_return"),
+        *("validation_return_before", "validation_environment_steps"),
+    }
+    assert view.dataset is None
+    assert view.tags["environment"] == "navigation_2d"
+    assert view.metrics["best_validation_return"] == study.rows[0].validation
+    assert sweep_view(study.spec, opened(grid_home)).score.test == "return_after"
+
+
+def test_a_grid_says_what_is_left_to_run(grid_home: str, study: Study, tmp_path: Path) -> None:
+    done = lay_out(study.spec, grid_home)
+    assert (done.stored, done.trainings, done.estimate_core_s) == (4, 4, 0)
+    assert lay_out(study.spec, str(tmp_path)).stored is None
+
+
+def test_configs_that_mean_the_same_training_are_one() -> None:
+    def key(name: str = "navigation_2d", version: int = 1, **changes: Any) -> str:
+        config = RLConfig.model_validate(with_(TINY, **changes))
+        return keys_of(config, environment_fingerprint(name, version)).training
+
+    anil = key(algorithm={"name": "anil"})
+    assert key(algorithm={"name": "maml", "frozen_layers": 2}) == anil != key()
+    assert key(algorithm={"inner_lr": [0.1, 0.1, 0.1]}) == key()
+    assert key(environment={"horizon": 100}) == key(environment={"horizon": None}) != key()
+    assert key(evaluation={"tasks": 9}) == key()
+    assert key(version=2) != key()
+    assert key(training={"seed": 1}) != key()
+
+
+def test_a_spec_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    spec = load_spec(sweep_file(tmp_path, "search", SEARCH))
+    assert isinstance(spec.trial, RLConfig)
+    (tmp_path / "again.yaml").write_text(spec_to_yaml(spec))
+    assert load_spec(tmp_path / "again.yaml") == spec
+    assert load_spec(tmp_path / "search.yaml", ["training.max_kl=0.02"]).trial.training.max_kl == 0.02  # type: ignore[union-attr]
+    assert isinstance(load_spec(sweep_file(tmp_path, "few", {"grid": {"seeds": 1}})).trial, TrialConfig)
+
+
+BAD = {
+    "trial: {problem: rl, dataset: {name: glyphs}}\ngrid: {seeds: 1}": "s.yaml:1: trial.dataset.name: is of trials "
+    "with problem: few_shot, and this one is rl; leave it out, or change problem",
+    "trial: {environment: {name: navigation_2d}}\ngrid: {seeds: 1}": "s.yaml:1: trial.environment.name: is of trials "
+    "with problem: rl, and this one is few_shot; leave it out, or change problem",
+    "trial: {problem: rl, evaluation: {episodes: 5}}\ngrid: {seeds: 1}": "s.yaml:1: trial.evaluation.episodes: is of "
+    "trials with problem: few_shot, and this one is rl; leave it out, or change problem",
+    "trial: {problem: rll}\ngrid: {seeds: 1}": "s.yaml:1: trial.problem: must be 'few_shot' or 'rl', got 'rll'; did "
+    "you mean 'rl'?",
+    "trial: {problem: rl, environment: {name: navigation}}\ngrid: {seeds: 1}": "s.yaml:1: trial.environment.name: "
+    "unknown environment 'navigation'; did you mean 'navigation_2d'?",
+    "trial: {problem: rl, environment: {horizon: 0}}\ngrid: {seeds: 1}": "s.yaml:1: trial.environment.horizon: must "
+    "be at least 1, got 0",
+    "trial: {problem: rl, sampling: {trajectories: 0}}\ngrid: {seeds: 1}": "s.yaml:1: trial.sampling.trajectories: "
+    "must be at least 1, got 0",
+    "trial: {problem: rl, algorithm: {name: nil}}\ngrid: {seeds: 1}": "s.yaml:1: trial.algorithm.name: nil is for "
+    "few_shot only; with problem: rl name maml, anil or boil, got 'nil'",
+    "trial: {problem: rl, polcy: {}}\ngrid: {seeds: 1}": "s.yaml:1: trial.polcy: unknown key 'polcy'; did you mean "
+    "'policy'?",
+    "trial: {problem: rl}\ngrid: {train: {episodes.shots: [1, 5]}}": "s.yaml:2: grid.train.episodes.shots: is of "
+    "trials with problem: few_shot, and this one is rl; leave it out, or change problem",
+    "trial: {problem: rl}\ngrid: {between: {measure: cka}, seeds: 2}": "s.yaml:2: grid.between: compares what "
+    "networks make of images, and the trial has problem: rl; leave it out",
+    "trial: {problem: rl}\ngrid: {train: {problem: [rl, few_shot]}}": "s.yaml:2: grid.train.problem: holds "
+    "{problem: few_shot}: must be 'rl', got 'few_shot'; leave that out",
+    "trial: {problem: rl}\nsearch: {trials: 1, objective: {maximize: validation_accuracy}, space: "
+    "{algorithm.inner_lr: {uniform: [0.1, 1]}}}": "s.yaml:2: search.objective: validation_accuracy is none of trials "
+    "with problem: rl; write {maximize: validation_return}",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_file_gets_one_line_with_place_and_value(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        load_spec(tmp_path / "s.yaml")
+    assert [problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems] == [BAD[text]]
+
+
+def test_an_environment_whose_packages_are_absent_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainers.errors import InputError
+
+    monkeypatch.setattr("trainers.rl.environments.find_spec", lambda name: None)
+    content = {"trial": with_(TINY, environment={"name": "half_cheetah_direction"}), "grid": {"seeds": 1}}
+    with pytest.raises(InputError, match=r"half_cheetah_direction needs .*pip install 'metasweep\[rl\]'"):
+        run_here(sweep_file(tmp_path, "sweep", content), str(tmp_path / "home"))
+    assert not (tmp_path / "home").exists()
+
+
+def test_scales_of_the_paper_are_whole() -> None:
+    file = Path(__file__).resolve().parents[2] / "sweeps" / "paper" / "table2-rl.yaml"
+    scales = yaml.safe_load(file.read_text())["scales"]
+    assert set(scales) == {"smoke", "laptop", "half_cheetah", "paper"}
+    for scale in scales:
+        spec = load_spec(file, scale=scale)
+        assert isinstance(spec.trial, RLConfig)
+    assert np.prod([len(levels) for levels in load_spec(file, scale="paper").grid.levels.values()]) == 6  # type: ignore[union-attr]

@@ -1,0 +1,1 @@
+"""Reinforcement learning (``problem: rl``): a task is a Markov decision process, and a policy adapts to it."""
