@@ -19,7 +19,7 @@ from orchestrator.seal import open_json
 
 ORCHESTRATE = (str(Path(sys.executable).parent / "orchestrate"),)
 
-SERIAL = (sys.executable, str(Path(__file__).with_name("serial.py")))
+SERIAL = (sys.executable, "-P", str(Path(__file__).with_name("serial.py")))
 """``orchestrate`` whose sweeps run one trial after the other in its own process, without Ray: quicker, and another way
 to the same results."""
 
