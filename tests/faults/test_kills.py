@@ -110,7 +110,7 @@ def test_a_grid_whose_cluster_is_killed(tmp_path: Path, new_home: Callable[[Path
             err = check_interrupted(driver, home, "grid", 3)
             (line,) = [line for line in err.splitlines() if "error:" in line]
             assert "run it again" in line
-    again = run(ORCHESTRATE, "sweep", path, "--home", home, "--max-concurrent", 1)
+    again = run(SERIAL, "sweep", path, "--home", home, "--max-concurrent", 1)
     assert again.returncode == 0, again.stderr
 
     undisturbed = new_home(tmp_path / "whole")
