@@ -14,6 +14,7 @@ from miniature import FILES, write_folder
 from small_home import make_home
 
 from orchestrator.data import find_dataset, make_dataset
+from orchestrator.tracking_uri import default_uri
 from trainers.datasets import recipe_of
 from trainers.datasets.image_file import ImageTable, open_image_file
 
@@ -126,6 +127,29 @@ def glyphs_home(glyphs_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def fresh_glyphs_home(glyphs_file: Path, tmp_path: Path) -> Path:
     """A home that holds the embedded dataset and that only this test sees."""
     return _home_with(tmp_path / "home", glyphs_file)
+
+
+@pytest.fixture(scope="session")
+def empty_database(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A tracking store without runs: MLflow takes seconds for its tables. Never write to it."""
+
+    def make(folder: Path) -> None:
+        from orchestrator.tracking.client import open_client
+
+        open_client(default_uri(folder))
+
+    return once("empty-database", make) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def new_home(glyphs_file: Path, empty_database: Path) -> Callable[[Path], Path]:
+    """Makes a home with the embedded dataset and an empty tracking store, as one is found by a second sweep."""
+
+    def make(home: Path) -> Path:
+        shutil.copy(empty_database, _home_with(home, glyphs_file))
+        return home
+
+    return make
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Bad input through the real command: it says what is wrong, where and what to do; exit code 2; nothing is written."""
+"""Bad input: the command says what is wrong, where and what to do; exit code 2; nothing is written."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from commands import FOREIGN, contents, orchestrate_in
 
 ORCHESTRATE = Path(sys.executable).with_name("orchestrate")
 
@@ -27,8 +29,7 @@ OMNIGLOT = "trial:\n  dataset: {name: omniglot}\n" + SEARCH
 
 def orchestrate(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command's end, run in a folder, with none of the caller's settings that it reads."""
-    foreign = ("ORCHESTRATE_", "MLFLOW_", "RAY_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return subprocess.run(
         [ORCHESTRATE, *arguments],
         cwd=folder,
@@ -38,10 +39,6 @@ def orchestrate(folder: Path, *arguments: str, **variables: str) -> subprocess.C
         timeout=120,
         stdin=subprocess.DEVNULL,
     )
-
-
-def contents(folder: Path) -> dict[str, bytes | None]:
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -57,10 +54,13 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in done.stderr, f"{word!r} is not in: {done.stderr}"
 
 
-def check(folder: Path, arguments: list[str], *words: str, **variables: str) -> None:
-    """Runs the command in a folder; it is refused and leaves the folder as it was."""
+def check(folder: Path, arguments: list[str], *words: str, command: Any = orchestrate_in, **variables: str) -> None:
+    """Runs the command in a folder; it is refused and leaves the folder as it was.
+
+    Hundreds of processes would take minutes to start: ``command=orchestrate`` is for where one is needed.
+    """
     before = contents(folder)
-    assert_refused(orchestrate(folder, *arguments, **variables), *words)
+    assert_refused(command(folder, *arguments, **variables), *words)
     assert contents(folder).keys() - before.keys() == set(), "something was written"
     assert contents(folder) == before
 
@@ -197,7 +197,7 @@ def test_wrong_file(tmp_path: Path, text: str, words: list[str]) -> None:
 
 def test_not_text(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_bytes(b"question: \xff\xfe\n")
-    check(tmp_path, ["sweep", "s.yaml"], "s.yaml:1", "UTF-8")
+    check(tmp_path, ["sweep", "s.yaml"], "s.yaml:1", "UTF-8", command=orchestrate)
 
 
 def test_several_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -222,21 +222,21 @@ def test_several_problems_are_told_at_once(tmp_path: Path) -> None:
 )
 def test_a_wrong_value_hides_no_combination(tmp_path: Path, text: str, words: list[str]) -> None:
     (tmp_path / "s.yaml").write_text(text)
-    done = orchestrate(tmp_path, "sweep", "s.yaml")
+    done = orchestrate_in(tmp_path, "sweep", "s.yaml")
     assert_refused(done, *words)
     assert len(done.stderr.splitlines()) == len(words), done.stderr
 
 
 def test_a_problem_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(GOOD + '"a\\nb": 1\n"\\e[31mred\\u2028": 1\n')
-    done = orchestrate(tmp_path, "sweep", "s.yaml")
+    done = orchestrate_in(tmp_path, "sweep", "s.yaml")
     assert_refused(done, "s.yaml:7: a\\nb: unknown key", "s.yaml:8: \\x1b[31mred\\u2028: unknown key")
     assert len(done.stderr.split("\n")) == 3
 
 
 def test_of_thousands_of_problems_the_first_hundred_are_told(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(GOOD + "".join(f"k{number}: 1\n" for number in range(500)))
-    done = orchestrate(tmp_path, "sweep", "s.yaml")
+    done = orchestrate_in(tmp_path, "sweep", "s.yaml")
     assert_refused(done, "s.yaml:7: k0: unknown key", "s.yaml: 400 problems more; mend these first")
     assert len(done.stderr.splitlines()) == 101
 
@@ -296,7 +296,7 @@ def test_wrong_option(tmp_path: Path, options: list[str], words: list[str]) -> N
     ],
 )
 def test_wrong_command(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
-    check(tmp_path, arguments, *words)
+    check(tmp_path, arguments, *words, command=orchestrate)
 
 
 @pytest.mark.parametrize("arguments", [[], ["data"]], ids=["orchestrate", "orchestrate data"])
@@ -343,18 +343,25 @@ def test_home_that_cannot_be_written(tmp_path: Path, command: list[str], home: s
 @pytest.mark.parametrize("query", ["access_key=me&secret_key=hidden", "region=eu&session%5Ftoken=hidden"])
 def test_secrets_in_a_home_url_are_refused_and_not_shown(tmp_path: Path, command: list[str], query: str) -> None:
     (tmp_path / "s.yaml").write_text(GOOD)
-    done = orchestrate(tmp_path, *command, "--home", f"s3://bucket/x?{query}")
+    done = orchestrate_in(tmp_path, *command, "--home", f"s3://bucket/x?{query}")
     assert_refused(done, "--home", "give them by environment")
     assert "hidden" not in done.stderr
 
 
 @pytest.mark.parametrize("command", OLD_HOME.values(), ids=OLD_HOME)
 def test_no_home(tmp_path: Path, command: list[str]) -> None:
-    check(tmp_path, [*command, "--home", "nowhere"], "--home nowhere", "no home there", "orchestrate sweep")
+    check(
+        tmp_path,
+        [*command, "--home", "nowhere"],
+        "--home nowhere",
+        "no home there",
+        "orchestrate sweep",
+        command=orchestrate,
+    )
 
 
 def test_listing_data_makes_no_home(tmp_path: Path) -> None:
-    done = orchestrate(tmp_path, "data", "list", "--home", "nowhere")
+    done = orchestrate_in(tmp_path, "data", "list", "--home", "nowhere")
     assert not (tmp_path / "nowhere").exists()
     assert done.returncode == 0
     assert "orchestrate data import omniglot" in done.stdout
@@ -439,7 +446,8 @@ def test_same_name_for_another_sweep(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["sweep", "trial"])
 def test_data_that_must_be_imported(tmp_path: Path, command: str) -> None:
     (tmp_path / "s.yaml").write_text(OMNIGLOT)
-    check(tmp_path, [command, "s.yaml"], "omniglot", "orchestrate data import omniglot --source")
+    arguments, words = [command, "s.yaml"], ("omniglot", "orchestrate data import omniglot --source")
+    check(tmp_path, arguments, *words, command=orchestrate)
 
 
 def test_the_import_command_names_the_home(tmp_path: Path) -> None:
@@ -523,7 +531,7 @@ def test_nothing_listens_at_the_address(tmp_path: Path, dry: list[str]) -> None:
     (tmp_path / "s.yaml").write_text(GOOD)
     with closed_port() as port:
         words = f"--address 127.0.0.1:{port}", "no Ray cluster answers"
-        check(tmp_path, ["sweep", "s.yaml", "--address", f"127.0.0.1:{port}", *dry], *words)
+        check(tmp_path, ["sweep", "s.yaml", "--address", f"127.0.0.1:{port}", *dry], *words, command=orchestrate)
 
 
 @pytest.mark.slow
@@ -564,7 +572,9 @@ def test_malformed_tracking_uri(tmp_path: Path, uri: str) -> None:
 
 def test_malformed_tracking_uri_from_the_environment(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(GOOD)
-    check(tmp_path, ["sweep", "s.yaml"], "ftp://host", "tracking", MLFLOW_TRACKING_URI="ftp://host")
+    check(
+        tmp_path, ["sweep", "s.yaml"], "ftp://host", "tracking", command=orchestrate, MLFLOW_TRACKING_URI="ftp://host"
+    )
 
 
 def test_malformed_tracking_uri_in_a_dry_run(tmp_path: Path) -> None:
@@ -574,7 +584,7 @@ def test_malformed_tracking_uri_in_a_dry_run(tmp_path: Path) -> None:
 
 def test_secrets_in_a_tracking_uri_are_not_shown(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(GOOD)
-    done = orchestrate(tmp_path, "sweep", "s.yaml", "--tracking-uri", "ftp://me:hidden@host")
+    done = orchestrate_in(tmp_path, "sweep", "s.yaml", "--tracking-uri", "ftp://me:hidden@host")
     assert_refused(done, "ftp://***@host")
     assert "hidden" not in done.stderr
 
@@ -585,7 +595,7 @@ def test_required_tracking_server_that_is_not_there(tmp_path: Path, dry: list[st
     with closed_port() as port:
         uri = f"http://127.0.0.1:{port}"
         arguments = ["sweep", "s.yaml", "--tracking-uri", uri, "--require-tracking", *dry]
-        check(tmp_path, arguments, uri, "--require-tracking")
+        check(tmp_path, arguments, uri, "--require-tracking", command=orchestrate)
 
 
 @pytest.mark.slow
@@ -595,7 +605,8 @@ def test_required_tracking_server_that_is_none(tmp_path: Path, answer: bytes) ->
     with listener(answer) as port:
         uri = f"http://127.0.0.1:{port}"
         began = time.monotonic()
-        check(tmp_path, ["sweep", "s.yaml", "--tracking-uri", uri, "--require-tracking"], uri, "--require-tracking")
+        arguments = ["sweep", "s.yaml", "--tracking-uri", uri, "--require-tracking"]
+        check(tmp_path, arguments, uri, "--require-tracking", command=orchestrate)
         assert time.monotonic() - began < 20  # promised: 5 s, on top of Python's start on a machine that is busy
 
 
@@ -607,7 +618,8 @@ def test_an_object_store_that_does_not_answer(tmp_path: Path, command: list[str]
     with listener() as port:
         home = f"s3://bucket/x?scheme=http&region=us-east-1&endpoint_override=127.0.0.1:{port}"
         began = time.monotonic()
-        check(tmp_path, [*command, "--home", home], "--home s3://bucket/x", "no answer", "check the network", **keys)
+        words = "--home s3://bucket/x", "no answer", "check the network"
+        check(tmp_path, [*command, "--home", home], *words, command=orchestrate, **keys)
         assert time.monotonic() - began < 20  # promised: 5 s; pyarrow alone would wait for minutes
 
 
@@ -623,7 +635,7 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
 def test_a_folder_is_not_in_the_way_of_a_packaged_sweep(tmp_path: Path) -> None:
     """The data of ``orchestrate data import omniglot --source omniglot``, say."""
     (tmp_path / "quickstart").mkdir()
-    done = orchestrate(tmp_path, "sweep", "quickstart", "--dry-run")
+    done = orchestrate_in(tmp_path, "sweep", "quickstart", "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -1,18 +1,16 @@
-"""``orchestrate grid`` and scales through the real command, before and after a real sweep."""
+"""``orchestrate grid`` and scales, before and after a real sweep."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-ORCHESTRATE = Path(sys.executable).with_name("orchestrate")
+from commands import orchestrate_in
+from processes import SERIAL, run
 
 TINY = """\
 trial:
@@ -26,16 +24,8 @@ grid:
 """
 
 
-def orchestrate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    foreign = ("ORCHESTRATE_", "MLFLOW_", "RAY_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return subprocess.run(
-        [ORCHESTRATE, *arguments], cwd=folder, env=inherited, capture_output=True, text=True, timeout=200
-    )
-
-
 def grid(folder: Path, *arguments: str) -> dict[str, object]:
-    done = orchestrate(folder, "grid", *arguments, "--json")
+    done = orchestrate_in(folder, "grid", *arguments, "--json")
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads(done.stdout)
     return found
@@ -53,7 +43,7 @@ def test_table_1_is_ten_cells_of_six_trainings(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # nothing was started or written
 
 
-def test_a_grown_grid_runs_only_what_is_new(tmp_path: Path) -> None:
+def test_a_grown_grid_runs_only_what_is_new(tmp_path: Path, new_home: Callable[[Path], Path]) -> None:
     (tmp_path / "g.yaml").write_text(TINY)
     before = grid(tmp_path, "g.yaml")
     # MAML with its body frozen and both of ANIL are one training: two of each seed
@@ -61,7 +51,8 @@ def test_a_grown_grid_runs_only_what_is_new(tmp_path: Path) -> None:
     assert before["stored"] is None
     assert before["estimate_core_s"] != 0
 
-    done = orchestrate(tmp_path, "sweep", "g.yaml", "--json")
+    home = new_home(tmp_path / "runs")
+    done = run(SERIAL, "sweep", tmp_path / "g.yaml", "--home", home, "--json")
     assert done.returncode == 0, done.stderr
     after = grid(tmp_path, "g.yaml")
     assert (after["stored"], after["stored_evaluations"], after["estimate_core_s"]) == (4, 8, 0)
@@ -72,7 +63,7 @@ def test_a_grown_grid_runs_only_what_is_new(tmp_path: Path) -> None:
     grown = grid(tmp_path, "g.yaml")
     assert (grown["trainings"], grown["stored"]) == (6, 4)
     assert (grown["evaluations"], grown["stored_evaluations"]) == (18, 8)
-    done = orchestrate(tmp_path, "sweep", "g.yaml", "--json")
+    done = run(SERIAL, "sweep", tmp_path / "g.yaml", "--home", home, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["trials"]["planned"] == 6
     again = sorted((tmp_path / "runs").glob("trainings/*/attempts/*"))
@@ -84,14 +75,14 @@ def test_a_grown_grid_runs_only_what_is_new(tmp_path: Path) -> None:
 
 def test_lists_of_cells_say_which_mean_the_same(tmp_path: Path) -> None:
     (tmp_path / "g.yaml").write_text(TINY)
-    done = orchestrate(tmp_path, "grid", "g.yaml", "--csv")
+    done = orchestrate_in(tmp_path, "grid", "g.yaml", "--csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [(row["algorithm.name"], row["algorithm.frozen_layers"], row["evaluation.inner_steps"]) for row in rows] == [
         (name, layers, steps) for name in ("maml", "anil") for layers in "04" for steps in "12"
     ]
     assert [row["same_as"] for row in rows] == ["", "", "", "", "2", "3", "2", "3"]
     assert {row["seeds"] for row in rows} == {"2"}
-    listed = orchestrate(tmp_path, "grid", "g.yaml", "--list").stdout.splitlines()
+    listed = orchestrate_in(tmp_path, "grid", "g.yaml", "--list").stdout.splitlines()
     assert listed[0] == "g: 4 cells (8 asked, the others mean the same), 2 seeds"
     assert listed[4].split() == ["0", "algorithm.name=maml", "algorithm.frozen_layers=0", "evaluation.inner_steps=1"]
     assert listed[8].endswith("(the same as 2)")
@@ -101,7 +92,7 @@ def test_a_factor_that_never_acts_is_said(tmp_path: Path) -> None:
     (tmp_path / "g.yaml").write_text(
         "grid: {train: {algorithm.inner_steps: {choice: [1, 2], when: {episodes.ways: 20}}}, seeds: 1}\n"
     )
-    lines = orchestrate(tmp_path, "grid", "g.yaml", "--seeds", "2").stdout.splitlines()
+    lines = orchestrate_in(tmp_path, "grid", "g.yaml", "--seeds", "2").stdout.splitlines()
     assert lines[:2] == ["g: 1 cell, 2 seeds", "work:   2 trainings, 2 evaluations"]
     assert lines[4:] == ["never acts: algorithm.inner_steps, whose condition holds in no cell"]
 
@@ -139,7 +130,7 @@ def test_bad_input_is_one_line(tmp_path: Path, arguments: tuple[str, ...], words
         f"grid: {{test: {{evaluation.queries: {levels}, evaluation.inner_steps: {levels}}}}}"
     )
     (tmp_path / "search.yaml").write_text("search:\n  trials: 1\n  space: {algorithm.inner_lr: {uniform: [0.1, 1]}}\n")
-    done = orchestrate(tmp_path, "grid", *arguments)
+    done = orchestrate_in(tmp_path, "grid", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert words in line
@@ -150,6 +141,6 @@ def test_a_sweep_as_large_needs_yes_too(tmp_path: Path) -> None:
     (tmp_path / "big.yaml").write_text(
         f"grid: {{test: {{evaluation.queries: {levels}, evaluation.inner_steps: {levels}}}}}"
     )
-    done = orchestrate(tmp_path, "sweep", "big.yaml")
+    done = orchestrate_in(tmp_path, "sweep", "big.yaml")
     assert done.returncode == 2
     assert "or say --yes if it is meant" in done.stderr

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ import pytest
 import yaml
 from machines import BIN, PORT, Machine, machines
 from observer import attempts, outcome
-from processes import PATIENCE_S, SERIAL, link_data, run, wait_for
+from processes import PATIENCE_S, SERIAL, run, wait_for
 
 from orchestrator.home import open_home
+from orchestrator.row_table import results
 
 BUCKET_PORT = 9753
 
@@ -171,16 +172,17 @@ def spec_file(tmp_path: Path) -> Any:
     return write
 
 
-@pytest.fixture
-def alone(tmp_path: Path, glyphs_file: Path) -> Any:
-    """What one machine makes of a file, without Ray: an ``outcome``."""
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, new_home: Callable[[Path], Path]) -> Any:
+    """What one machine makes of a file, without Ray: an ``outcome``. It trains once what several files ask for."""
+    home = new_home(tmp_path_factory.mktemp("alone") / "home")
 
     def made(spec: Path) -> dict[str, Any]:
-        home = link_data(glyphs_file, tmp_path / "alone")
         done = run(SERIAL, "sweep", spec, "--home", home, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
         assert done.returncode == 0, done.stderr
         opened = open_home(str(home))
         assert {attempt["state"] for attempt in attempts(opened)} == {"complete"}
-        return outcome(opened)
+        asked = {row["training_key"] for row in results(spec.stem, str(home)).to_pylist()}
+        return {path: digest for path, digest in outcome(opened).items() if path.partition("/")[0] in asked}
 
     return made

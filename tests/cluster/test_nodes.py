@@ -87,13 +87,13 @@ def test_a_node_dies_and_one_joins_late(cluster: Any, spec_file: Any, alone: Any
 
 def test_a_partition(cluster: Any, spec_file: Any, alone: Any) -> None:
     second = cluster.machines[1]
-    spec = spec_file("partition", seeds=5, iterations=400, validate_every=50)
+    spec = spec_file("partition", seeds=4, iterations=400, validate_every=50)
     driver = cluster.start(spec)
     cluster.wait_for_attempt(spec, second, driver)
     second.plug(False)
     code, status, err = cluster.end(driver)
     second.plug(True)
-    assert (code, status["trials"]["completed"], status["trials"]["failed"]) == (0, 5, 0), err
+    assert (code, status["trials"]["completed"], status["trials"]["failed"]) == (0, 4, 0), err
     found = cluster.look(spec)
     assert found["outcome"] == alone(spec)
     assert {attempt["node"] for attempt in found["attempts"] if attempt["state"] == "complete"} > {"node1"}

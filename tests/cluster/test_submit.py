@@ -8,14 +8,14 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from processes import ORCHESTRATE, PATIENCE_S, SERIAL, attempts, bits, environment, frozen, link_data, run, wait_for
+from processes import ORCHESTRATE, PATIENCE_S, SERIAL, attempts, bits, environment, frozen, run, wait_for
 from standing_cluster import Head, standing_cluster
 
 from orchestrator.cli import cli
@@ -68,9 +68,9 @@ def command(*arguments: Any) -> Result:
 
 
 def test_the_life_of_a_submitted_sweep(
-    head: Head, spec: Path, glyphs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    head: Head, spec: Path, new_home: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = link_data(glyphs_file, tmp_path / "home")
+    home = new_home(tmp_path / "home")
     there = ("--address", head.jobs, "--home-on-head", home)
     left_found_again_and_stopped(head, spec, there, home)
     done = run(ORCHESTRATE, "submit", spec, *there)
@@ -83,7 +83,7 @@ def test_the_life_of_a_submitted_sweep(
     assert (again.exit_code, again.stdout) == (0, done.stdout)
     assert "(--fresh runs it again), which had printed" in again.stderr
 
-    assert run(SERIAL, "sweep", spec, "--home", link_data(glyphs_file, tmp_path / "here")).returncode == 0
+    assert run(SERIAL, "sweep", spec, "--home", new_home(tmp_path / "here")).returncode == 0
     assert bits(home, "sent") == bits(tmp_path / "here", "sent")
     read_from_here(head, home, tmp_path, monkeypatch)
     grows(head, spec, home)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from faults_spec import SEARCH, write_spec
-from processes import SERIAL, bits, link_data, run
+from processes import SERIAL, bits, run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,9 +29,9 @@ def search_file(session_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(search_file: Path, glyphs_file: Path) -> dict[str, Any]:
+def whole(search_file: Path, new_home: Callable[[Path], Path]) -> dict[str, Any]:
     """What the search leaves, run without Ray and without a fault."""
-    home = link_data(glyphs_file, search_file.parent / "whole")
+    home = new_home(search_file.parent / "whole")
     done = run(SERIAL, "sweep", search_file, "--home", home)
     assert done.returncode == 0, done.stderr
     found = bits(home, "search")
@@ -39,6 +40,6 @@ def whole(search_file: Path, glyphs_file: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, glyphs_file: Path) -> Path:
-    """A home of this test alone, with the data."""
-    return link_data(glyphs_file, tmp_path / "home")
+def home(tmp_path: Path, new_home: Callable[[Path], Path]) -> Path:
+    """A home of this test alone."""
+    return new_home(tmp_path / "home")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from faults_spec import SEARCH, faults, write_spec
 from miniature import folder, picture, write_folder
 from mlflow_server import Read
-from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, link_data, run, wait_for
+from processes import ORCHESTRATE, SERIAL, attempts, bits, environment, run, wait_for
 
 from orchestrator.home import open_home
 from orchestrator.row_table import results
@@ -21,7 +22,7 @@ from orchestrator.sweep_state import status
 DAY_S = 86_400
 
 
-def test_a_clock_that_is_set_back(tmp_path: Path, home: Path, glyphs_file: Path) -> None:
+def test_a_clock_that_is_set_back(tmp_path: Path, home: Path, new_home: Callable[[Path], Path]) -> None:
     path = write_spec(tmp_path, "search", {"iterations": 150}, search=SEARCH | {"trials": 2})
     ahead = faults(FAULT_CLOCK_S=DAY_S)
     command = [*SERIAL, "sweep", str(path), "--home", str(home)]
@@ -47,7 +48,7 @@ def test_a_clock_that_is_set_back(tmp_path: Path, home: Path, glyphs_file: Path)
         steps = [point.step for point in read.points(child) if point.key == "train_loss"]
         assert sorted(steps) == list(range(10, 151, 10))
 
-    whole = link_data(glyphs_file, tmp_path / "whole")
+    whole = new_home(tmp_path / "whole")
     assert run(SERIAL, "sweep", path, "--home", whole).returncode == 0
     assert bits(home, "search") == bits(whole, "search")
 

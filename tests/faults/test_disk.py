@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from faults_spec import SEARCH, faults, write_spec
-from processes import ORCHESTRATE, SERIAL, bits, link_data, run
+from processes import ORCHESTRATE, SERIAL, bits, run
 
 from orchestrator.home import open_home
 from orchestrator.sweep_state import status
@@ -52,9 +52,9 @@ def check_stopped(done: subprocess.CompletedProcess[str], home: Path, place: str
     assert status(open_home(str(home), create=False), "search")["state"] == "interrupted"
 
 
-def test_a_disk_that_is_full(tmp_path: Path, glyphs_file: Path, disk: Path) -> None:
+def test_a_disk_that_is_full(tmp_path: Path, new_home: Callable[[Path], Path], disk: Path) -> None:
     path = write_spec(tmp_path, "search", TINY, search=SEARCH)
-    home, ballast = link_data(glyphs_file, disk / "home"), disk / "ballast"
+    home, ballast = new_home(disk / "home"), disk / "ballast"
     command = ("sweep", path, "--home", home, "--max-concurrent", 2)
     cases = [
         (ORCHESTRATE, ".progress.safetensors", "progress.safetensors"),
@@ -68,14 +68,14 @@ def test_a_disk_that_is_full(tmp_path: Path, glyphs_file: Path, disk: Path) -> N
     done = run(SERIAL, *command)
     assert done.returncode == 0, done.stderr
 
-    whole = link_data(glyphs_file, tmp_path / "whole")
+    whole = new_home(tmp_path / "whole")
     assert run(SERIAL, "sweep", path, "--home", whole).returncode == 0
     assert bits(home, "search") == bits(whole, "search")
 
 
-def test_a_disk_that_becomes_read_only(tmp_path: Path, glyphs_file: Path, disk: Path) -> None:
+def test_a_disk_that_becomes_read_only(tmp_path: Path, new_home: Callable[[Path], Path], disk: Path) -> None:
     path = write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 2})
-    home = link_data(glyphs_file, disk / "home")
+    home = new_home(disk / "home")
     command = ("sweep", path, "--home", home, "--max-concurrent", 1)
     done = run(ORCHESTRATE, *command, **faults(FAULT_READ_ONLY=".progress.safetensors", FAULT_DISK=disk))
     check_stopped(done, home, "/progress.safetensors: ", "Read-only file system")  # not the temporary file
@@ -104,10 +104,10 @@ def test_the_disk_of_mlflow_is_full(tmp_path: Path, home: Path) -> None:
         assert status(open_home(str(home)), "search")["tracking"] == {"uri": uri, "synced": True}
 
 
-def test_a_home_that_is_read_only(tmp_path: Path, glyphs_file: Path, disk: Path) -> None:
+def test_a_home_that_is_read_only(tmp_path: Path, new_home: Callable[[Path], Path], disk: Path) -> None:
     """A mount, since modes do not keep root from writing."""
     path = write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 2})
-    home = link_data(glyphs_file, disk / "home")
+    home = new_home(disk / "home")
     assert run(SERIAL, "sweep", path, "--home", home).returncode == 0
     before = sorted(disk.rglob("*"))
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)

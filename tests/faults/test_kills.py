@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from faults_spec import write_spec
 from mlflow import MlflowClient
-from processes import ORCHESTRATE, SERIAL, Driver, attempts, bits, driving, frozen, link_data, run
+from processes import ORCHESTRATE, SERIAL, Driver, attempts, bits, driving, frozen, run
 
 from orchestrator.home import open_home
 from orchestrator.sweep_state import status
@@ -100,7 +101,7 @@ def test_a_search_interrupted_and_killed(search_file: Path, whole: dict[str, Any
     check_mlflow(home, trials=4)
 
 
-def test_a_grid_whose_cluster_is_killed(tmp_path: Path, glyphs_file: Path, home: Path) -> None:
+def test_a_grid_whose_cluster_is_killed(tmp_path: Path, new_home: Callable[[Path], Path], home: Path) -> None:
     path = write_spec(tmp_path, "grid", grid={"train": {"algorithm.inner_lr": [0.1, 0.3]}})
     for program in ("raylet", "gcs_server"):
         with driving(home, path, "--max-concurrent", 1) as driver:
@@ -109,9 +110,9 @@ def test_a_grid_whose_cluster_is_killed(tmp_path: Path, glyphs_file: Path, home:
             err = check_interrupted(driver, home, "grid", 3)
             (line,) = [line for line in err.splitlines() if "error:" in line]
             assert "run it again" in line
-    again = run(ORCHESTRATE, "sweep", path, "--home", home, "--max-concurrent", 1)
+    again = run(SERIAL, "sweep", path, "--home", home, "--max-concurrent", 1)
     assert again.returncode == 0, again.stderr
 
-    undisturbed = link_data(glyphs_file, tmp_path / "whole")
+    undisturbed = new_home(tmp_path / "whole")
     assert run(SERIAL, "sweep", path, "--home", undisturbed).returncode == 0
     check_same(home, "grid", bits(undisturbed, "grid"))

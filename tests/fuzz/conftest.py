@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import FOREIGN
 from hypothesis import HealthCheck, settings
 
 asked = os.environ.get("METASWEEP_FUZZ_EXAMPLES")
@@ -36,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_settings_of_the_caller() -> Iterator[None]:
     """None of the caller's settings that commands read."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("ORCHESTRATE_", "MLFLOW_", "RAY_"))]:
+        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
             patch.delenv(name)
         yield
 

@@ -9,11 +9,12 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ORCHESTRATE, PATIENCE_S, environment, run
+from processes import ORCHESTRATE, PATIENCE_S, SERIAL, environment, run
 from standing_cluster import standing_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -29,9 +30,9 @@ def orchestrate(*arguments: Any, **variables: str) -> subprocess.CompletedProces
     return run(ORCHESTRATE, *arguments, **variables)
 
 
-def sweep(*arguments: Any, **variables: str) -> dict[str, Any]:
-    """Runs a sweep with --json; gives the status object."""
-    done = orchestrate("sweep", *arguments, "--max-concurrent", 2, "--json", **variables)
+def sweep(*arguments: Any, program: tuple[str, ...] = ORCHESTRATE, **variables: str) -> dict[str, Any]:
+    """Runs a sweep with --json; gives the status object. ``program``: SERIAL where Ray is not what is tested."""
+    done = run(program, "sweep", *arguments, "--max-concurrent", 2, "--json", **variables)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     status: dict[str, Any] = json.loads(done.stdout)
@@ -91,7 +92,7 @@ def test_a_search_from_start_to_end(search_file: Path, fresh_glyphs_home: Path) 
 
     # a grown search continues the same study; its first five proposals stay
     first = proposals(home, "tiny")
-    grown = sweep(search_file, "--home", home, "--trials", 7)
+    grown = sweep(search_file, "--home", home, "--trials", 7, program=SERIAL)
     assert (grown["trials"]["planned"], grown["trials"]["completed"]) == (7, 7)
     assert proposals(home, "tiny")[:5] == first
 
@@ -129,9 +130,9 @@ def check_mlflow(home: Path, found: list[dict[str, str]]) -> None:
 
 
 def test_a_grid_on_a_standing_ray_cluster_grows_by_seeds(
-    spec_file: Any, fresh_glyphs_home: Path, tmp_path: Path
+    spec_file: Any, new_home: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    home = fresh_glyphs_home
+    home = new_home(tmp_path / "home")
     factors = {"train": {"algorithm.name": ["maml", "anil", "nil"]}, "test": {"evaluation.frozen_layers": [0, 4]}}
     path = spec_file("small-grid", grid={**factors, "seeds": 1})
     with standing_cluster(tmp_path) as head:
@@ -184,15 +185,19 @@ def test_the_session_folder_of_a_cluster_stays_only_where_something_failed() -> 
     assert counts == ["1", "0", "1"], done.stderr
 
 
-def test_trainings_of_a_grid_are_compared_once(spec_file: Any, fresh_glyphs_home: Path) -> None:
-    home = fresh_glyphs_home
+def test_trainings_of_a_grid_are_compared_once(
+    spec_file: Any, new_home: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    home = new_home(tmp_path / "home")
     grid = {"train": {"algorithm.name": ["maml", "anil"]}, "seeds": 2}
     plain = spec_file("alike", grid=grid)
-    assert sweep(plain, "--home", home, "--set", "episodes.queries=8")["analyses"] == {"planned": 0, "completed": 0}
+    asked_of_both = ("--home", home, "--set", "episodes.queries=8")
+    trained = sweep(plain, *asked_of_both, program=SERIAL)
+    assert trained["analyses"] == {"planned": 0, "completed": 0}
 
     asked = spec_file("alike", grid={**grid, "between": {}})  # a view: it may be asked for later, and trains nothing
     before = attempts(home)
-    done = orchestrate("sweep", asked, "--home", home, "--set", "episodes.queries=8", "--json")
+    done = orchestrate("sweep", asked, *asked_of_both, "--json")
     assert done.returncode == 0, done.stderr
     assert "4/4 pairs of trainings compared" in done.stderr
     status = json.loads(done.stdout)
@@ -204,7 +209,7 @@ def test_trainings_of_a_grid_are_compared_once(spec_file: Any, fresh_glyphs_home
     (lost, *_) = records
     lost.unlink()
     assert json.loads(orchestrate("status", "alike", "--home", home, "--json").stdout)["state"] == "interrupted"
-    assert sweep(asked, "--home", home, "--set", "episodes.queries=8")["analyses"]["completed"] == 4
+    assert sweep(asked, *asked_of_both, program=SERIAL)["analyses"]["completed"] == 4
     assert {path: path.read_bytes() for path in (home / "analyses").rglob("*.arrow")} == records
 
     report = orchestrate("report", "alike", "--home", home)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import wait_for
+from processes import SERIAL, run, wait_for
 from test_sweep import orchestrate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -32,9 +33,9 @@ def started_for(home: Path) -> list[str]:
 
 @pytest.mark.faults
 def test_a_trial_that_takes_too_long_is_ended_and_resumed_and_fails_fast(
-    spec_file: Any, fresh_glyphs_home: Path
+    spec_file: Any, new_home: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    home = fresh_glyphs_home
+    home = new_home(tmp_path / "home")
     path = spec_file("endless", grid={"train": {"training.iterations": [4_000_000, 8]}})
     flags = ["--home", home, "--max-concurrent", 1, "--trial-timeout", 6, "--fail-fast", "--json"]
     done = orchestrate("sweep", path, *flags, METASWEEP_TEST=str(home))
@@ -58,10 +59,12 @@ def test_a_trial_that_takes_too_long_is_ended_and_resumed_and_fails_fast(
     wait_for(lambda: not started_for(home), "processes outlive the sweep")
 
 
-def test_what_failed_for_good_is_run_again_when_asked(spec_file: Any, fresh_glyphs_home: Path) -> None:
-    home = fresh_glyphs_home
+def test_what_failed_for_good_is_run_again_when_asked(
+    spec_file: Any, new_home: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    home = new_home(tmp_path / "home")
     path = spec_file("failing", grid={"train": {"algorithm.inner_lr": [1e30, 0.1], "algorithm.inner_steps": [5]}})
-    done = orchestrate("sweep", path, "--home", home, "--max-failures", 2)
+    done = run(SERIAL, "sweep", path, "--home", home, "--max-failures", 2)
     assert done.returncode == 1, done.stderr
     assert "failed trials are not run again; the same command with --retry-failed does" in done.stdout
     failed, completed = sorted(attempts(home), key=lambda record: record["state"], reverse=True)

@@ -111,16 +111,6 @@ def wait_written(tracker: Tracker, uri: str, *views: TrialView) -> None:
     until(written)
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory) -> Path:
-    """MLflow's tables, made once: it takes a second each time."""
-    folder = tmp_path_factory.mktemp("empty")
-    from mlflow import MlflowClient
-
-    MlflowClient(tracking_uri=default_uri(folder)).search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
 def uri(tmp_path, empty_database) -> str:
     """An empty store in ``tmp_path``."""

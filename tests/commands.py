@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -11,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator.cli import main
 
 DOCUMENTED = (0, 1, 2, 3)
 WARNINGS = ("before it can run: ", "search.trials: ", "tracking: ", "--host ")
 """What lines that are no errors begin with."""
+FOREIGN = ("ORCHESTRATE_", "MLFLOW_", "RAY_")
+"""Settings whose names begin so are the caller's."""
 LIMIT_S = 10.0
 """CPU time of a command that starts nothing; more is a hang."""
 
@@ -40,6 +46,21 @@ def orchestrate(*arguments: str) -> Outcome:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         assert time.process_time() - began < LIMIT_S, arguments
         return Outcome(code, out.getvalue(), err.getvalue().decode())
+
+
+def orchestrate_in(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command in this process, as if called in a folder with none of the caller's settings that it reads.
+
+    Not for what no answer is waited for: that ends this process, too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+            patch.delenv(name)
+        for name, value in {"COLUMNS": "200", **variables}.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        ended = orchestrate(*arguments)
+    return subprocess.CompletedProcess(arguments, ended.code, ended.out.decode(), ended.err)
 
 
 @contextmanager
