@@ -28,7 +28,7 @@ sweep: setup  ## Run the sweep SPEC (default quickstart) into ORCHESTRATE_HOME (
 	$(BIN)/orchestrate sweep $(SPEC)
 
 test: setup  ## Run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 check: setup  ## Lint, formatting and types
 	$(BIN)/ruff check

@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from miniature import FILES, write_folder
 from small_home import make_home
+from xdist.scheduler import LoadScopeScheduling
 
 from orchestrator.data import find_dataset, make_dataset
 from orchestrator.tracking_uri import default_uri
@@ -20,10 +22,27 @@ from trainers.datasets.image_file import ImageTable, open_image_file
 
 ROOT = Path(__file__).resolve().parents[1]
 
+SHARED_MACHINES = ("tests/cluster/test_nodes.py",)
+"""Files whose tests share what takes minutes to make."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow tests first, so that no worker ends with one while the others have nothing left."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+class OneWorkerAFile(LoadScopeScheduling):
+    """Hands tests out singly, but for those of some files, which go to one worker, with what they share."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in SHARED_MACHINES else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerAFile:
+    """By a hook, since xdist 3.8 does not pass its own groups on to pytest 9.2."""
+    return OneWorkerAFile(config, log)
 
 
 def no_progress(done: int, total: int) -> None:

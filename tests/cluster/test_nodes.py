@@ -13,12 +13,7 @@ from machines import STORE_BYTES
 
 from trainers.datasets.image_file import ImageTable
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.xdist_group("nodes"),  # one worker, one cluster
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 # What the object store of the head still holds when a driver has left, and that this sees what a driver holds.
 REMAINS = """
@@ -67,7 +62,7 @@ def test_trials_spread_and_the_data_cross_once(
 
 def test_a_node_dies_and_one_joins_late(cluster: Any, spec_file: Any, alone: Any) -> None:
     third = cluster.machines[2]
-    spec = spec_file("crash", seeds=8, iterations=400, validate_every=50)
+    spec = spec_file("crash", seeds=8, iterations=600, validate_every=50)
     driver = cluster.start(spec)
     cluster.wait_for_attempt(spec, third, driver)
     third.crash()
@@ -87,7 +82,7 @@ def test_a_node_dies_and_one_joins_late(cluster: Any, spec_file: Any, alone: Any
 
 def test_a_partition(cluster: Any, spec_file: Any, alone: Any) -> None:
     second = cluster.machines[1]
-    spec = spec_file("partition", seeds=4, iterations=400, validate_every=50)
+    spec = spec_file("partition", seeds=4, iterations=600, validate_every=50)
     driver = cluster.start(spec)
     cluster.wait_for_attempt(spec, second, driver)
     second.plug(False)
