@@ -151,7 +151,7 @@ def test_a_pair_is_compared_once_and_its_record_agrees_with_the_weights(tmp_path
 
 def test_a_grid_laid_out_counts_them(glyphs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cells of two seeds are four comparisons of four networks; all of them are in one block."""
-    monkeypatch.setattr(layout, "estimate_core_s", lambda *_: 1000.0)
+    monkeypatch.setattr(layout, "estimate_any_core_s", lambda *_: 1000.0)
     monkeypatch.setattr(comparison_cost, "measured_comparison", lambda *_: ComparisonCost(10.0, 1.0))
     spec, home = spec_of(train={"algorithm.name": ["maml", "anil"]}, seeds=2), tmp_path / "home"
 
