@@ -147,7 +147,7 @@ FILES = {
     "a name with a slash": ("name: a/b\n" + GOOD, ["s.yaml:1", "name", "a/b"]),
     "a name that climbs": ("name: ..\n" + GOOD, ["s.yaml:1", "name", ".."]),
     # members of families
-    "unknown problem": ("trial: {problem: rl}\n" + SEARCH, ["trial.problem", "few_shot", "rl"]),
+    "unknown problem": ("trial: {problem: speech}\n" + SEARCH, ["trial.problem", "few_shot", "rl", "speech"]),
     "unknown dataset": ("trial: {dataset: {name: omniglt}}\n" + SEARCH, ["trial.dataset", "'omniglt'", "'omniglot'"]),
     "unknown split": (
         "trial: {dataset: {name: omniglot, split: offical}}\n" + SEARCH,
