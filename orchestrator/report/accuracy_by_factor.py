@@ -15,7 +15,6 @@ from orchestrator.report.style import MOST_LINES, draw_legend, figure_files, fig
 from orchestrator.report.words import count_range
 from orchestrator.results import Study
 from orchestrator.stats import Estimate
-from trainers.few_shot import FewShot
 from trainers.problem import Score
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def factor_lines(study: Study, path: str) -> list[Line]:
     return [line for line in lines if any(point.estimate for point in line.points)]
 
 
-def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any], score: Score = FewShot.score) -> Drawing:
+def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any], score: Score) -> Drawing:
     """The score against the factor's levels, with the intervals; published numbers as hollow marks.
 
     Levels that are numbers have their places on the axis, others stand side by side in their order.
