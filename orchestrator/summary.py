@@ -17,7 +17,7 @@ from orchestrator.objectives import LEARNT
 from orchestrator.record import SweepRecord
 from orchestrator.references import DiskUse
 from orchestrator.report.confirmed import best_again, confirmed_trials
-from orchestrator.report.words import ABSENT, flops, interval
+from orchestrator.report.words import flops, interval, number
 from orchestrator.results import Study, load_study
 from orchestrator.rows import Row, best_row, find_sweep, front_rows, front_unknown, load_rows, without_confirmations
 from orchestrator.spec import SweepSpec
@@ -176,13 +176,14 @@ def _cells(study: Study) -> list[str]:
     if not any(cell.seeds for cell in study.cells):
         return []
     score = study.score
-    lines = ["", f"cell  {score.heading('test')}  95 % interval  seeds  config"]
-    width = len(score.heading("test"))
-    for cell in study.cells[:SHOWN_CELLS]:
+    shown = study.cells[:SHOWN_CELLS]
+    tests = [score.heading("test"), *(number(cell.mean(score.test), score) for cell in shown)]
+    intervals = ["95 % interval", *(interval(cell.estimate) for cell in shown)]
+    width, wide = (max(map(len, texts)) for texts in (tests, intervals))
+    lines = ["", f"cell  {tests[0]:>{width}}  {intervals[0]:>{wide}}  seeds  config"]
+    for cell, test, ends in zip(shown, tests[1:], intervals[1:], strict=True):
         words = levels_text(cell.levels) or cell.config.algorithm.name
-        mean = cell.mean(score.test)
-        test = ABSENT if mean is None else score.number(mean)
-        lines.append(f"{cell.number:4d}  {test:>{width}}  {interval(cell.estimate):>13}  {len(cell.seeds):5d}  {words}")
+        lines.append(f"{cell.number:4d}  {test:>{width}}  {ends:>{wide}}  {len(cell.seeds):5d}  {words}")
     if len(study.cells) > SHOWN_CELLS:
         lines.append(f"… and {len(study.cells) - SHOWN_CELLS} more")
     one_seed = any(len(cell.seeds) == 1 for cell in study.cells)
@@ -224,7 +225,8 @@ def _confirmed(study: Study) -> list[str]:
             lines.append(f"{words}: trial {its.number}: no training under a fresh seed is completed")
             continue
         score = study.score
-        again = f"validation {score.text(validation.value)} (won with {score.text(its.won_with)})"
+        won = "" if its.won_with is None else f" (won with {score.text(its.won_with)})"
+        again = f"validation {score.text(validation.value)}{won}"
         lines.append(
             f"{words}: trial {its.number} under {seeds} fresh seed{'s' if seeds > 1 else ''}: {again}, "
             f"test {score.text(test.value)} (95 % interval {interval(test)})"
@@ -238,7 +240,7 @@ def _at(home_url: str) -> str:
 
 def _result(row: Row) -> str:
     score = row.score
-    return f"{row.number:5d}  {score.number(row.validation):>8}{score.suffix}  {_result_of_test(row)}"
+    return f"{row.number:5d}  {score.text(row.validation):>10}  {_result_of_test(row)}"
 
 
 def _result_of_test(row: Row) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from orchestrator.stats import CONFIDENCE, Estimate, Spread, Unit, estimate_difference
+from trainers.problem import with_minus
 
 Outcome = Literal["holds", "does not hold", "cannot be told at this size"]
 
@@ -44,10 +45,10 @@ class Claim:
     def text(self, unit: Unit) -> str:
         """``at most 1``, in the unit as shown."""
         if self.low == -math.inf:
-            return f"at most {_shown(self.high, unit):.4g}"
+            return f"at most {_bound(self.high, unit)}"
         if self.high < math.inf:
-            return f"within ±{_shown(self.high, unit):.4g}"
-        return f"{'at least' if self.includes_low else 'above'} {_shown(self.low, unit):.4g}"
+            return f"within ±{_bound(self.high, unit)}"
+        return f"{'at least' if self.includes_low else 'above'} {_bound(self.low, unit)}"
 
 
 def at_most(bound: float) -> Claim:
@@ -206,8 +207,11 @@ def with_seeds(estimate: Estimate, seeds: int) -> Spread:
 
 
 def _number(value: float, unit: Unit, places: int) -> str:
-    text = f"{_shown(value, unit):.{places}f}"
-    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
+    return with_minus(f"{_shown(value, unit):.{places}f}")
+
+
+def _bound(value: float, unit: Unit) -> str:
+    return with_minus(f"{_shown(value, unit):.4g}")
 
 
 def _shown(value: float, unit: Unit) -> float:

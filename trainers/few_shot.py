@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class FewShot(Problem[TrialConfig]):
     """What ``trainers.trial`` and ``trainers.evaluation`` do."""
 
-    score = Score("accuracy", "accuracy", "validation_accuracy", "test_accuracy", "test_ci95", "%")
+    score = Score("accuracy", "accuracies", "accuracy", "validation_accuracy", "test_accuracy", "test_ci95", "%")
     metrics = (
         "validation_accuracy",
         "test_accuracy",
@@ -43,6 +43,9 @@ class FewShot(Problem[TrialConfig]):
     cost = ("train_flops", "training, GFLOP", 1e9)
     tasks_word = "episodes"
     held_back = "classes never seen in training"
+    other_tasks = "episodes of the same test classes"
+    source_word = "dataset"
+    sources_share_a_scale = True
     needs_dataset = True
     trainer_version = TRAINER_VERSION
     evaluation_version = EVALUATION_VERSION

@@ -27,12 +27,19 @@ class Source(Protocol):
         """Digest of all of it that can change a result: 20 hex digits."""
 
 
+def with_minus(text: str) -> str:
+    """A number for people: ``−0.6`` for ``-0.6``, and no sign before 0."""
+    return (text.lstrip("+-") if float(text) == 0 else text).replace("-", "−")
+
+
 @dataclass(frozen=True)
 class Score:
     """What a problem judges its trials by. More of it is better."""
 
     word: str
     """``accuracy``"""
+    words: str
+    """``accuracies``"""
     column: str
     """Of an evaluation's record: the score of every test task."""
     validation: str
@@ -44,8 +51,8 @@ class Score:
     """How it is written, as ``orchestrator.stats`` has it: a fraction as per cent, a return as it is."""
 
     def number(self, value: float) -> str:
-        """A value with one decimal, without its unit: ``46.3``."""
-        return f"{self.shown(value):.1f}"
+        """A value with one decimal, without its unit: ``46.3``, ``−20.3``."""
+        return with_minus(f"{self.shown(value):.1f}")
 
     def shown(self, value: float) -> float:
         """A value as its axis has it."""
@@ -56,8 +63,10 @@ class Score:
         return shown / 100 if self.unit == "%" else shown
 
     def heading(self, of: str) -> str:
-        """Of a column: ``test, %``."""
-        return f"{of}, %" if self.unit == "%" else f"{of} {self.word}"
+        """Of a column: ``test, %``, ``test return``; a return says what it is where ``of`` names only the part."""
+        if self.unit == "%":
+            return f"{of}, %"
+        return f"{of} {self.word}" if of.lower() in ("test", "validation") else of
 
     def axis(self, of: str) -> str:
         """Of a figure: ``test accuracy (%)``."""
@@ -94,10 +103,21 @@ class Problem(ABC, Generic[ConfigT]):
     """What a test has many of, for people: ``episodes``."""
     held_back: ClassVar[str]
     """What they are of, for people: ``classes never seen in training``."""
+    other_tasks: ClassVar[str]
+    """What a test's interval holds for, for people: ``episodes of the same test classes``."""
+    source_word: ClassVar[str]
+    """What tasks are made from, for people: ``dataset``."""
+    sources_share_a_scale: ClassVar[bool]
+    """Whether scores of different sources can be compared, or stand on one axis."""
     needs_dataset: ClassVar[bool]
     """Whether its source is the file of a dataset: ``source`` has others."""
     trainer_version: ClassVar[int]
     evaluation_version: ClassVar[int]
+
+    @property
+    def task_word(self) -> str:
+        """One of ``tasks_word``."""
+        return self.tasks_word.removesuffix("s")
 
     def source(self, name: str) -> Source:
         """What tasks are made from, by its name, where it is no file of a home.

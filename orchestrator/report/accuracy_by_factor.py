@@ -15,7 +15,6 @@ from orchestrator.report.style import MOST_LINES, draw_legend, figure_files, fig
 from orchestrator.report.words import count_range
 from orchestrator.results import Study
 from orchestrator.stats import Estimate
-from trainers.few_shot import FewShot
 from trainers.problem import Score
 
 if TYPE_CHECKING:
@@ -51,22 +50,29 @@ class Line:
     label: str
     points: tuple[Point, ...]
     """In the order of the grid."""
+    source: str
+    """What its tasks are made from."""
 
 
 def accuracy_by_factor(study: Study) -> list[Figure]:
     """A figure for each factor that has an order; several where there are more lines than one can hold."""
     figures = []
     for path, levels in ordered_factors(study).items():
-        lines = factor_lines(study, path)
-        groups = [lines[start : start + MOST_LINES] for start in range(0, len(lines), MOST_LINES)]
-        for number, group in enumerate(groups, start=1):
-            part = f", part {number} of {len(groups)}" if len(groups) > 1 else ""
+        by_axis = _by_axis(study, factor_lines(study, path))
+        parts = [
+            (source, its[at : at + MOST_LINES])
+            for source, its in by_axis.items()
+            for at in range(0, len(its), MOST_LINES)
+        ]
+        for number, (source, group) in enumerate(parts, start=1):
+            part = f", part {number} of {len(parts)}" if len(parts) > 1 else ""
+            of = f": {source}" if source else ""
             svg, png = figure_files(draw_lines(group, path, levels, study.score))
             figures.append(
                 Figure(
                     name=f"{study.score.word}-by-{path.replace('.', '-').replace('_', '-')}"
                     + (f"-{number}" if part else ""),
-                    title=f"Test {study.score.word} against {_words(path)}{part}",
+                    title=f"Test {study.score.word} against {_words(path)}{of}{part}",
                     caption=_caption(study, group, path),
                     svg=svg,
                     png=png,
@@ -86,6 +92,16 @@ def ordered_factors(study: Study) -> dict[str, tuple[Any, ...]]:
     return found
 
 
+def _by_axis(study: Study, lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """The lines that can share an axis, by their source; one group under no name where all of them can."""
+    if study.problem.sources_share_a_scale or len({line.source for line in lines}) < 2:
+        return {"": list(lines)} if lines else {}
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line.source, []).append(line)
+    return found
+
+
 def factor_lines(study: Study, path: str) -> list[Line]:
     """The cells in which the factor acts, a line for each combination of the other factors, in the order of the grid.
 
@@ -93,17 +109,19 @@ def factor_lines(study: Study, path: str) -> list[Line]:
     """
     tables, along = published_of(study).values(), _moving_with(study, path)
     grouped: dict[tuple[tuple[str, Any], ...], list[Point]] = {}
+    sources: dict[tuple[tuple[str, Any], ...], str] = {}
     for cell in study.cells:
         if path in cell.levels:
             others = tuple((other, level) for other, level in cell.levels.items() if other not in (path, *along))
             values = leaves(cell.config)
             published = next((one for table in tables if (one := table.cell(values))), None)
+            sources[others] = cell.config.source
             grouped.setdefault(others, []).append(Point(cell.levels[path], cell.estimate, published))
-    lines = [Line(levels_text(dict(others)), tuple(points)) for others, points in grouped.items()]
+    lines = [Line(levels_text(dict(others)), tuple(points), sources[others]) for others, points in grouped.items()]
     return [line for line in lines if any(point.estimate for point in line.points)]
 
 
-def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any], score: Score = FewShot.score) -> Drawing:
+def draw_lines(lines: Sequence[Line], path: str, levels: Sequence[Any], score: Score) -> Drawing:
     """The score against the factor's levels, with the intervals; published numbers as hollow marks.
 
     Levels that are numbers have their places on the axis, others stand side by side in their order.

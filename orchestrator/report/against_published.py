@@ -17,6 +17,7 @@ from orchestrator.report.words import (
     level_texts,
     level_values,
     mean_and_std,
+    plain,
 )
 from orchestrator.report.words import gap as difference_text
 from orchestrator.results import CellResult, Study
@@ -67,7 +68,7 @@ def unconfirmed(texts: Iterable[str]) -> list[str]:
 
 def published_text(cell: PublishedCell) -> str:
     """``46.5 ± 0.3†``: what is quoted from memory is marked."""
-    mean = f"{cell.mean:.1f}{'' if cell.confirmed else MARK}".replace("-", "−")
+    mean = plain(cell.mean) + ("" if cell.confirmed else MARK)
     if cell.std is None:
         return mean
     return f"{mean} ± {cell.std:g}{'' if cell.std_confirmed else MARK}"

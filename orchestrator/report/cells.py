@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.labels import level_text, levels_text, short_name
 from orchestrator.report.part import Table
 from orchestrator.report.provenance import Provenance, provenance
-from orchestrator.report.words import ABSENT, interval, level_columns, level_texts, mean_and_std
+from orchestrator.report.words import ABSENT, interval, level_columns, level_texts, mean_and_std, number
 from orchestrator.results import CellResult, Study, cells_table
 from trainers.problem import Score
 
@@ -44,8 +44,8 @@ def cells(study: Study) -> Sequence[Table]:
                     *level_texts(cell, paths),
                     mean_and_std(cell.estimate),
                     interval(cell.estimate),
-                    *(_number(cell.mean(metric), study.score) for _, metric in others),
-                    _number(cell.mean(study.score.validation), study.score),
+                    *(number(cell.mean(metric), study.score) for _, metric in others),
+                    number(cell.mean(study.score.validation), study.score),
                     _seeds(cell),
                     _short(cell.mean(cost), unit),
                     _short(cell.mean("train_seconds")),
@@ -131,10 +131,6 @@ def _rank(cell: CellResult) -> tuple[float, int]:
     return (math.inf if validation is None else -validation, cell.number)
 
 
-def _number(value: float | None, score: Score) -> str:
-    return ABSENT if value is None else score.number(value).replace("-", "−")
-
-
 def _pivot_title(score: Score) -> str:
     return score.heading(f"Test {score.word}" if score.unit == "%" else "Test")
 
@@ -159,8 +155,7 @@ def _notes(study: Study, intervals: bool) -> tuple[str, ...]:
     if max(seeds, default=0) > 1:
         notes.append(STD)
         if intervals:
-            others = "episodes of the same test classes" if study.problem.needs_dataset else study.problem.tasks_word
-            notes.append(f"95 % interval: for other seeds and other {others}.")
+            notes.append(f"95 % interval: for other seeds and other {study.problem.other_tasks}.")
     if 1 in seeds and intervals:
         notes.append(
             f"Where there is one seed, the 95 % interval is over {study.problem.tasks_word} of that training only."

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.labels import levels_text
 from orchestrator.report.differences import Difference, difference
 from orchestrator.report.part import Table
-from orchestrator.report.words import ABSENT, gap, interval, level_columns, level_texts, level_values, percent, plain
+from orchestrator.report.words import ABSENT, gap, interval, level_columns, level_texts, level_values, number
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate
 from trainers.problem import Problem
@@ -17,11 +17,11 @@ from trainers.problems import problem_of
 
 
 def _notes(problem: Problem[Any]) -> tuple[str, ...]:
-    tasks = problem.tasks_word
+    task, tasks = problem.task_word, problem.tasks_word
     return (
         f"Difference: the cell minus its baseline{', in points' * (problem.score.unit == '%')}. The intervals of cells "
         "with the same baseline hold together in at least 95 of 100 experiments.",
-        f"Paired by seed: both test the same trainings. Paired by episode: both were tested on the same {tasks}.",
+        f"Paired by seed: both test the same trainings. Paired by {task}: both were tested on the same {tasks}.",
     )
 
 
@@ -58,7 +58,7 @@ def comparisons(study: Study) -> Sequence[Table]:
             ),
             value_columns=(
                 *("cell", *paths, "baseline_cell", "difference", "low95", "high95"),
-                *("comparisons", "seeds", "episodes", "paired_by", "reads"),
+                *("comparisons", "seeds", study.problem.tasks_word, "paired_by", "reads"),
             ),
             notes=(
                 *_notes(study.problem),
@@ -70,8 +70,7 @@ def comparisons(study: Study) -> Sequence[Table]:
 
 def _texts(cell: CellResult, baseline: CellResult, its: Difference | None) -> tuple[str, ...]:
     other = {path: level for path, level in baseline.levels.items() if cell.levels.get(path) != level}
-    show = plain if cell.score_kind.unit == "return" else percent
-    means = [show(one.estimate.value if one.estimate else None) for one in (cell, baseline)]
+    means = [number(one.estimate.value if one.estimate else None, one.score_kind) for one in (cell, baseline)]
     if its is None:
         return levels_text(other), *means, ABSENT, ABSENT, ABSENT, "not complete"
     estimate = its.estimate

@@ -10,14 +10,23 @@ from typing import Any
 from orchestrator.report.comparisons import reads
 from orchestrator.report.differences import Difference, difference
 from orchestrator.report.part import Table
-from orchestrator.report.words import ABSENT, gap, interval, level_columns, level_texts, level_values, mean_and_std
+from orchestrator.report.words import (
+    ABSENT,
+    gap,
+    interval,
+    level_columns,
+    level_texts,
+    level_values,
+    mean_and_std,
+    number,
+)
 from orchestrator.results import CellResult, Study
 from orchestrator.stats import Estimate, estimate_scores
 from trainers.problem import Problem
 
 
 def _notes(problem: Problem[Any]) -> tuple[str, ...]:
-    word, task = problem.score.word, problem.tasks_word.removesuffix("s")
+    word, task = problem.score.word, problem.task_word
     return (
         f"Won with: the validation {word} for which the trial was chosen, which luck has chosen, too. Again: the same "
         f"config under fresh seeds; ± is the standard deviation over them, and a 95 % interval of a validation {word} "
@@ -32,8 +41,8 @@ class ConfirmedTrial:
     """A trial and what came of it under fresh seeds."""
 
     number: int
-    won_with: float
-    """Its validation accuracy in the search."""
+    won_with: float | None
+    """Its validation accuracy in the search; None where that is lost."""
     again: CellResult
     """The same under the fresh seeds."""
 
@@ -49,18 +58,17 @@ class ConfirmedTrial:
 
     @property
     def drop(self) -> Estimate | None:
-        """What luck had added: the accuracy that won minus the mean under fresh seeds."""
-        return (
-            estimate_scores([self.won_with - one for one in self.validations], self.again.score_kind.difference)
-            if self.validations
-            else None
-        )
+        """What luck had added: the accuracy that won minus the mean under fresh seeds; None where one is not there."""
+        won = self.won_with
+        if won is None or not self.validations:
+            return None
+        return estimate_scores([won - one for one in self.validations], self.again.score_kind.difference)
 
 
 def confirmed_trials(study: Study) -> list[ConfirmedTrial]:
     """What confirms a search, best trial of the search first."""
     won = {cell.number: cell.mean(cell.score_kind.validation) for cell in study.cells}
-    return [ConfirmedTrial(cell.number, won[cell.number] or 0.0, cell) for cell in study.confirmed]
+    return [ConfirmedTrial(cell.number, won[cell.number], cell) for cell in study.confirmed]
 
 
 def best_again(trials: Sequence[ConfirmedTrial]) -> ConfirmedTrial | None:
@@ -113,7 +121,7 @@ def confirmed(study: Study) -> Sequence[Table]:
 def _texts(its: ConfirmedTrial) -> tuple[str, ...]:
     done, asked, drop = len(its.again.seeds), len(its.again.rows), its.drop
     return (
-        its.again.score_kind.number(its.won_with).replace("-", "−"),
+        number(its.won_with, its.again.score_kind),
         mean_and_std(its.validation),
         _interval(its.validation),
         ABSENT if drop is None else gap(drop.value, drop.unit),

@@ -1,4 +1,4 @@
-"""The difference of two cells, paired as the cells are: by training where they test the same ones, and by episode."""
+"""The difference of two cells, paired as the cells are: by training where they test the same ones, and by task."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ class Difference:
     estimate: Estimate
     same_trainings: bool
     same_episodes: bool
+    task: str
+    """What one of the things that a test has many of is called: ``episode``."""
 
     @property
     def paired_by(self) -> str:
         """``seed, episode``, ``episode``, ``seed``, or ``nothing``."""
-        pairs = [("seed", self.same_trainings), ("episode", self.same_episodes)]
+        pairs = [("seed", self.same_trainings), (self.task, self.same_episodes)]
         return ", ".join(name for name, paired in pairs if paired) or "nothing"
 
 
@@ -51,7 +53,7 @@ def difference(cell: CellResult, baseline: CellResult, comparisons: int) -> Diff
         comparisons=comparisons,
         unit=cell.score_kind.difference,
     )
-    return Difference(estimate, same_trainings, same_episodes)
+    return Difference(estimate, same_trainings, same_episodes, problem_of(cell.config).task_word)
 
 
 def _trainings(cell: CellResult) -> list[str]:

@@ -19,6 +19,7 @@ from orchestrator.report.style import (
     thinned,
 )
 from orchestrator.results import CellResult, Study
+from trainers.config import TrialConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ class Curve:
 
 def learning_curves(study: Study) -> list[Figure]:
     """One figure; none where no training has come to a validation. Policies have ``return_curves``."""
-    if not study.problem.needs_dataset:
+    if not isinstance(study.spec.trial, TrialConfig):
         return []
     curves = training_curves(study)
     if not curves:

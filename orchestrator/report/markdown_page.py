@@ -59,7 +59,7 @@ def facts(source: Provenance) -> list[str]:
     lines = [
         f"{source.trainings:,} trainings of {source.iterations:,} iterations together "
         f"({source.train_flops:.3g} floating-point operations), {source.evaluations:,} evaluations on "
-        f"{source.test_episodes:,} test episodes; {source.core_seconds:,.0f} core-seconds in all attempts",
+        f"{source.test_episodes:,} test {source.tasks_word}; {source.core_seconds:,.0f} core-seconds in all attempts",
     ]
     if source.pruned:
         lines.append(f"{source.pruned:,} trials pruned, after {source.pruned_iterations:,} iterations together")

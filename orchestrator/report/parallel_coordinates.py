@@ -147,9 +147,10 @@ def _axis(axes: Axes, index: int, marks: Sequence[tuple[float, str]], inactive: 
 
 
 def _caption(trials: Sequence[Tried], shown: int, known: int) -> str:
+    score, best = score_of(trials), best_of(trials)
     words = [
         f"Each of the {len(trials)} completed trials is a line; where it crosses an axis is its value, logarithmic "
-        f"where the space is. Darker is more accurate, by rank; thick: the best {len(best_of(trials))}. Lines through "
+        f"where the space is. Darker is a higher {score.word}, by rank; thick: the best {len(best)}. Lines through "
         "one level are spread for the eye alone."
     ]
     if shown < known:

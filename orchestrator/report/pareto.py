@@ -1,17 +1,16 @@
-"""The Pareto front of a search with several objectives: a table of its trials, and accuracy against each cost."""
+"""The Pareto front of a search with several objectives: a table of its trials, and the score against each cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.objectives import ACCURACY
 from orchestrator.pareto import pareto_front
 from orchestrator.report.cells import completeness
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.provenance import provenance
 from orchestrator.report.style import COLOURS, GREY, draw_legend, figure_files, figure_style, log_axis, new_figure
-from orchestrator.report.words import flop_unit, flops, interval, level_columns, level_texts, level_values, percent
+from orchestrator.report.words import flop_unit, flops, interval, level_columns, level_texts, level_values, number
 from orchestrator.results import CellResult, Study
 from orchestrator.rows import Row, front_rows, front_unknown, without_confirmations
 
@@ -43,21 +42,22 @@ def _table(study: Study, front: Sequence[Row], costs: Sequence[str]) -> Table:
     paths, by_number = study.paths, {cell.rows[0].number: cell for cell in study.cells}
     cells = [by_number[row.number] for row in front]
     completed = sum(row.state == "completed" for row in without_confirmations(study.rows))
-    ends = ("test_accuracy", "test_low95", "test_high95")
+    problem, score = study.problem, study.score
+    ends = (score.test, "test_low95", "test_high95")
     return Table(
         name="pareto-front",
         title=TITLE,
         columns=(
             "trial",
             *level_columns(paths),
-            *("validation, %", "test, %", "95 % interval"),
+            *(score.heading("validation"), score.heading("test"), "95 % interval"),
             *(f"{COSTS[cost]}" for cost in costs),
         ),
         rows=tuple(
             (
                 str(cell.number),
                 *level_texts(cell, paths),
-                *(percent(cell.mean(metric)) for metric in (ACCURACY, "test_accuracy")),
+                *(number(cell.mean(metric), score) for metric in (score.validation, score.test)),
                 interval(cell.estimate),
                 *(flops(cell.rows[0].metrics[cost]) for cost in costs),
             )
@@ -67,18 +67,18 @@ def _table(study: Study, front: Sequence[Row], costs: Sequence[str]) -> Table:
             (
                 cell.number,
                 *level_values(cell, paths),
-                cell.mean(ACCURACY),
+                cell.mean(score.validation),
                 *_ends(cell),
                 *(cell.rows[0].metrics[cost] for cost in costs),
             )
             for cell in cells
         ),
-        value_columns=("cell", *paths, ACCURACY, *ends, *costs),
+        value_columns=("cell", *paths, score.validation, *ends, *costs),
         notes=(
-            f"Of {completed} completed trials, by validation accuracy and counted floating-point operations of "
+            f"Of {completed} completed trials, by validation {score.word} and counted floating-point operations of "
             f"{' and of '.join(COSTS[cost] for cost in costs)}.",
-            "Trials were chosen by validation; the test, on other classes, has no part in it. The 95 % interval is over"
-            " episodes of one training.",
+            f"Trials were chosen by validation; the test, on {problem.held_back}, has no part in it. The 95 % interval "
+            f"is over {problem.tasks_word} of one training.",
             *completeness(provenance(study)),
         ),
     )
@@ -90,31 +90,33 @@ def _ends(cell: CellResult) -> tuple[float | None, ...]:
 
 
 def _figure(study: Study, front: Sequence[Row], cost: str, others: bool) -> Figure:
+    word = study.score.word
     svg, png = figure_files(draw_front(without_confirmations(study.rows), front, cost, others))
     caption = (
-        f"Validation accuracy against counted operations of {COSTS[cost]}, a point a completed trial; up and to the "
-        "left is better. The step line is the best accuracy that a trial of at most so many operations reached."
+        f"Validation {word} against counted operations of {COSTS[cost]}, a point a completed trial; up and to the "
+        f"left is better. The step line is the best {word} that a trial of at most so many operations reached."
     )
     if others:
         caption += " Filled: the front of all objectives, which may lie below the line."
-    return Figure(f"pareto-{cost.replace('_', '-')}", f"Accuracy against {COSTS[cost]}", caption, svg, png)
+    return Figure(f"pareto-{cost.replace('_', '-')}", f"{word.capitalize()} against {COSTS[cost]}", caption, svg, png)
 
 
 def draw_front(rows: Sequence[Row], front: Sequence[Row], cost: str, others: bool) -> Drawing:
-    """Per cent against operations: all completed trials hollow, those of ``front`` filled, and the best accuracy up to
+    """The score against operations: all completed trials hollow, those of ``front`` filled, and the best one up to
     each cost as a step line.
 
     Args:
         rows: of all that was tried.
         front: those of them on the Pareto front of all objectives.
         cost: a key of ``COSTS``.
-        others: whether there are objectives beside accuracy and this cost.
+        others: whether there are objectives beside the score and this cost.
     """
     known = [row for row in rows if row.state == "completed" and cost in row.metrics]
+    score = known[0].score
     size, unit = flop_unit(max(row.metrics[cost] for row in known))
 
     def places(of: Sequence[Row]) -> tuple[list[float], list[float]]:
-        return [row.metrics[cost] / size for row in of], [100 * row.metrics[ACCURACY] for row in of]
+        return [row.metrics[cost] / size for row in of], [score.shown(row.validation) for row in of]
 
     points = list(zip(*places(known), strict=True))
     steps = sorted({points[index] for index in pareto_front(points, ("minimize", "maximize"))})
@@ -136,7 +138,7 @@ def draw_front(rows: Sequence[Row], front: Sequence[Row], cost: str, others: boo
         )
         axes.plot(*places(front), "o", color=COLOURS[0], label="on the front of all objectives" if others else "_")
         axes.set_xlabel(f"{COSTS[cost]} ({unit})")
-        axes.set_ylabel("validation accuracy (%)")
+        axes.set_ylabel(score.axis("validation"))
         draw_legend(drawing, axes)
         return drawing
 

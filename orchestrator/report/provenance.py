@@ -51,6 +51,8 @@ class Provenance:
     """Counted floating-point operations of the completed trainings together."""
     test_episodes: int
     """Of the completed evaluations together."""
+    tasks_word: str
+    """What those are called: ``episodes``."""
     core_seconds: float
     """CPU time of all attempts at these trainings, whichever sweep asked for them; failed ones too."""
     datasets: Mapping[str, str]
@@ -103,6 +105,7 @@ def provenance(study: Study) -> Provenance:
         iterations=sum(int(row.metrics["iterations"]) for row in trained),
         train_flops=sum(int(row.metrics["train_flops"]) for row in trained),
         test_episodes=sum(int(row.metrics[study.problem.count]) for row in tested),
+        tasks_word=study.problem.tasks_word,
         core_seconds=sum(map(_core_seconds, attempts)),
         datasets=study.fingerprints,
         environments=_environments(attempts),

@@ -53,17 +53,20 @@ def return_curves(study: Study) -> list[Figure]:
             by_environment.setdefault(cell.config.environment.name, []).append(cell)
     figures = []
     for name, cells in by_environment.items():
-        curves = _curves(study, cells)
+        curves, left_out = _curves(study, cells)
         if curves:
             svg, png = figure_files(draw_returns(curves))
             stem = f"return-curves-{name.replace('_', '-')}" if len(by_environment) > 1 else "return-curves"
             title = f"Return before and after adaptation: {name}"
-            figures.append(Figure(stem, title, _caption(study, cells, curves), svg, png))
+            figures.append(Figure(stem, title, _caption(study, cells, curves, left_out), svg, png))
     return figures
 
 
-def _curves(study: Study, cells: Sequence[CellResult]) -> list[ReturnCurve]:
-    """One a training config; of a search those of the best trials by validation. Tests make no more of them."""
+def _curves(study: Study, cells: Sequence[CellResult]) -> tuple[list[ReturnCurve], int]:
+    """One a training config, the best by validation where there are many, and how many are left out.
+
+    Tests make no more of them.
+    """
     grouped: dict[tuple[tuple[str, Any], ...], list[CellResult]] = {}
     for cell in cells:
         trained = tuple((path, level) for path, level in cell.levels.items() if not path.startswith("evaluation."))
@@ -78,7 +81,7 @@ def _curves(study: Study, cells: Sequence[CellResult]) -> list[ReturnCurve]:
             found.append(curve)
     most = BEST if study.spec.search else MOST_LINES
     best = sorted(found, key=lambda curve: -max(curve.after.mean))[:most]
-    return [curve for curve in found if curve in best]
+    return [curve for curve in found if curve in best], len(found) - len(best)
 
 
 def _over_seeds(study: Study, label: str, cells: Sequence[CellResult]) -> ReturnCurve | None:
@@ -107,12 +110,18 @@ def _band(values: Sequence[Sequence[float]]) -> Band:
 
 
 def draw_returns(curves: Sequence[ReturnCurve]) -> Drawing:
-    """Return against steps: after adaptation as a line with its range over seeds, before it dashed and hollow."""
+    """Return against steps: after adaptation as a line with its range over seeds, before it dashed and hollow.
+
+    Only one range a curve: where both are drawn, neither can be told from the others.
+    """
     with figure_style():
         drawing, axes = new_figure()
         for index, curve in enumerate(curves):
             style = line_style(index) | {"linestyle": "-"}
             hollow = style | {"linestyle": "--", "markerfacecolor": "none", "linewidth": 0.8}
+            if curve.seeds > 1:
+                low, high = curve.after.low, curve.after.high
+                axes.fill_between(curve.steps, low, high, color=style["color"], alpha=0.15, linewidth=0)
             _draw(axes, curve, curve.after, curve.label or "after", style)
             _draw(axes, curve, curve.before, "_", hollow)
         axes.plot([], [], color="black", linewidth=0.8, linestyle="--", label="dashed: before adaptation")
@@ -123,12 +132,10 @@ def draw_returns(curves: Sequence[ReturnCurve]) -> Drawing:
 
 
 def _draw(axes: Axes, curve: ReturnCurve, band: Band, label: str, style: dict[str, Any]) -> None:
-    if curve.seeds > 1:
-        axes.fill_between(curve.steps, band.low, band.high, color=style["color"], alpha=0.15, linewidth=0)
     axes.plot(curve.steps, band.mean, label=label, markevery=max(1, len(curve.steps) // MARKS), **style)
 
 
-def _caption(study: Study, cells: Sequence[CellResult], curves: Sequence[ReturnCurve]) -> str:
+def _caption(study: Study, cells: Sequence[CellResult], curves: Sequence[ReturnCurve], left_out: int) -> str:
     tasks = getattr(cells[0].config.training, "validation_tasks", 0)
     several = max(curve.seeds for curve in curves) > 1
     words = [
@@ -137,7 +144,10 @@ def _caption(study: Study, cells: Sequence[CellResult], curves: Sequence[ReturnC
         + ": after adaptation (line), and before it (dashed, hollow)."
     ]
     if several:
-        words.append("The band reaches from the least to the largest seed; it is no confidence interval.")
-    if study.spec.search and len(curves) > 1:
-        words.append(f"The best {len(curves)} trials by validation.")
+        words.append(
+            "The band reaches from the least to the largest seed after adaptation; it is no confidence interval."
+        )
+    if left_out:
+        what = "trials" if study.spec.search else "training configs"
+        words.append(f"The best {len(curves)} of {len(curves) + left_out} {what} by validation.")
     return " ".join(words)

@@ -156,7 +156,7 @@ def _table(study: Study, paths: Sequence[str], trials: Sequence[Tried]) -> Table
         rows=tuple(
             (
                 *(path, _values_text(path, one), str(one.trials)),
-                *(_text(one.median, study.score), _interval_text(one, study.score), _text(one.best, study.score)),
+                *(study.score.number(one.median), _interval_text(one, study.score), study.score.number(one.best)),
             )
             for path, one in found
         ),
@@ -185,12 +185,8 @@ def _values_text(path: str, one: Bin) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _text(value: float, score: Score) -> str:
-    return score.number(value).replace("-", "−")
-
-
 def _interval_text(one: Bin, score: Score) -> str:
-    return " to ".join(_text(end, score) for end in one.interval) if one.interval else ABSENT
+    return " to ".join(map(score.number, one.interval)) if one.interval else ABSENT
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.early_stopping import best_until, rungs
 from orchestrator.report.part import Figure, Table
 from orchestrator.report.style import COLOURS, GREY, LEGEND_ROW_IN, WIDE_IN, figure_files, figure_style, thinned
-from orchestrator.report.words import ABSENT
+from orchestrator.report.words import ABSENT, number
 from orchestrator.results import Study
 from orchestrator.rows import Row, without_confirmations
 from trainers.problem import Score
@@ -150,7 +150,7 @@ def _table(found: Sequence[Rung], rows: Sequence[Row]) -> Table:
     score = rows[0].score
     ended = [row for row in rows if row.state == "completed"]
     best = max((row.validation for row in ended), default=None)
-    last = (END, str(len(ended)), ABSENT, ABSENT, ABSENT, _text(best, score))
+    last = (END, str(len(ended)), ABSENT, ABSENT, ABSENT, number(best, score))
     return Table(
         name="survivors",
         title="Early stopping: trials at each rung",
@@ -166,7 +166,7 @@ def _table(found: Sequence[Rung], rows: Sequence[Row]) -> Table:
             *(
                 (
                     *(str(one.iteration), str(one.reached), str(one.judged), str(one.stopped)),
-                    *(_range(one.cutoffs, score), _text(one.best, score)),
+                    *(_range(one.cutoffs, score), number(one.best, score)),
                 )
                 for one in found
             ),
@@ -193,14 +193,10 @@ def _table(found: Sequence[Rung], rows: Sequence[Row]) -> Table:
     )
 
 
-def _text(value: float | None, score: Score) -> str:
-    return ABSENT if value is None else score.number(value).replace("-", "−")
-
-
 def _range(values: Sequence[float], score: Score) -> str:
     if not values:
         return ABSENT
-    low, high = _text(min(values), score), _text(max(values), score)
+    low, high = score.number(min(values)), score.number(max(values))
     return low if low == high else f"{low} to {high}"
 
 

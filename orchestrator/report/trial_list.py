@@ -13,7 +13,6 @@ from orchestrator.labels import label
 from orchestrator.report.style import thinned
 from orchestrator.results import Study
 from orchestrator.rows import Row
-from trainers.few_shot import FewShot
 from trainers.problem import Score
 
 WIDTH, HEIGHT = 100, 24
@@ -65,7 +64,7 @@ def trial_list(study: Study) -> tuple[list[Trial], Scale]:
     return trials, scale
 
 
-def sparkline(curve: Sequence[tuple[int, float]], scale: Scale, score: Score = FewShot.score) -> Markup:
+def sparkline(curve: Sequence[tuple[int, float]], scale: Scale, score: Score) -> Markup:
     """A curve of (iteration, score) as inline SVG, with where it began and ended in words; empty for no curve."""
     if not curve:
         return Markup("")

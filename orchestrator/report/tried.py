@@ -11,7 +11,6 @@ from orchestrator.report.words import level_columns
 from orchestrator.results import Study
 from orchestrator.rows import Row
 from orchestrator.space import Space
-from trainers.few_shot import FewShot
 from trainers.problem import Score
 
 
@@ -27,7 +26,7 @@ class Tried:
     """Validation accuracy, a fraction; of a trial that did not complete the best on its way, if it was validated."""
     started_with: bool
     """One of ``search.start``."""
-    score: Score = FewShot.score
+    score: Score
     """What its problem judges it by."""
 
 
@@ -63,8 +62,8 @@ def shown(trials: Sequence[Tried]) -> list[float]:
 
 
 def score_of(trials: Sequence[Tried]) -> Score:
-    """What the trials of one search are judged by."""
-    return trials[0].score if trials else FewShot.score
+    """What the trials of one search, one at least, are judged by."""
+    return trials[0].score
 
 
 def space_of(study: Study) -> Space:

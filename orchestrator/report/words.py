@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.labels import level_text, short_name
 from orchestrator.results import CellResult
 from orchestrator.stats import Estimate
+from trainers.problem import Score, with_minus
 
 ABSENT = "–"
 """Stands where there is no number, or where a factor does not act."""
@@ -21,22 +22,22 @@ def percent(value: float | None) -> str:
 
 def points(difference: float) -> str:
     """A difference of fractions in points, with its sign: ``−0.6``."""
-    text = f"{100 * difference:+.1f}"
-    return (text[1:] if float(text) == 0 else text).replace("-", "−")
+    return with_minus(f"{100 * difference:+.1f}")
+
+
+def number(value: float | None, of: Score) -> str:
+    """A value of a score without its unit: ``46.3``, ``−20.3``."""
+    return ABSENT if value is None else of.number(value)
 
 
 def plain(value: float | None) -> str:
     """A return, ``−20.3``."""
-    return ABSENT if value is None else _without_minus_zero(f"{value:.1f}")
+    return ABSENT if value is None else with_minus(f"{value:.1f}")
 
 
 def gap(difference: float, unit: str) -> str:
     """A difference of two results with its sign: in points, or of returns."""
-    return points(difference) if unit == "points" else _without_minus_zero(f"{difference:+.1f}")
-
-
-def _without_minus_zero(text: str) -> str:
-    return (text[1:] if text[:1] in "+-" and float(text) == 0 else text).replace("-", "−")
+    return points(difference) if unit == "points" else with_minus(f"{difference:+.1f}")
 
 
 def flop_unit(largest: float) -> tuple[float, str]:
@@ -55,8 +56,7 @@ def flops(count: float) -> str:
 
 def score(value: float) -> str:
     """A score as it is, ``0.976``."""
-    text = f"{value:.3f}"
-    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
+    return with_minus(f"{value:.3f}")
 
 
 def ratio(logarithm: float) -> str:

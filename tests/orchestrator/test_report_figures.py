@@ -56,7 +56,7 @@ def marked(axes: Any, hollow: bool = False) -> dict[str, list[tuple[float, float
 
 def drawn(study: Study, path: str = FROZEN) -> Any:
     """The axes of a factor's only figure."""
-    return draw_lines(factor_lines(study, path), path, ordered_factors(study)[path]).axes[0]
+    return draw_lines(factor_lines(study, path), path, ordered_factors(study)[path], study.score).axes[0]
 
 
 def test_lines_bands_and_bars_are_the_estimates_in_per_cent() -> None:

@@ -22,6 +22,7 @@ from orchestrator.report.trial_list import Scale, sparkline
 from orchestrator.report.write import make_parts
 from orchestrator.results import Study
 from trainers.config import TrialConfig, flatten
+from trainers.few_shot import FewShot
 
 ROOT = Path(__file__).parents[2]
 FROZEN = "evaluation.frozen_layers"
@@ -269,11 +270,11 @@ def test_ids_of_two_figures_do_not_meet() -> None:
 
 
 def test_a_sparkline_is_the_curve() -> None:
-    (drawing,) = Tree(sparkline([(50, 0.2), (100, 0.6)], Scale(0.2, 0.6, 200))).root.all("svg")
+    (drawing,) = Tree(sparkline([(50, 0.2), (100, 0.6)], Scale(0.2, 0.6, 200), FewShot.score)).root.all("svg")
     assert drawing.all("polyline")[0].attributes["points"] == "25.0,24.0 50.0,0.0"
     assert drawing.all("title")[0].text == "validation accuracy 20.0 % at iteration 50, 60.0 % at 100"
-    assert sparkline([], Scale(0.2, 0.6, 200)) == ""
-    assert "0.0" in sparkline([(1, 0.5)], Scale(0.5, 0.5, 1))
+    assert sparkline([], Scale(0.2, 0.6, 200), FewShot.score) == ""
+    assert "0.0" in sparkline([(1, 0.5)], Scale(0.5, 0.5, 1), FewShot.score)
 
 
 def test_a_search_answers_with_its_best_by_validation() -> None:

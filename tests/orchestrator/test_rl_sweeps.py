@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -155,6 +156,24 @@ def test_a_search_maximizes_the_return_stops_early_and_confirms(tmp_path: Path) 
     page = files["index.html"].decode()
     assert "accuracy" not in page
     assert "validation return" in page
+
+
+def test_a_search_for_return_and_cost_reports_its_front(tmp_path: Path) -> None:
+    objective = [{"maximize": "validation_return"}, {"minimize": "train_flops"}]
+    space = {"algorithm.inner_steps": {"int": [1, 2]}, "algorithm.inner_lr": {"loguniform": [0.01, 1.0]}}
+    search = {"trials": 3, "window": 1, "sampler": "random", "objective": objective, "space": space}
+    home = str(tmp_path / "home")
+    run_here(sweep_file(tmp_path, "front", {"trial": TINY, "search": search}), home)
+    study = load_study("front", home)
+    files, _ = report_files(study)
+    table = list(csv.DictReader(files["tables/pareto-front.csv"].decode().splitlines()))
+    by_number = {row.number: row.metrics for row in study.rows}
+    shown = [(float(row["validation_return"]), float(row["train_flops"])) for row in table]
+    points = [(its["validation_return"], its["train_flops"]) for its in by_number.values()]
+    better = [any(b[0] >= a[0] and b[1] <= a[1] and b != a for b in points) for a in points]
+    assert sorted(shown) == sorted(point for point, beaten in zip(points, better, strict=True) if not beaten)
+    assert "validation return" in files["figures/pareto-train-flops.svg"].decode()
+    assert "accuracy" not in files["index.html"].decode()
 
 
 def test_a_policy_that_diverges_is_a_recorded_failure(tmp_path: Path) -> None:

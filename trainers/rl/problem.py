@@ -45,7 +45,9 @@ def environment_steps(config: RLConfig) -> int:
 class ReinforcementLearning(Problem[RLConfig]):
     """What ``trainers.rl.trial`` does."""
 
-    score = Score("return", "return_after", "validation_return", "return_after", "return_after_ci95", "return")
+    score = Score(
+        "return", "returns", "return_after", "validation_return", "return_after", "return_after_ci95", "return"
+    )
     metrics = (
         "validation_return",
         "return_before",
@@ -68,6 +70,9 @@ class ReinforcementLearning(Problem[RLConfig]):
     cost = ("environment_steps", "million steps", 1e6)
     tasks_word = "tasks"
     held_back = "tasks never seen in training"
+    other_tasks = "tasks"
+    source_word = "environment"
+    sources_share_a_scale = False
     needs_dataset = False
     trainer_version = TRAINER_VERSION
     evaluation_version = EVALUATION_VERSION
