@@ -44,6 +44,8 @@ class FewShot(Problem[TrialConfig]):
     tasks_word = "episodes"
     held_back = "classes never seen in training"
     needs_dataset = True
+    uses_gpus = True
+    compares_trainings = True
     trainer_version = TRAINER_VERSION
     evaluation_version = EVALUATION_VERSION
 

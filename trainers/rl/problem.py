@@ -69,6 +69,8 @@ class ReinforcementLearning(Problem[RLConfig]):
     tasks_word = "tasks"
     held_back = "tasks never seen in training"
     needs_dataset = False
+    uses_gpus = False
+    compares_trainings = False
     trainer_version = TRAINER_VERSION
     evaluation_version = EVALUATION_VERSION
 
