@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
 from trainers.config import AlgorithmConfig, Between, TrainingConfig, TrialConfig
 from trainers.datasets import recipe_of
-from trainers.errors import InputError
 from trainers.problems import Config, few_shot
 from trainers.rl.config import RLConfig
 
@@ -72,7 +70,11 @@ def estimate_core_s(
 def estimate_any_core_s(
     left: Sequence[tuple[Config | None, Sequence[Config]]], shapes: Mapping[str, ImageShape]
 ) -> float:
-    """As ``estimate_core_s``, of trials of any problem."""
+    """As ``estimate_core_s``, of trials of any problem.
+
+    Raises:
+        EnvironmentAbsent: an environment can't be measured, since its packages are not installed.
+    """
     images: list[tuple[TrialConfig | None, list[TrialConfig]]] = []
     policies: list[tuple[RLConfig | None, list[RLConfig]]] = []
     for training, tests in left:
@@ -85,8 +87,7 @@ def estimate_any_core_s(
     if policies:
         from trainers.rl.estimate import core_s
 
-        with suppress(InputError):  # an environment that is not installed can't be measured
-            seconds += core_s(policies)
+        seconds += core_s(policies)
     return seconds
 
 

@@ -40,7 +40,7 @@ def settled(
     resources = spec.resources
     if resources.gpu is not None:
         return resources
-    if not problem_of(spec.trial).needs_dataset:
+    if not problem_of(spec.trial).uses_gpus:
         return _without(spec, f"trials with problem: {spec.trial.problem} run on processors")
     whole = resources.model_copy(update={"gpu": 1.0})
     with_gpus = [machine for machine in machines if held(whole, machine)]

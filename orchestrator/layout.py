@@ -28,7 +28,7 @@ from trainers.config import Between, TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.datasets.recipe import Recipe
 from trainers.episodes import check_data
-from trainers.errors import DatasetError, InputError
+from trainers.errors import DatasetError, EnvironmentAbsent, InputError
 from trainers.problems import Config, problem_of
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ class Layout:
     """Trainings that the store has; None where there is no home yet, or not its data."""
     stored_evaluations: int | None
     stored_comparisons: int | None
-    estimate_core_s: int
-    """Of what is not stored, on one core of this machine."""
+    estimate_core_s: int | None
+    """Of what is not stored, on one core of this machine; None where this machine can't measure it."""
+    unmeasured: str
+    """Why it can't, and the way out; empty where it can."""
     to_begin: int
     """Trials with work left that have not begun."""
     used: Used
@@ -105,6 +107,7 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
     ]
     asked = distinct_analyses(cell_pairs(spec, {name: name for name in names} | keys.fingerprints))
     lacking = [one for one in asked if home is None or not known or read_scores(Store(home), one) is None]
+    seconds, unmeasured = _seconds(left, shapes)
     return Layout(
         spec,
         points,
@@ -115,10 +118,21 @@ def lay_out(spec: SweepSpec, home_url: str) -> Layout:
         stored=sum(trained for trained, _ in done) if known else None,
         stored_evaluations=sum(len(tested) for _, tested in done) if known else None,
         stored_comparisons=len(asked) - len(lacking) if known else None,
-        estimate_core_s=round(estimate_any_core_s(left, shapes) + _comparing_s(spec, lacking, shapes)),
+        estimate_core_s=None if seconds is None else round(seconds + _comparing_s(spec, lacking, shapes)),
+        unmeasured=unmeasured,
         to_begin=len(to_begin),
         used=used,
     )
+
+
+def _seconds(
+    left: Sequence[tuple[Config | None, Sequence[Config]]], shapes: Mapping[str, ImageShape]
+) -> tuple[float | None, str]:
+    """An estimate, or why there is none."""
+    try:
+        return estimate_any_core_s(left, shapes), ""
+    except EnvironmentAbsent as error:
+        return None, str(error)
 
 
 def _comparing_s(spec: SweepSpec, analyses: Sequence[Analysis], shapes: Mapping[str, ImageShape]) -> float:
@@ -240,11 +254,17 @@ def layout_text(layout: Layout) -> str:
             f"{spec.name}: {_count(len(layout.cells), 'cell')}{same}, {_count(grid.seed_count, 'seed')}",
             f"work:   {_count(layout.trainings, 'training')}, {_count(layout.evaluations, 'evaluation')}{compared}",
             f"stored: {stored}",
-            f"left:   about {_duration(layout.estimate_core_s)} on one core of this machine",
+            f"left:   {_left(layout)}",
             *_beyond_budget(layout),
             *(f"never acts: {path}, whose condition holds in no cell" for path in _idle(layout)),
         ]
     )
+
+
+def _left(layout: Layout) -> str:
+    if layout.estimate_core_s is None:
+        return f"not known: {layout.unmeasured}"
+    return f"about {_duration(layout.estimate_core_s)} on one core of this machine"
 
 
 def _beyond_budget(layout: Layout) -> list[str]:
@@ -252,10 +272,11 @@ def _beyond_budget(layout: Layout) -> list[str]:
     budget, resources, cores = layout.spec.budget, layout.spec.resources, cpu_count()
     if budget is None:
         return []
+    core_s = layout.estimate_core_s or 0  # what is not known does not go beyond it
     # A trial takes its GPUs for as long as its cores.
     needed = {
-        "hours": layout.estimate_core_s / cores / 3600,
-        "gpu_hours": layout.estimate_core_s / resources.cpu * (resources.gpu or 0.0) / 3600,
+        "hours": core_s / cores / 3600,
+        "gpu_hours": core_s / resources.cpu * (resources.gpu or 0.0) / 3600,
         "trials": layout.to_begin,
     }
     its = budget_json(budget, layout.used, 0)

@@ -106,7 +106,6 @@ class SearchSpec(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> SearchSpec:
         problems: list[tuple[Place, str]] = [(("space", *at), words) for at, words in order_problems(self.space)]
-        problems += [(("objective", *at), words) for at, words in objective_problems(self.objective)]
         for index, point in enumerate(self.start):
             problems += [(("start", index, *at), words) for at, words in point_problems(self.space, point)]
         raise_at(problems)
@@ -135,11 +134,11 @@ class Resources(Frozen):
         return self
 
 
-def _metric_problems(search: SearchSpec) -> list[tuple[Place, str]]:
+def _metric_problems(search: SearchSpec, score: str) -> list[tuple[Place, str]]:
     """Which of several objectives a trial is stopped by is for the file to say."""
     if len(search.objective) < 2 or search.early_stopping is None or "metric" in search.early_stopping.model_fields_set:
         return []
-    return [((), f"has no metric, and there are several objectives; add metric: {ACCURACY}")]
+    return [((), f"has no metric, and there are several objectives; add metric: {score}")]
 
 
 class SweepSpec(Frozen):
@@ -164,7 +163,8 @@ class SweepSpec(Frozen):
         score = problem_named(problem).score.validation
         filled = {"objective": {"maximize": score}, **search}
         stops = search.get("early_stopping")
-        if isinstance(stops, Mapping) and not isinstance(search.get("objective"), list):
+        objective = search.get("objective")
+        if isinstance(stops, Mapping) and not (isinstance(objective, list) and len(objective) > 1):
             filled["early_stopping"] = {"metric": score, **stops}
         return {**values, "search": filled}
 
@@ -179,20 +179,17 @@ class SweepSpec(Frozen):
                     ("search", "space", path),
                     *(("search", "space", path, "when", it) for it in parameter.when or {}),
                 ]
-            for number, one in enumerate(self.search.objective):
-                if one.metric not in problem.metrics:
-                    words = f"{one.metric} is none of trials with problem: {name}"
-                    at: Place = ("search", "objective", *([number] if len(self.search.objective) > 1 else []))
-                    problems.append((at, f"{words}; write {{maximize: {problem.score.validation}}}"))
+            its = objective_problems(self.search.objective, problem, name)
+            problems += [(("search", "objective", *at), words) for at, words in its]
             stops = self.search.early_stopping
-            if stops and stops.metric != problem.score.validation:
+            if stops and "metric" in stops.model_fields_set and stops.metric != problem.score.validation:
                 words = f"{stops.metric} is none of trials with problem: {name}; write {problem.score.validation}"
                 problems.append((("search", "early_stopping", "metric"), words))
         if self.grid:
             paths += [("grid", "train", path) for path in self.grid.train]
             paths += [("grid", "test", path) for path in self.grid.test]
             paths += [("grid", "settings", it, path) for it, its in self.grid.settings.items() for path in its]
-            if self.grid.between and not problem.needs_dataset:
+            if self.grid.between and not problem.compares_trainings:
                 why = f"compares what networks make of images, and the trial has problem: {name}; leave it out"
                 problems.append((("grid", "between"), why))
         problems += [(place, reason) for place in paths if (reason := elsewhere(str(place[-1]), name))]
@@ -209,7 +206,8 @@ class SweepSpec(Frozen):
                 corners = {path: parameter.corners for path, parameter in self.search.space.items()}
                 first = next(assignments(self.search.space, leaves(self.trial), {**corners, **_single(point)}))
                 raise_at(invalid(self.trial, [first], "leads to", "change it"), "search", "start", index)
-            raise_at(_metric_problems(self.search) + self._stopping_problems(self.search), "search", "early_stopping")
+            its_metric = _metric_problems(self.search, problem_of(self.trial).score.validation)
+            raise_at(its_metric + self._stopping_problems(self.search), "search", "early_stopping")
         if self.grid:
             raise_at(self.grid.problems(self.trial), "grid")
             highest = self.trial.training.seed + self.grid.seed_count

@@ -47,6 +47,8 @@ class FewShot(Problem[TrialConfig]):
     source_word = "dataset"
     sources_share_a_scale = True
     needs_dataset = True
+    uses_gpus = True
+    compares_trainings = True
     trainer_version = TRAINER_VERSION
     evaluation_version = EVALUATION_VERSION
 

@@ -111,6 +111,10 @@ class Problem(ABC, Generic[ConfigT]):
     """Whether scores of different sources can be compared, or stand on one axis."""
     needs_dataset: ClassVar[bool]
     """Whether its source is the file of a dataset: ``source`` has others."""
+    uses_gpus: ClassVar[bool]
+    """Whether a GPU makes its trials faster."""
+    compares_trainings: ClassVar[bool]
+    """Whether what two trainings have learned can be compared, image by image."""
     trainer_version: ClassVar[int]
     evaluation_version: ClassVar[int]
 

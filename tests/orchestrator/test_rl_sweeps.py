@@ -14,7 +14,7 @@ import yaml
 from in_process import Event, opened, outcome, run_here, sweep_file, validations
 
 from orchestrator.errors import SpecError
-from orchestrator.layout import lay_out
+from orchestrator.layout import lay_out, layout_text
 from orchestrator.report.relations import judged_relations
 from orchestrator.report.return_curves import return_curves
 from orchestrator.report.trajectories import trajectories
@@ -234,6 +234,20 @@ def test_a_grid_says_what_is_left_to_run(grid_home: str, study: Study, tmp_path:
     assert lay_out(study.spec, str(tmp_path)).stored is None
 
 
+def test_a_grid_that_cannot_be_measured_here_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.rl.environments.find_spec", lambda name: None)
+    content = {"trial": with_(TINY, environment={"name": "half_cheetah_direction"}), "grid": {"seeds": 1}}
+    layout = lay_out(load_spec(sweep_file(tmp_path, "sweep", content)), str(tmp_path / "home"))
+    assert layout.to_json()["estimate_core_s"] is None
+    (line,) = (line for line in layout_text(layout).splitlines() if line.startswith("left:"))
+    assert line == (
+        "left:   not known: environment half_cheetah_direction needs gymnasium and mujoco: install them with "
+        "pip install 'metasweep[rl]'"
+    )
+
+
 def test_configs_that_mean_the_same_training_are_one() -> None:
     def key(name: str = "navigation_2d", version: int = 1, **changes: Any) -> str:
         config = RLConfig.model_validate(with_(TINY, **changes))
@@ -285,7 +299,42 @@ BAD = {
     "trial: {problem: rl}\nsearch: {trials: 1, objective: {maximize: validation_accuracy}, space: "
     "{algorithm.inner_lr: {uniform: [0.1, 1]}}}": "s.yaml:2: search.objective: validation_accuracy is none of trials "
     "with problem: rl; write {maximize: validation_return}",
+    **{
+        f"trial: {{problem: rl}}\nsearch: {{trials: 1, space: {{algorithm.inner_lr: {{uniform: [0.1, 1]}}}}, {its}}}": (
+            f"s.yaml:2: search.{words}"
+        )
+        for its, words in {
+            "objective: {minimize: train_flops}": "objective: no trial has to run to know the least of it, got "
+            "[{minimize: train_flops}]; add {maximize: validation_return}",
+            "objective: [{maximize: validation_return}, {minimize: adapt_flops}]": "objective[1]: adapt_flops is none "
+            "of trials with problem: rl; drop it, or choose train_flops",
+            "objective: [{maximize: validation_return}, {minimize: train_flops}, {minimize: adapt_flops}]": "objective"
+            "[2]: adapt_flops is none of trials with problem: rl; drop it",
+            "objective: {minimize: adapt_flops}": "objective: adapt_flops is none of trials with problem: rl; write "
+            "{maximize: validation_return}",
+            "objective: [{minimize: train_flops}, {maximize: validation_accuracy}]": "objective[1]: "
+            "validation_accuracy is none of trials with problem: rl; write {maximize: validation_return}",
+            "objective: {maximize: return_after}": "objective.maximize: 'return_after' is of tasks that are held back "
+            "for the end, and a search that saw it would fit them; choose of validation_accuracy, train_flops, "
+            "adapt_flops; with problem: rl of validation_return, train_flops",
+            "objective: {}": "objective: must say what to maximize or minimize, got {}; choose of "
+            "validation_accuracy, train_flops, adapt_flops; with problem: rl of validation_return, train_flops",
+            "early_stopping: {name: asha, grace_iterations: 10}, objective: [{maximize: validation_return}, "
+            "{minimize: train_flops}]": "early_stopping: has no metric, and there are several objectives; add metric: "
+            "validation_return",
+            "early_stopping: {name: asha, grace_iterations: 10, metric: validation_accuracy}": "early_stopping.metric: "
+            "validation_accuracy is none of trials with problem: rl; write validation_return",
+        }.items()
+    },
 }
+
+
+def test_early_stopping_of_a_list_of_one_objective_needs_no_metric(tmp_path: Path) -> None:
+    search = {**SEARCH["search"], "objective": [{"maximize": "validation_return"}]}
+    spec = load_spec(sweep_file(tmp_path, "search", {**SEARCH, "search": search}))
+    assert spec.search is not None
+    assert spec.search.early_stopping is not None
+    assert spec.search.early_stopping.metric == "validation_return"
 
 
 @pytest.mark.parametrize("text", BAD)

@@ -235,17 +235,19 @@ BAD = {
     "objective": (
         SEARCH + "  objective: {maximize: loss}\n",
         "s.yaml:16: search.objective.maximize: unknown objective 'loss'; "
-        "choose of validation_accuracy, validation_return, train_flops, adapt_flops",
+        "choose of validation_accuracy, train_flops, adapt_flops; with problem: rl of validation_return, train_flops",
     ),
     "objective is no function of the config": (
         SEARCH + "  objective: [{maximize: validation_accuracy}, {minimize: train_seconds}]\n",
         "s.yaml:16: search.objective[1].minimize: 'train_seconds' depends on the machine and on what else it does, so "
-        "that no search could be repeated; choose of validation_accuracy, validation_return, train_flops, adapt_flops",
+        "that no search could be repeated; choose of validation_accuracy, train_flops, adapt_flops; with problem: "
+        "rl of validation_return, train_flops",
     ),
     "objective is seen in the test alone": (
         SEARCH + "  objective: {maximize: test_accuracy}\n",
         "s.yaml:16: search.objective.maximize: 'test_accuracy' is of classes that are held back for the end, and a "
-        "search that saw it would fit them; choose of validation_accuracy, validation_return, train_flops, adapt_flops",
+        "search that saw it would fit them; choose of validation_accuracy, train_flops, adapt_flops; with problem: "
+        "rl of validation_return, train_flops",
     ),
     "objective twice": (
         SEARCH + "  objective: [{maximize: validation_accuracy}, {minimize: adapt_flops}, {minimize: adapt_flops}]\n",
@@ -269,7 +271,7 @@ BAD = {
     "objective is empty": (
         SEARCH + "  objective: [{maximize: validation_accuracy}, {}]\n",
         "s.yaml:16: search.objective[1]: must say what to maximize or minimize, got {}; "
-        "write {maximize: validation_accuracy}",
+        "choose of validation_accuracy, train_flops, adapt_flops; with problem: rl of validation_return, train_flops",
     ),
     "no objective": (
         SEARCH + "  objective: []\n",

@@ -74,6 +74,8 @@ class ReinforcementLearning(Problem[RLConfig]):
     source_word = "environment"
     sources_share_a_scale = False
     needs_dataset = False
+    uses_gpus = False
+    compares_trainings = False
     trainer_version = TRAINER_VERSION
     evaluation_version = EVALUATION_VERSION
 
