@@ -30,6 +30,7 @@ from urllib.request import urlopen
 
 from orchestrator.sweep import TRACKING_DOWN_TIMEOUT_S, TRACKING_END_TIMEOUT_S
 from orchestrator.tracking import Point, SweepView, Tracker, TrialView, default_uri, write_all
+from trainers.few_shot import FewShot
 
 KEYS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_accuracy_nil")
 TRIAL_S = 20.0
@@ -60,9 +61,11 @@ def trial(number: int, points: int, state: Any = "completed") -> TrialView:
 
 def rate(uri: str, trials: int) -> dict[str, float]:
     """Writes trials of 100 points; MLflow's import, the database and a first trial come before the clock starts."""
-    write_all(uri, "rate", SweepView("warm", "home"), [trial(0, 100)], "FINISHED")
+    write_all(uri, "rate", SweepView("warm", "home", score=FewShot.score), [trial(0, 100)], "FINISHED")
     started, cpu = time.perf_counter(), time.process_time()
-    write_all(uri, "rate", SweepView("rate", "home"), (trial(n, 100) for n in range(trials)), "FINISHED")
+    write_all(
+        uri, "rate", SweepView("rate", "home", score=FewShot.score), (trial(n, 100) for n in range(trials)), "FINISHED"
+    )
     took_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     return {
         "trials": trials,
@@ -75,7 +78,7 @@ def rate(uri: str, trials: int) -> dict[str, float]:
 
 def cost(uri: str, trial_s: float) -> dict[str, float]:
     """One trial says 5 metrics 40 times over ``trial_s``; all CPU of this process meanwhile."""
-    tracker = Tracker(uri, "cost", SweepView("cost", "home"))
+    tracker = Tracker(uri, "cost", SweepView("cost", "home", score=FewShot.score))
     _wait(lambda: tracker.run_id)
     cpu = time.process_time()
     for said in range(1, 41):
@@ -91,7 +94,7 @@ def lag(uri: str, times: int) -> dict[str, float]:
     """Seconds from ``record`` until another client reads the point, while a trial speaks each 0.7 s."""
     from mlflow import MlflowClient
 
-    tracker = Tracker(uri, "lag", SweepView(f"lag-{times}", "home"))
+    tracker = Tracker(uri, "lag", SweepView(f"lag-{times}", "home", score=FewShot.score))
     _wait(lambda: tracker.run_id)
     client, seen = MlflowClient(uri), []
     said: dict[int, float] = {}
@@ -125,7 +128,7 @@ def end(uri: str | None) -> float:
     """Seconds that a sweep of 20 trials waits at its end, after half a minute or less in which MLflow could write."""
     if uri is None:
         return 0.0
-    tracker = Tracker(uri, "end", SweepView("end", "home"))
+    tracker = Tracker(uri, "end", SweepView("end", "home", score=FewShot.score))
     longest_s = 0.0
     for number in range(20):
         started = time.perf_counter()

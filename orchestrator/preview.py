@@ -27,7 +27,9 @@ def preview(spec: SweepSpec, where: Where, on_warning: Callable[[str], None], fr
             check_present(data_folder(where.home), name)
         except DatasetError as error:
             on_warning(f"before it can run: {error}")
-    found: dict[str, Any] = {"name": spec.name, "home": where.home, "datasets": names}
+    found: dict[str, Any] = {"name": spec.name, "home": where.home}
+    if any(problem.needs_dataset for problem in sources_of(spec).values()):
+        found["datasets"] = names
     for name, problem in sources_of(spec).items():
         if not problem.needs_dataset:
             found.setdefault("environments", []).append(name)

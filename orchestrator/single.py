@@ -73,7 +73,9 @@ def run_single(
 
 def _line(event: dict[str, Any], score: Score) -> str:
     if event["kind"] == "validated":
-        heads = ", ".join(f"{head} {_shown(value, score)}" for head, value in event["validation_accuracy"].items())
+        by_head = event["validation_accuracy"]
+        named = {f"{head} " if len(by_head) > 1 else "": value for head, value in by_head.items()}
+        heads = ", ".join(f"{head}{_shown(value, score)}" for head, value in named.items())
         return f"{event['iteration']}/{event['iterations']}: loss {event['train_loss']:.3f}, validation {heads}"
     if event["kind"] == "tested":
         return f"tested: {_shown(event['test_accuracy'], score)}"

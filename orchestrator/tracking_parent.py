@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.tracking_views import Point, SweepView, TrialView
-from trainers.few_shot import FewShot
 from trainers.problem import Score
 
 REPORT, TRIALS = "report", "trials.json"
@@ -41,11 +40,11 @@ def best_metric(score: Score) -> str:
     return f"best_{score.validation}"
 
 
-def best_so_far(trials: Iterable[TrialView], score: Score = FewShot.score) -> list[Point]:
-    """Best validation accuracy, and the test accuracy of that trial, after each trial in the order of their numbers.
+def best_so_far(trials: Iterable[TrialView], score: Score) -> list[Point]:
+    """Best validation score, and the test score of that trial, after each trial in the order of their numbers.
 
     The step is how many trials have ended. A trial counts once all before it have ended, so that a point, once
-    written, stays true whatever order trials end in. ``score``: what stands for accuracy.
+    written, stays true whatever order trials end in.
     """
     points: list[Point] = []
     best: TrialView | None = None

@@ -36,7 +36,7 @@ def sweep_view(spec: SweepSpec, home: Home) -> SweepView:
         home.url,
         varying,
         tags,
-        problem_of(spec.trial).score,
+        score=problem_of(spec.trial).score,
     )
 
 
@@ -119,9 +119,14 @@ def curve_points(row: Row, validation: dict[str, Any], timestamp_ms: int) -> lis
         "validation_loss": validation["validation_loss"],
         score.validation: by_head[row.config.algorithm_entry.head],
         **{f"{score.validation}_{head}": value for head, value in by_head.items() if len(by_head) > 1},
-        **{f"validation_{name}": value for name, value in validation.get("others", {}).items()},
+        **{_of_validation(name): value for name, value in validation.get("others", {}).items()},
     }
     return [Point(key, step, value, timestamp_ms) for key, value in values.items() if math.isfinite(value)]
+
+
+def _of_validation(name: str) -> str:
+    """What else a validation reports: steps are those that the training has taken by then."""
+    return "environment_steps_taken" if name == "environment_steps" else f"validation_{name}"
 
 
 def _view(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
-from trainers.few_shot import FewShot
 from trainers.problem import Score
 
 OURS = "metasweep.experiment"
@@ -42,7 +41,7 @@ class SweepView:
     varying: Sequence[str] = ()
     """Params that the sweep varies, in the order of its file."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    score: Score = FewShot.score
+    score: Score = field(kw_only=True)
     """What its trials are judged by."""
 
 

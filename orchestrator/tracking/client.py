@@ -29,8 +29,6 @@ _ENVIRONMENT = {
 _EXPERIMENT_TAGS = {
     OURS: "true",
     "mlflow.experimentKind": "custom_model_development",
-    "mlflow.experiment.primaryMetric.name": "best_validation_accuracy",
-    "mlflow.experiment.primaryMetric.greaterIsBetter": "true",
 }
 
 _ARTIFACT_CALLS = ("log_artifact", "log_text")
@@ -81,13 +79,20 @@ class Client:
         return timed
 
 
-def experiment_id(client: Client, uri: str, name: str) -> str:
-    """The experiment of this name, made where there is none; another process may be making it at the same time."""
+def experiment_id(client: Client, uri: str, name: str, primary_metric: str) -> str:
+    """The experiment of this name, made where there is none; another process may be making it at the same time.
+
+    More of ``primary_metric`` is better: pages of a new one open on it.
+    """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         folder = sqlite_path(uri).absolute().parent / "mlartifacts" if uri.startswith("sqlite:") else None
         try:
-            client.create_experiment(name, folder.as_uri() if folder else None, _EXPERIMENT_TAGS)
+            tags = _EXPERIMENT_TAGS | {
+                "mlflow.experiment.primaryMetric.name": primary_metric,
+                "mlflow.experiment.primaryMetric.greaterIsBetter": "true",
+            }
+            client.create_experiment(name, folder.as_uri() if folder else None, tags)
         except Exception as error:
             if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
                 raise

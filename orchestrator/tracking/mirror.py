@@ -13,7 +13,7 @@ from typing import Any, Literal
 from orchestrator.tracking.artifacts import WEIGHTS, put_files, report_digest, report_files
 from orchestrator.tracking.client import Client, experiment_id, one_line
 from orchestrator.tracking.shared_view import share_view
-from orchestrator.tracking_parent import TRIALS, Outcome, best_so_far, note
+from orchestrator.tracking_parent import TRIALS, Outcome, best_metric, best_so_far, note
 from orchestrator.tracking_views import Point, SweepView, TrialView, Written, written
 
 End = Literal["FINISHED", "FAILED", "KILLED"]
@@ -78,7 +78,7 @@ class Mirror:
         """``written``: by identity, what was written of each trial; outlives this. ``left``: whether nobody waits."""
         self._client, self._sweep, self._written, self._left = client, sweep, written, left
         self.problem: str | None = None
-        self.experiment_id = experiment_id(client, uri, experiment)
+        self.experiment_id = experiment_id(client, uri, experiment, best_metric(sweep.score))
         self._parent = self._open_parent(sweep)
         self.run_id = self._parent.run_id
         share_view(client, self.experiment_id, self.run_id, sweep)

@@ -23,10 +23,12 @@ from orchestrator.dashboard import serve_dashboard
 from orchestrator.dashboard_page import SweepPage
 from orchestrator.errors import InputError
 from orchestrator.tracking import SweepView, Tracker, TrialView, default_uri
+from trainers.few_shot import FewShot
 
 SERVE = """
 import pathlib, sys
 from orchestrator.dashboard import serve_dashboard
+from trainers.few_shot import FewShot
 serve_dashboard(pathlib.Path(sys.argv[1]), "home", port=int(sys.argv[2]) if sys.argv[2:] else None)
 """
 
@@ -66,7 +68,7 @@ def alive(pids: list[int]) -> list[int]:
 @needs_proc
 def test_it_serves_the_home_and_leaves_nothing(tmp_path):
     for name in ("other", "small"):
-        tracker = Tracker(default_uri(tmp_path), "metasweep", SweepView(name, "home"))
+        tracker = Tracker(default_uri(tmp_path), "metasweep", SweepView(name, "home", score=FewShot.score))
         for number, accuracy in enumerate((0.5, 0.9, 0.7)):
             metrics = {"test_accuracy": accuracy}
             tracker.record(TrialView(number, f"{name} {number}", "completed", metrics=metrics, ended_ms=1))

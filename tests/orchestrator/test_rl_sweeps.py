@@ -220,7 +220,7 @@ def test_mlflow_gets_returns_under_their_names(grid_home: str, study: Study) -> 
     view = stored_view(study.rows[0], study.spec, "0" * 20, store)
     assert {point.key for point in view.points} == {
         *("train_loss", "train_return", "validation_return"),
-        *("validation_return_before", "validation_environment_steps"),
+        *("validation_return_before", "environment_steps_taken"),
     }
     assert view.dataset is None
     assert view.tags["environment"] == "navigation_2d"

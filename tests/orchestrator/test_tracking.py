@@ -32,8 +32,11 @@ from orchestrator.tracking import (
 )
 from orchestrator.tracking.tracker import SLOW_S
 from orchestrator.tracking_parent import best_so_far
+from trainers.few_shot import FewShot
 
-SWEEP = SweepView("anil-or-maml", "home-1", "Does it?", "name: anil-or-maml\n", {"metasweep.version": "0.1.0"})
+SWEEP = SweepView(
+    "anil-or-maml", "home-1", "Does it?", "name: anil-or-maml\n", {"metasweep.version": "0.1.0"}, score=FewShot.score
+)
 
 
 def trial(number: int, state: str = "completed", steps: int = 5, **changes) -> TrialView:
@@ -232,9 +235,9 @@ def test_the_parent_has_the_best_so_far_by_trials_done(uri):
 
 def test_a_trial_counts_once_all_before_it_have_ended():
     views = [trial(0), trial(1, "running"), trial(2)]
-    assert {point.step for point in best_so_far(views)} == {1}
+    assert {point.step for point in best_so_far(views, FewShot.score)} == {1}
     views[1] = trial(1)
-    assert {point.step for point in best_so_far(views)} == {1, 2, 3}
+    assert {point.step for point in best_so_far(views, FewShot.score)} == {1, 2, 3}
 
 
 def test_the_report_and_weights_are_artifacts_once(uri, monkeypatch):
