@@ -26,8 +26,9 @@ from orchestrator.saving import ProgressSaver
 from orchestrator.store import Array, Keys, Manifest, Store, keys_of
 from orchestrator.stored_progress import progress_files, progress_path
 from trainers.algorithms.algorithm import Head
+from trainers.backbones import Params
 from trainers.errors import AdaptationDiverged, TrainingDiverged
-from trainers.problem import Source
+from trainers.problem import Problem, Source
 from trainers.problems import Config, problem_of
 from trainers.snapshots import DamagedSnapshot, Progress, Weights
 
@@ -324,8 +325,11 @@ def _evaluations(
             raise DamagedSnapshot(f"trainings/{training}/{path} was damaged just now; the same command makes it again")
         params = Weights.from_bytes(stored).params
         problem = problem_of(group[0][0])
-        found = problem.evaluate([config for config, _ in group], params, data, device)
+        found = _evaluated(problem, [config for config, _ in group], params, data, device)
         for (config, keys), scores in zip(group, found, strict=True):
+            if isinstance(scores, AdaptationDiverged):
+                diverged = diverged or scores
+                continue
             accuracies = scores.pop(problem.score.column)
             try:
                 others = scores | problem.measure(config, params, data, device)
@@ -338,6 +342,18 @@ def _evaluations(
             yield _tested(keys, accuracies)
     if diverged is not None:
         raise diverged
+
+
+def _evaluated(
+    problem: Problem[Any], configs: Sequence[Config], params: Params, data: Source, device: str
+) -> list[dict[str, Array] | AdaptationDiverged]:
+    """By column what is measured of each config's test, or that it diverges: then it costs the others time alone."""
+    try:
+        return list(problem.evaluate(configs, params, data, device))
+    except AdaptationDiverged as error:
+        if len(configs) == 1:
+            return [error]
+    return [its for config in configs for its in _evaluated(problem, [config], params, data, device)]
 
 
 def _tested(keys: Keys, accuracies: Array) -> Event:

@@ -20,7 +20,7 @@ GIT_COMMIT = "METASWEEP_GIT_COMMIT"
 FROM_ELSEWHERE = "METASWEEP_FROM_ELSEWHERE"
 """Variable that is set where a command runs on the head of a cluster for somebody on another machine."""
 
-PACKAGES = ("metasweep", "torch", "numpy", "pyarrow", "ray", "optuna", "mlflow")
+PACKAGES = ("metasweep", "torch", "numpy", "pyarrow", "ray", "optuna", "mlflow", "gymnasium", "mujoco")
 
 
 def cpu_count() -> int:

@@ -170,7 +170,11 @@ class Problem(ABC, Generic[ConfigT]):
     def evaluate(
         self, configs: Sequence[ConfigT], params: Mapping[str, Tensor], source: Any, device: str = "cpu"
     ) -> list[dict[str, npt.NDArray[np.float64]]]:
-        """By column what is measured of every test task, in order, for each config; ``score.column`` is among them."""
+        """By column what is measured of every test task, in order, for each config; ``score.column`` is among them.
+
+        Raises:
+            AdaptationDiverged: one of them has nothing that can be measured; who wants the others asks one by one.
+        """
 
     def measure(
         self, config: ConfigT, params: Mapping[str, Tensor], source: Any, device: str = "cpu"

@@ -186,6 +186,17 @@ def test_a_policy_that_diverges_is_a_recorded_failure(tmp_path: Path) -> None:
     assert Store(opened(home)).failure(row.keys.training) == row.error
 
 
+def test_a_test_that_diverges_is_the_failure_of_that_test_alone(tmp_path: Path) -> None:
+    """ANIL's head with its small rate can be tested, its body with its huge one cannot."""
+    trial = with_(TINY, algorithm={"name": "anil", "inner_lr": [1e30, 1e30, 0.1]})
+    content = {"trial": trial, "grid": {"test": {"evaluation.frozen_layers": [0, 2]}}}
+    home = str(tmp_path / "home")
+    run_here(sweep_file(tmp_path, "sweep", content), home)
+    rows = load_study("sweep", home).rows
+    assert [row.state for row in rows] == ["failed", "completed"]
+    assert "test tasks 0 to 2: a return after inner step 1 is not finite" in (rows[0].error or "")
+
+
 def test_figures_and_tables_speak_of_returns(study: Study) -> None:
     (curves,) = return_curves(study)
     assert "<svg" in curves.svg

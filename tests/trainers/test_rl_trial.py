@@ -91,11 +91,22 @@ def test_configs_of_one_test_are_tested_as_if_alone() -> None:
 
 
 def test_what_diverges_is_said() -> None:
-    with pytest.raises(TrainingDiverged, match="at iteration 1"):
+    with pytest.raises(TrainingDiverged, match="a return after inner step 1 is not finite at iteration 1"):
         end_of(small(algorithm={"inner_lr": 1e38, "inner_steps": 2}))
     steep = small(algorithm={"inner_lr": 1e38, "inner_steps": 2})
-    with pytest.raises(AdaptationDiverged, match="not finite"):
+    with pytest.raises(AdaptationDiverged, match="test tasks 0 to 4: a return after inner step 1 is not finite"):
         evaluate([steep], end_of(small()).params)
+
+
+def test_a_validation_that_diverges_is_said() -> None:
+    """A rate that one of the gradients of many validation tasks makes infinite, and not that of the one task before."""
+    config = small(
+        policy={"initial_std": 0.01},
+        algorithm={"name": "anil", "inner_lr": 8e36, "first_order": True},
+        training={"iterations": 1, "validate_every": 1, "meta_batch": 1, "validation_tasks": 40, "seed": 3},
+    )
+    with pytest.raises(TrainingDiverged, match="validation at iteration 1: an adapted policy after inner step 1"):
+        end_of(config)
 
 
 @pytest.mark.parametrize("name", ["maml", "anil"])

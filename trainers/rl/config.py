@@ -1,8 +1,7 @@
 """RLConfig: everything that decides the result of one trial of reinforcement learning.
 
-Imports neither torch nor gymnasium: a sweep file is checked in milliseconds. Defaults are those of the code base that
-the paper's authors used (Rothfuss et al. 2019) where it has them, and never change once released: keys of stored
-results rest on them.
+Imports neither torch nor gymnasium: a sweep file is checked in milliseconds. Defaults are those of Deleu's
+pytorch-maml-rl where it has them, and never change once released: keys of stored results rest on them.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from trainers.backbones import Params
+from trainers.flop_counter import FlopCounter
 from trainers.rl.config import RLConfig
-from trainers.rl.inner_loop import Experience, InnerLoop
+from trainers.rl.inner_loop import Experience, InnerLoop, one_step
 from trainers.rl.policy import init
 from trainers.rl.trpo import OuterObjective
 
@@ -26,15 +27,18 @@ def count_flops(config: RLConfig) -> int:
         torch.zeros(1, steps),
         torch.full((1, steps), 1 / steps),
     )
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounter() as counter:
+        adapted: Params = params
+        for _ in range(loop.steps):
+            adapted = one_step(loop, adapted, experience)
         objective = OuterObjective(loop, params, [experience] * loop.steps, experience)
         objective.gradient()
         objective.compared(dict(params))
-    once = int(counter.get_total_flops())
+    once = counter.total
     vector: Tensor = torch.cat([value.flatten() for value in params.values()])
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounter() as counter:
         objective.fisher_product(vector)
-    products = config.training.cg_iterations * int(counter.get_total_flops())
+    products = config.training.cg_iterations * counter.total
     weights = sum(value.numel() for name, value in params.items() if name.endswith(".weight"))
     playing = 2 * weights * steps * (loop.steps + 1)
     return config.training.meta_batch * (once + products + playing)

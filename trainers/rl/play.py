@@ -44,6 +44,13 @@ class Played:
         """Whether the policies and their returns are numbers."""
         return all(value.isfinite().all() for value in (*self.params.values(), *self.returns))
 
+    @property
+    def fault(self) -> str:
+        """Where it ended, in words, if with something that is not finite."""
+        what = "a return" if len(self.rounds) > len(self.inner) else "an adapted policy"
+        where = f"after inner step {len(self.inner)}" if self.inner else "before adaptation"
+        return f"{what} {where} is not finite"
+
 
 @dataclass(frozen=True)
 class Player:
@@ -97,9 +104,10 @@ class Player:
         rounds, inner = [start or self.play(params, tasks, address)], []
         device = str(next(iter(params.values())).device)
         for number in range(loop.steps):
-            inner.append(self.experience(rounds[-1], device))
-            params = one_step(loop, params, inner[-1])
             if not Played(rounds, inner, params).is_finite:
                 break
-            rounds.append(self.play(params, tasks, replace(address, inner_step=number + 1)))
+            inner.append(self.experience(rounds[-1], device))
+            params = one_step(loop, params, inner[-1])
+            if all(value.isfinite().all() for value in params.values()):
+                rounds.append(self.play(params, tasks, replace(address, inner_step=number + 1)))
         return Played(rounds, inner, params)

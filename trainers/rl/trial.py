@@ -91,7 +91,7 @@ def _learned(
 ) -> tuple[Params, float]:
     """The meta-parameters after the outer step of what was played, and their surrogate."""
     if not played.is_finite:
-        raise TrainingDiverged(f"an adapted policy or return is not finite at iteration {iteration}")
+        raise TrainingDiverged(f"{played.fault} at iteration {iteration}")
     outer = player.experience(played.rounds[-1], str(next(iter(params.values())).device))
     done = outer_step(OuterObjective(loop, params, played.inner, outer), params, config.training)
     if not math.isfinite(done.surrogate):
@@ -111,7 +111,7 @@ def _validated(
     for tasks in _groups(config.training.validation_tasks):
         played = player.adapt(loop, params, Address("validation", VALIDATION_SEED, tasks))
         if not played.is_finite:
-            raise TrainingDiverged(f"validation at iteration {iteration}: an adapted policy or return is not finite")
+            raise TrainingDiverged(f"validation at iteration {iteration}: {played.fault}")
         returns.append(torch.stack(played.returns))
     before, after = torch.cat(returns, dim=1).mean(1).tolist()
     return before, after
@@ -130,7 +130,7 @@ def evaluate(
         device: where to calculate.
 
     Raises:
-        AdaptationDiverged: an adapted policy or a return is not finite.
+        AdaptationDiverged: an adapted policy or a return is not finite; names tasks and inner step.
     """
     settle(device, tf32=False)
     params = {name: value.to(device) for name, value in params.items()}
@@ -141,7 +141,10 @@ def evaluate(
         for its, config in zip(found, configs, strict=True):
             played = player.adapt(InnerLoop.of_test(config), params, Address("test", TEST_SEED, tasks), start)
             if not played.is_finite:
-                raise AdaptationDiverged("a policy adapted in the test, or its return, is not finite")
+                tested = f"test tasks {tasks[0]} to {tasks[-1]}"
+                raise AdaptationDiverged(
+                    f"{tested}: {played.fault}; lower algorithm.inner_lr or evaluation.inner_steps"
+                )
             start = played.rounds[0]
             its.append(played.returns)
     columns = [[torch.cat(returns).numpy() for returns in zip(*its, strict=True)] for its in found]
