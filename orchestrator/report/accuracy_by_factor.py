@@ -58,10 +58,10 @@ def accuracy_by_factor(study: Study) -> list[Figure]:
     """A figure for each factor that has an order; several where there are more lines than one can hold."""
     figures = []
     for path, levels in ordered_factors(study).items():
-        by_axis = _by_axis(study, factor_lines(study, path))
+        found = by_axis(study, factor_lines(study, path))
         parts = [
             (source, its[at : at + MOST_LINES])
-            for source, its in by_axis.items()
+            for source, its in found.items()
             for at in range(0, len(its), MOST_LINES)
         ]
         for number, (source, group) in enumerate(parts, start=1):
@@ -92,7 +92,7 @@ def ordered_factors(study: Study) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-def _by_axis(study: Study, lines: Sequence[Line]) -> dict[str, list[Line]]:
+def by_axis(study: Study, lines: Sequence[Line]) -> dict[str, list[Line]]:
     """The lines that can share an axis, by their source; one group under no name where all of them can."""
     if study.problem.sources_share_a_scale or len({line.source for line in lines}) < 2:
         return {"": list(lines)} if lines else {}

@@ -15,6 +15,7 @@ from in_process import Event, opened, outcome, run_here, sweep_file, validations
 
 from orchestrator.errors import SpecError
 from orchestrator.layout import lay_out, layout_text
+from orchestrator.report.accuracy_by_factor import Line, by_axis
 from orchestrator.report.relations import judged_relations
 from orchestrator.report.return_curves import return_curves
 from orchestrator.report.trajectories import trajectories
@@ -195,6 +196,22 @@ def test_a_test_that_diverges_is_the_failure_of_that_test_alone(tmp_path: Path) 
     rows = load_study("sweep", home).rows
     assert [row.state for row in rows] == ["failed", "completed"]
     assert "test tasks 0 to 2: a return after inner step 1 is not finite" in (rows[0].error or "")
+
+
+def test_returns_of_different_environments_share_no_axis(study: Study) -> None:
+    here, there = (Line("maml", (), source) for source in ("navigation_2d", "half_cheetah_direction"))
+    assert by_axis(study, [here, there, here]) == {"navigation_2d": [here, here], "half_cheetah_direction": [there]}
+    assert by_axis(study, [here, here]) == {"": [here, here]}
+
+
+def test_tables_and_captions_count_tasks(study: Study) -> None:
+    files, _ = report_files(study)
+    rows = list(csv.DictReader(files["tables/comparisons.csv"].decode().splitlines()))
+    assert {(row["tasks"], row["paired_by"]) for row in rows} == {("3", "task")}
+    assert "on 24 test tasks" in files["report.md"].decode()  # of 8 evaluations
+    assert "test episodes" not in files["index.html"].decode()
+    (paths,) = trajectories(study)
+    assert "tasks of the test (3), with the first trajectories of each (2)" in paths.caption
 
 
 def test_figures_and_tables_speak_of_returns(study: Study) -> None:

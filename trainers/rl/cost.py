@@ -40,5 +40,5 @@ def count_flops(config: RLConfig) -> int:
         objective.fisher_product(vector)
     products = config.training.cg_iterations * counter.total
     weights = sum(value.numel() for name, value in params.items() if name.endswith(".weight"))
-    playing = 2 * weights * steps * (loop.steps + 1)
+    playing: int = 2 * weights * steps * (loop.steps + 1)
     return config.training.meta_batch * (once + products + playing)
