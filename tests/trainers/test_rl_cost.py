@@ -47,5 +47,6 @@ def test_of_maml(inner_steps: int) -> None:
 
 def test_counting_imports_no_compiler() -> None:
     """It takes seconds, of every training."""
-    code = "import sys, trainers.rl.cost as cost; cost.count_flops(cost.RLConfig()); assert 'torch._dynamo' not in sys.modules"
+    counts = "import sys, trainers.rl.cost as cost; cost.count_flops(cost.RLConfig())"
+    code = f"{counts}; assert 'torch._dynamo' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
