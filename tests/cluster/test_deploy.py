@@ -68,7 +68,7 @@ def test_the_launcher_file_opens_nothing_and_wants_a_token(launcher: dict[str, A
 
 def test_the_launcher_file_installs_this_project_with_its_versions(launcher: dict[str, Any]) -> None:
     install = next(line for line in launcher["setup_commands"] if "pip install" in line)
-    assert "-c ~/metasweep/constraints.txt ~/metasweep" in install
+    assert '-c ~/metasweep/constraints.txt "$HOME/metasweep[rl]"' in install
     assert launcher["file_mounts"]["/home/ubuntu/metasweep"] == "."
     for command in launcher["setup_commands"] + launcher["head_start_ray_commands"]:
         subprocess.run(["bash", "-n", "-c", command], check=True)
