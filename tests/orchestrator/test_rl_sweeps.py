@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import yaml
 from in_process import Event, opened, outcome, run_here, sweep_file, validations
 
 from orchestrator.errors import SpecError
+from orchestrator.inputs import Where
 from orchestrator.layout import lay_out, layout_text
+from orchestrator.preview import preview
 from orchestrator.report.accuracy_by_factor import Line, by_axis
 from orchestrator.report.relations import judged_relations
 from orchestrator.report.return_curves import return_curves
@@ -23,9 +26,12 @@ from orchestrator.report.write import report_files
 from orchestrator.results import Study, cells_table, load_study
 from orchestrator.row_table import results
 from orchestrator.rows import best_row, confidence_95
+from orchestrator.single import run_single
 from orchestrator.spec_file import load_spec, spec_to_yaml
 from orchestrator.store import Store, keys_of
 from orchestrator.sweep_state import status
+from orchestrator.tracking import write_all
+from orchestrator.tracking.client import open_client
 from orchestrator.tracking_rows import stored_view, sweep_view
 from trainers.config import TrialConfig
 from trainers.rl.canonical import environment_fingerprint
@@ -274,6 +280,23 @@ def test_a_grid_that_cannot_be_measured_here_says_what_is_missing(
         "left:   not known: environment half_cheetah_direction needs gymnasium and mujoco: install them with "
         "pip install 'metasweep[rl]'"
     )
+
+
+def test_the_plan_and_the_lines_of_a_trial_have_nothing_of_few_shot_learning(tmp_path: Path) -> None:
+    home, warnings = str(tmp_path / "home"), []  # type: tuple[str, list[str]]
+    plan = preview(load_spec(sweep_file(tmp_path, "grid", GRID)), Where(home), warnings.append)
+    assert "datasets" not in plan
+    assert plan["environments"] == ["navigation_2d"]
+    lines: list[str] = []
+    run_single(RLConfig.model_validate(TINY), home, lambda done, of: None, lines.append)
+    assert re.fullmatch(r"1/2: loss \S+, validation [−-]\d+\.\d", lines[0]), lines
+
+
+def test_a_new_experiment_of_policies_opens_on_their_return(grid_home: str, study: Study, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    write_all(uri, "policies", sweep_view(study.spec, opened(grid_home)), [], "FINISHED")
+    tags = open_client(uri).get_experiment_by_name("policies").tags
+    assert tags["mlflow.experiment.primaryMetric.name"] == "best_validation_return"
 
 
 def test_configs_that_mean_the_same_training_are_one() -> None:
