@@ -43,7 +43,16 @@ for number in range(torch.cuda.device_count()):
 
 def examine(home_url: str) -> list[Finding]:
     """Looks at this machine, and at a home as it is seen from here. Starts nothing, writes nothing."""
-    return [_python(), *_packages(), *_processors(), _gpus(), *_disk(home_url), *_data(home_url), _environments(), _tracking(home_url)]
+    return [
+        _python(),
+        *_packages(),
+        *_processors(),
+        _gpus(),
+        *_disk(home_url),
+        *_data(home_url),
+        _environments(),
+        _tracking(home_url),
+    ]
 
 
 def _python() -> Finding:
