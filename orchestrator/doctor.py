@@ -21,6 +21,8 @@ from orchestrator.home import existing_home
 from orchestrator.tracking_uri import check_uri, reachable
 from orchestrator.url_secrets import masked
 from trainers.datasets import recipe_of
+from trainers.errors import EnvironmentAbsent
+from trainers.rl.environments import ENVIRONMENTS, check_installed
 
 LITTLE_DISK_BYTES = 2**30
 LITTLE_MEMORY_BYTES = 2**30
@@ -41,7 +43,16 @@ for number in range(torch.cuda.device_count()):
 
 def examine(home_url: str) -> list[Finding]:
     """Looks at this machine, and at a home as it is seen from here. Starts nothing, writes nothing."""
-    return [_python(), *_packages(), *_processors(), _gpus(), *_disk(home_url), *_data(home_url), _tracking(home_url)]
+    return [
+        _python(),
+        *_packages(),
+        *_processors(),
+        _gpus(),
+        *_disk(home_url),
+        *_data(home_url),
+        _environments(),
+        _tracking(home_url),
+    ]
 
 
 def _python() -> Finding:
@@ -136,6 +147,18 @@ def _data(home_url: str) -> list[Finding]:
 
 def _needs_import(name: str) -> bool:
     return not recipe_of(name).embedded
+
+
+def _environments() -> Finding:
+    """Those of reinforcement learning that this machine can run."""
+    absent = {}
+    for name in ENVIRONMENTS:
+        try:
+            check_installed(name)
+        except EnvironmentAbsent as error:
+            absent[name] = str(error)
+    there = ", ".join(name for name in ENVIRONMENTS if name not in absent)
+    return Finding("environments", "note" if absent else "ok", there, next(iter(absent.values()), ""))
 
 
 def _tracking(home_url: str) -> Finding:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from in_process import Event, opened, outcome, run_here, sweep_file, validations
 
+from orchestrator.doctor import examine
 from orchestrator.errors import SpecError
 from orchestrator.inputs import Where
 from orchestrator.layout import lay_out, layout_text
@@ -297,6 +298,20 @@ def test_a_new_experiment_of_policies_opens_on_their_return(grid_home: str, stud
     write_all(uri, "policies", sweep_view(study.spec, opened(grid_home)), [], "FINISHED")
     tags = open_client(uri).get_experiment_by_name("policies").tags
     assert tags["mlflow.experiment.primaryMetric.name"] == "best_validation_return"
+
+
+def test_doctor_says_which_environments_this_machine_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> tuple[str, str, str]:
+        (its,) = (one for one in examine(str(tmp_path)) if one.what == "environments")
+        return its.state, its.found, its.way_out
+
+    everything = "navigation_2d, half_cheetah_direction, half_cheetah_velocity"
+    monkeypatch.setattr("trainers.rl.environments.find_spec", lambda name: name)
+    assert found() == ("ok", everything, "")
+    monkeypatch.setattr("trainers.rl.environments.find_spec", lambda name: None)
+    state, those, way_out = found()
+    assert (state, those) == ("note", "navigation_2d")
+    assert way_out.endswith("pip install 'metasweep[rl]'")
 
 
 def test_configs_that_mean_the_same_training_are_one() -> None:
