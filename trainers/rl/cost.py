@@ -34,11 +34,11 @@ def count_flops(config: RLConfig) -> int:
         objective = OuterObjective(loop, params, [experience] * loop.steps, experience)
         objective.gradient()
         objective.compared(dict(params))
-    once = counter.total
+    once: int = counter.total
     vector: Tensor = torch.cat([value.flatten() for value in params.values()])
     with FlopCounter() as counter:
         objective.fisher_product(vector)
-    products = config.training.cg_iterations * counter.total
+    products: int = config.training.cg_iterations * counter.total
     weights = sum(value.numel() for name, value in params.items() if name.endswith(".weight"))
     playing = 2 * weights * steps * (loop.steps + 1)
     return config.training.meta_batch * (once + products + playing)

@@ -101,7 +101,8 @@ class Player:
         return that is not finite.
         """
         tasks = draw_tasks(self.environment, address)
-        rounds, inner = [start or self.play(params, tasks, address)], []
+        rounds = [start or self.play(params, tasks, address)]
+        inner: list[Experience] = []
         device = str(next(iter(params.values())).device)
         for number in range(loop.steps):
             if not Played(rounds, inner, params).is_finite:
