@@ -142,6 +142,7 @@ class Adam:
     def __init__(self, config: TrainingConfig, params: Params, moments: Params | None = None, steps: int = 0) -> None:
         """``moments``, as ``moments()`` gave them after ``steps`` updates, continue an earlier run."""
         self._clip, self._lr = config.clip, config.meta_lr
+        self._on_cuda = next(iter(params.values())).is_cuda
         self.params = {name: value.detach().clone().requires_grad_() for name, value in params.items()}
         self._means, self._squares = (
             {
@@ -166,7 +167,7 @@ class Adam:
             list(self._squares.values()),
             [],
             self._steps,
-            foreach=False,
+            foreach=self._on_cuda,  # fewer launches; on a CPU it would only be other code
             fused=False,
             amsgrad=False,
             beta1=0.9,

@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from trainers.closed_form.blocks import BATCH_NORM_EPS
+from trainers.closed_form.convolution import sum_of_products
 from trainers.closed_form.layers import Gradients, LayerParams, at, flat, gate, pool, total, unpool
 
 FLOATS_A_PIECE = 2**18
@@ -53,20 +54,34 @@ class Patches:
         size = (height - 1) // stride + 1, (width - 1) // stride + 1
         padded = F.pad(images, (1, 1, 1, 1)).transpose(1, 2)
         padded -= padded.mean((2, 3, 4), keepdim=True)
-        columns = images.new_empty(tasks, channels * 9 + 1, count, *size)
+        columns = _empty(images, tasks, channels * 9 + 1, count, *size)
         columns[:, -1] = 1
         by_tap = columns[:, :-1].view(tasks, channels, 9, count, *size)
         for tap in range(9):
             top, left = divmod(tap, 3)
             by_tap[:, :, tap] = padded[..., top : top + height : stride, left : left + width : stride]
         columns = columns.flatten(2)
-        moments = columns.new_zeros(tasks, columns.shape[1], columns.shape[1], dtype=torch.float64)
-        for part in torch.split(columns, POSITIONS_A_SUM, dim=2):
-            moments += torch.bmm(part, part.mT)
-        moments /= columns.shape[2]
+        moments = _moments(columns) / columns.shape[2]
         mean = moments[:, :-1, -1:]
         covariance = moments[:, :-1, :-1] - mean @ mean.mT
         return cls(columns, mean.to(images.dtype), covariance.to(images.dtype), size)
+
+
+def _empty(like: Tensor, tasks: int, rows: int, *positions: int) -> Tensor:
+    """Memory for columns: row by row on a CPU; on CUDA position by position, as ``sum_of_products`` cuts them."""
+    if like.is_cuda:
+        return like.new_empty(tasks, *positions, rows).movedim(-1, 1)
+    return like.new_empty(tasks, rows, *positions)
+
+
+def _moments(columns: Tensor) -> Tensor:
+    """Sums of products of two rows, float64 [tasks, rows, rows]."""
+    if columns.is_cuda:
+        return sum_of_products(columns.mT, columns.mT, torch.float64)
+    moments = columns.new_zeros(len(columns), columns.shape[1], columns.shape[1], dtype=torch.float64)
+    for part in torch.split(columns, POSITIONS_A_SUM, dim=2):
+        moments += torch.bmm(part, part.mT)
+    return moments
 
 
 class ImageBlockPass:
@@ -122,7 +137,7 @@ class ImageBlockPass:
         ):
             unpooled = unpool(gate(part, out), places, torch.Size((len(part), channels, *self._x.size)))
             columns = self._columns(tasks, images)
-            product[tasks] += torch.bmm(columns, flat(unpooled, len(columns)))
+            product[tasks] += sum_of_products(columns.mT, flat(unpooled, len(columns)))
         return product[:, :-1], product[:, -1:]
 
     def _by_task(self, x: Tensor) -> Tensor:

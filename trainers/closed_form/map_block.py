@@ -8,10 +8,10 @@ of the largest x̂, not of the first.) Symbols: r = 1/σ, x̂ = (z − μ) r, k 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from trainers.closed_form.blocks import BATCH_NORM_EPS
+from trainers.closed_form.convolution import convolution_backward, convolve
 from trainers.closed_form.layers import (
     Gradients,
     LayerParams,
@@ -61,17 +61,12 @@ class MapBlockPass:
         return value.reshape(1, 1, -1)
 
     def _convolve(self, x: Tensor, w: Tensor) -> Tensor:
-        return F.conv2d(x, w, stride=self._stride, padding=1, groups=self._groups)
+        return convolve(x, w, self._stride, self._groups)
 
     def _conv_backward(
         self, g: Tensor, x: Tensor, w: Tensor, wanted: tuple[bool, bool]
     ) -> tuple[Tensor | None, Tensor | None]:
-        """(∂/∂x, ∂/∂w) of g · conv(x, w), as far as wanted."""
-        stride = [self._stride] * 2
-        gx, gw, _ = torch.ops.aten.convolution_backward(
-            g, x, w, None, stride, [1, 1], [1, 1], False, [0, 0], self._groups, [*wanted, False]
-        )
-        return gx, gw
+        return convolution_backward(g, x, w, self._stride, self._groups, wanted)
 
     def _before_norm(self, pooled: Tensor, on_xhat: Tensor, constant: Tensor) -> Tensor:
         """unpool(pooled) + on_xhat · x̂ + constant, flat."""

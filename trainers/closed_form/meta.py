@@ -21,6 +21,9 @@ FLOATS_A_CHUNK = 1_250_000
 """Numbers of a chunk's largest kept map, or of its weights: enough tasks to keep the kernels busy, not much more. In
 float32 the last bits of a result depend on it, so changing it changes the trainer version."""
 
+FLOATS_A_CHUNK_ON_CUDA = 16 * FLOATS_A_CHUNK
+"""The same for a GPU, which has more to keep busy: hundreds of MB for all that a chunk keeps."""
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -46,11 +49,13 @@ class Chain:
 
     def chunks(self, tasks: int, images: int, pixels: int) -> Iterator[slice]:
         """Slices of tasks, as even as can be, by shapes alone: ``images`` a task of ``pixels`` each."""
-        _, width, channels, *_ = self.params[self.layers[0]]["weight"].shape
+        first_weight = self.params[self.layers[0]]["weight"]
+        _, width, channels, *_ = first_weight.shape
         # What the first block keeps is a quarter of its map, pooled or strided; narrow ones keep more of the patches.
         largest = images * pixels * max(width, 9 * channels + 1) // 4
         weights = sum(value.numel() for its in self.params.values() for value in its.values())
-        size = max(1, FLOATS_A_CHUNK // max(largest, weights))
+        floats = FLOATS_A_CHUNK_ON_CUDA if first_weight.is_cuda else FLOATS_A_CHUNK
+        size = max(1, floats // max(largest, weights))
         small, larger = divmod(tasks, math.ceil(tasks / size))
         first = 0
         while first < tasks:

@@ -1,0 +1,71 @@
+"""A block's convolution by matrix products of windows, as it runs on CUDA, beside torch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from trainers.closed_form.convolution import (
+    POSITIONS_A_SUM,
+    by_windows,
+    convolution_backward,
+    input_gradient_by_windows,
+    pieces_of,
+    sum_of_products,
+    weight_gradient_by_windows,
+)
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("groups", "images", "c_in", "c_out", "size"), [(3, 2, 4, 5, (7, 6)), (1, 3, 2, 2, (1, 3))])
+def test_windows_give_the_convolution_and_its_gradients(
+    groups: int, images: int, c_in: int, c_out: int, size: tuple[int, int], stride: int, device: str
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(images, groups * c_in, *size, dtype=torch.float64, device=device)
+    w = torch.randn(groups * c_out, c_in, 3, 3, dtype=torch.float64, device=device)
+    x, w = (value.contiguous(memory_format=torch.channels_last) for value in (x, w))
+    expected = F.conv2d(x, w, stride=stride, padding=1, groups=groups)
+    found = by_windows(x, w, stride, groups)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    g = torch.randn_like(expected)
+    gx, gw, _ = torch.ops.aten.convolution_backward(
+        g, x, w, None, [stride] * 2, [1, 1], [1, 1], False, [0, 0], groups, [True, True, False]
+    )
+    torch.testing.assert_close(input_gradient_by_windows(g, x, w, stride, groups), gx, rtol=0, atol=1e-13)
+    torch.testing.assert_close(weight_gradient_by_windows(g, x, w, stride, groups), gw, rtol=0, atol=1e-12)
+    for wanted in [(True, False), (False, True)]:
+        parts = convolution_backward(g, x, w, stride, groups, wanted)
+        assert [part is not None for part in parts] == list(wanted)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("positions", [1, 1000, 5 * 42 * 42, 2 * 2053])
+def test_sums_over_positions_are_those_of_one_product(positions: int, device: str) -> None:
+    torch.manual_seed(0)
+    a, b = (torch.randn(3, positions, size, dtype=torch.float64, device=device) for size in (4, 5))
+    expected = torch.einsum("bpm,bpn->bmn", a, b)
+    torch.testing.assert_close(sum_of_products(a, b), expected, rtol=0, atol=1e-11)
+    in_double = sum_of_products(a.float(), b.float(), torch.float64)
+    assert in_double.dtype == torch.float64
+    torch.testing.assert_close(in_double, expected, rtol=0, atol=1e-2)
+
+
+def test_pieces_are_equal_and_neither_long_nor_tiny() -> None:
+    for positions in [1, 1023, 1024, 1025, 5 * 42 * 42, 75 * 84 * 84, 7919]:
+        pieces = pieces_of(positions)
+        assert positions % pieces == 0
+        assert pieces == 1 or POSITIONS_A_SUM // 8 <= positions // pieces <= POSITIONS_A_SUM
+    assert pieces_of(75 * 84 * 84) > 500
+    assert pieces_of(7919) == 1  # a prime
