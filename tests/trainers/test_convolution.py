@@ -10,6 +10,7 @@ from trainers.closed_form.convolution import (
     POSITIONS_A_SUM,
     by_windows,
     convolution_backward,
+    in_pieces,
     input_gradient_by_windows,
     pieces_of,
     sum_of_products,
@@ -57,6 +58,8 @@ def test_sums_over_positions_are_those_of_one_product(positions: int, device: st
     a, b = (torch.randn(3, positions, size, dtype=torch.float64, device=device) for size in (4, 5))
     expected = torch.einsum("bpm,bpn->bmn", a, b)
     torch.testing.assert_close(sum_of_products(a, b), expected, rtol=0, atol=1e-11)
+    pieces = pieces_of(positions)
+    torch.testing.assert_close(in_pieces(a, b, pieces, None), expected, rtol=0, atol=1e-11)
     in_double = sum_of_products(a.float(), b.float(), torch.float64)
     assert in_double.dtype == torch.float64
     torch.testing.assert_close(in_double, expected, rtol=0, atol=1e-2)

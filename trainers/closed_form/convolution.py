@@ -87,10 +87,13 @@ def sum_of_products(a: Tensor, b: Tensor, dtype: torch.dtype | None = None) -> T
 
     On CUDA in pieces: a product of few rows and columns and many positions would be left to few thread blocks.
     """
+    pieces = pieces_of(a.shape[1]) if a.is_cuda else 1
+    return torch.bmm(a.mT, b).to(dtype or a.dtype) if pieces == 1 else in_pieces(a, b, pieces, dtype)
+
+
+def in_pieces(a: Tensor, b: Tensor, pieces: int, dtype: torch.dtype | None) -> Tensor:
+    """``sum_of_products`` by products of equal pieces of the positions."""
     batch, positions, _ = a.shape
-    pieces = pieces_of(positions) if a.is_cuda else 1
-    if pieces == 1:
-        return torch.bmm(a.mT, b).to(dtype or a.dtype)
     left, right = (value.reshape(batch * pieces, positions // pieces, -1) for value in (a, b))
     parts = torch.bmm(left.mT, right)
     return parts.view(batch, pieces, *parts.shape[1:]).sum(1, dtype=dtype)
