@@ -72,14 +72,15 @@ class Machine:
         assert may_fail or started.returncode == 0, (command, out, err)
         return out
 
-    def start_ray(self, *options: str) -> None:
-        """Makes it a node of the cluster, with one CPU; the first is the head."""
+    def start_ray(self, *options: str, **variables: str) -> None:
+        """Makes it a node of the cluster, with one CPU; the first is the head. Its workers have the variables."""
         if self.number == 1:
             place = ["--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={self.private}/ray"]
         else:
             place = [f"--address={NETWORK}.1:{PORT}"]
         common = ["--num-cpus=1", f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats"]
-        command = [BIN / "ray", "start", f"--node-ip-address={self.address}", *place, *common, *options]
+        changed = ["env", *(f"{name}={value}" for name, value in variables.items())]
+        command = [*changed, BIN / "ray", "start", f"--node-ip-address={self.address}", *place, *common, *options]
         for _ in range(START_ATTEMPTS - 1):  # Ray gives its processes 30 s, which a busy machine may not do in
             if "Ray runtime started" in self.run(*command, may_fail=True):
                 return

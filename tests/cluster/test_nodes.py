@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from declared_gpus import no_device, noted
 from machines import STORE_BYTES
 
 from trainers.datasets.image_file import ImageTable
@@ -92,3 +93,22 @@ def test_a_partition(cluster: Any, spec_file: Any, alone: Any) -> None:
     found = cluster.look(spec)
     assert found["outcome"] == alone(spec)
     assert {attempt["node"] for attempt in found["attempts"] if attempt["state"] == "complete"} > {"node1"}
+
+
+def test_trials_go_where_gpus_are_declared(cluster: Any, spec_file: Any, alone: Any, tmp_path: Path) -> None:
+    _, *with_gpu = cluster.machines
+    variables = no_device(tmp_path, together=2)
+    for machine in with_gpu:
+        machine.crash()
+        machine.start_ray("--num-gpus=1", **variables)
+    sizes = {"seeds": 4, "iterations": 40, "validate_every": 20}
+    code, _, err = cluster.end(cluster.start(spec_file("large", **sizes, resources={"gpu": 2})))
+    assert code == 2
+    assert "a trial asks for cpu=1 gpu=2, but no machine here has more than 1 and 1; ask for less" in err
+    spec = spec_file("gpus", **sizes, resources={"gpu": 1})
+    code, status, err = cluster.end(cluster.start(spec))
+    assert (code, status["trials"]["completed"]) == (0, 4), err
+    assert cluster.look(spec)["outcome"] == alone(spec_file("processors", **sizes))
+    began = [(device, node) for what, device, node, _ in noted(tmp_path) if what == "began"]
+    assert len(began) == 4
+    assert {*began} == {("cuda", machine.name) for machine in with_gpu}

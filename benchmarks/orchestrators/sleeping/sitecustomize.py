@@ -9,7 +9,7 @@ import importlib.machinery
 import os
 import sys
 
-_PLACE = "orchestrator.attempt"
+_PLACE = "trainers.trial"
 
 
 class _Sleeper(importlib.abc.MetaPathFinder):
