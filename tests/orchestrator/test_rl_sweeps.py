@@ -35,7 +35,7 @@ from orchestrator.tracking import write_all
 from orchestrator.tracking.client import open_client
 from orchestrator.tracking_rows import stored_view, sweep_view
 from trainers.config import TrialConfig
-from trainers.rl.canonical import environment_fingerprint
+from trainers.rl.canonical import environment_fingerprint, resolved_training
 from trainers.rl.config import RLConfig
 
 TINY: dict[str, Any] = {
@@ -326,6 +326,32 @@ def test_configs_that_mean_the_same_training_are_one() -> None:
     assert key(evaluation={"tasks": 9}) == key()
     assert key(version=2) != key()
     assert key(training={"seed": 1}) != key()
+
+
+def test_a_standard_deviation_that_cannot_adapt_is_in_no_key() -> None:
+    def keys(adapts: bool, name: str, frozen: Any = 0, **evaluation: Any) -> tuple[str, str]:
+        changes = {
+            "policy": {"adapt_std": adapts},
+            "algorithm": {"name": name, "frozen_layers": frozen},
+            "evaluation": evaluation,
+        }
+        config = RLConfig.model_validate(with_(TINY, **changes))
+        its = keys_of(config, environment_fingerprint("navigation_2d", 1))
+        assert ("adapt_std" in resolved_training(config)["policy"]) == ("head" in config.adapted_layers)
+        return its.training, its.evaluation
+
+    for name in ("maml", "anil"):
+        assert keys(True, name)[0] != keys(False, name)[0]
+        assert keys(True, name)[1] == keys(False, name)[1]  # the training's key says it
+    body: dict[str, Any]
+    for body in ({"name": "boil"}, {"name": "maml", "frozen": ["head"]}):
+        assert keys(True, **body) == keys(False, **body) == keys(True, "boil")
+        (training, evaluation), (same, other) = (keys(adapts, **body, frozen_layers=0) for adapts in (True, False))
+        assert training == same
+        assert evaluation != other
+        assert keys(True, **body, frozen_layers=0, inner_steps=0) == keys(False, **body, inner_steps=0)
+    nothing = ["hidden1", "hidden2", "head"]
+    assert keys(True, "maml", nothing) == keys(False, "maml", nothing)
 
 
 def test_a_spec_reads_back_as_it_was_written(tmp_path: Path) -> None:
