@@ -13,7 +13,7 @@ from orchestrator.labels import label
 from orchestrator.pace import Pace
 from orchestrator.placement import Machine
 from orchestrator.plan import Unit
-from orchestrator.rows import Row
+from orchestrator.rows import Row, by_scale
 from orchestrator.spec import Resources as Asked
 from orchestrator.spec import SweepSpec
 from orchestrator.spending import Spending
@@ -105,6 +105,8 @@ class Board:
         planned = self._within_budget(rows, counts)
         done = [line for line in self._lines.values() if line.state == "completed" and line.confirms is None]
         best = max(done, key=lambda line: (_validation(line), -line.number), default=None)
+        if len(by_scale(rows)) > 1:
+            best = None
         return SweepStatus(
             name=self._spec.name,
             state=state,

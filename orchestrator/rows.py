@@ -249,11 +249,26 @@ def without_confirmations(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row.confirms is None]
 
 
-def best_row(rows: list[Row]) -> Row | None:
-    """The completed row of the best validation accuracy; the first of equals. None where none is completed.
+def by_scale(rows: Iterable[Row]) -> list[list[Row]]:
+    """Rows whose scores can be compared stand together: all of them, or those of each source where the problem says so.
+
+    In the order of their first ones.
+    """
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        shared = problem_of(row.config).sources_share_a_scale
+        found.setdefault("" if shared else row.config.source, []).append(row)
+    return list(found.values())
+
+
+def best_row(rows: Sequence[Row]) -> Row | None:
+    """The completed row of the best validation score; the first of equals. None where none is completed, or where
+    scores of some can't be compared with those of others.
 
     Confirmations don't count: they are about trials that were the best before them.
     """
+    if len(by_scale(rows)) > 1:
+        return None
     completed = [row for row in without_confirmations(rows) if row.state == "completed"]
     return max(completed, key=lambda row: (row.validation, -row.number), default=None)
 

@@ -16,7 +16,7 @@ from trainers.datasets import recipe_of
 from trainers.datasets.image_file import open_image_file
 from trainers.episodes import check_data
 from trainers.memory import keep_freed_memory
-from trainers.problem import Score, Source
+from trainers.problem import Score, Source, with_minus
 from trainers.problems import Config, problem_of
 
 
@@ -76,7 +76,8 @@ def _line(event: dict[str, Any], score: Score) -> str:
         by_head = event["validation_accuracy"]
         named = {f"{head} " if len(by_head) > 1 else "": value for head, value in by_head.items()}
         heads = ", ".join(f"{head}{_shown(value, score)}" for head, value in named.items())
-        return f"{event['iteration']}/{event['iterations']}: loss {event['train_loss']:.3f}, validation {heads}"
+        loss = with_minus(f"{event['train_loss']:.3f}")
+        return f"{event['iteration']}/{event['iterations']}: loss {loss}, validation {heads}"
     if event["kind"] == "tested":
         return f"tested: {_shown(event['test_accuracy'], score)}"
     return str(event["line"]) if event["kind"] == "warned" else f"failed: {event['cause']}"

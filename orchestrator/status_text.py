@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.status import Resources, SweepStatus, TrialLine
+from trainers.problem import score_text
 
 _SHORT = 160
 
@@ -64,8 +65,8 @@ def percent(part: int, whole: int) -> str:
 
 
 def score(value: float | None, unit: str) -> str:
-    """A fraction in per cent, without the sign, or a return as it is; a dash where there is none."""
-    return "–" if value is None else f"{100 * value if unit == '%' else value:.1f}"
+    """As tables have it, without the sign of per cent; a dash where there is none."""
+    return "–" if value is None else score_text(value, unit)
 
 
 def clock(seconds: float) -> str:

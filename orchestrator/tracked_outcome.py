@@ -8,13 +8,13 @@ from typing import Literal
 
 from orchestrator.home_objects import Home
 from orchestrator.results import load_study
-from orchestrator.rows import Row, best_row, find_sweep, load_rows
+from orchestrator.rows import Row, best_row, by_scale, find_sweep, load_rows
 from orchestrator.store import Store
 from orchestrator.tracking_parent import Outcome, Report
 from orchestrator.tracking_rows import identity_of
 
 Weights = Literal["none", "best", "all"]
-"""Of which completed trials; ``best`` is the best by validation."""
+"""Of which completed trials; ``best`` is the best by validation, of each environment where there are several."""
 
 
 def outcome(home: Home, name: str, weights: Weights, with_report: bool) -> Outcome:
@@ -29,8 +29,8 @@ def outcome(home: Home, name: str, weights: Weights, with_report: bool) -> Outco
     record, spec = find_sweep(home, name)
     store = Store(home)
     rows = load_rows(store, record, spec) if weights != "none" else []
-    best = best_row(rows)
-    chosen = [best] if weights == "best" and best is not None else rows if weights == "all" else []
+    best = [best_row(its) for its in by_scale(rows)]
+    chosen = rows if weights == "all" else [row for row in best if row is not None]
     read = {identity_of(row, spec): _weights_of(row, store) for row in chosen if row.state == "completed"}
     return Outcome((lambda: _report(home, name)) if with_report else None, read)
 

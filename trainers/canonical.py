@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.config import AlgorithmConfig, Between, EvaluationConfig, Frozen, TrialConfig
+from trainers.config import Between, EvaluationConfig, Frozen, TrialConfig
 from trainers.problems import Config, problem_of
 
 TRAINER_VERSION = 2
@@ -53,17 +53,20 @@ def _algorithm_identity(config: TrialConfig) -> dict[str, Any]:
     objective = config.algorithm_entry.objective
     if objective != "adapted":  # no inner loop: its settings can't act
         return {"objective": objective}
-    algorithm = changed(config.algorithm, "name", "frozen_layers")
+    return inner_loop_identity(config)
+
+
+def inner_loop_identity(config: Config) -> dict[str, Any]:
+    """What adapts in training, and how; nothing of an inner loop that moves nothing."""
     adapted = config.adapted_layers
-    if not adapted:
-        algorithm = {}
-    elif "inner_lr" in algorithm:
-        algorithm["inner_lr"] = acting_rate(config.inner_lr, adapted)
-        if algorithm["inner_lr"] == AlgorithmConfig().inner_lr:
-            del algorithm["inner_lr"]
+    identity = changed(config.algorithm, "name", "frozen_layers") if adapted else {}
+    if "inner_lr" in identity:
+        identity["inner_lr"] = acting_rate(config.inner_lr, adapted)
+        if identity["inner_lr"] == type(config.algorithm)().inner_lr:
+            del identity["inner_lr"]
     if adapted != config.layers:
-        algorithm["adapted_layers"] = sorted(adapted)
-    return algorithm
+        identity["adapted_layers"] = sorted(adapted)
+    return identity
 
 
 def _idle_settings(config: TrialConfig) -> tuple[str, ...]:
@@ -85,7 +88,7 @@ def evaluation_identity(config: TrialConfig) -> dict[str, Any]:
         identity["head"] = config.test_head
     if config.test_nil != EvaluationConfig().nil:
         identity["nil"] = config.test_nil
-    identity |= _test_inner_loop(config)
+    identity |= tested_inner_loop_identity(config)
     if config.evaluation.episodes != EvaluationConfig().episodes:
         identity["episodes"] = config.evaluation.episodes
     acting = {"measure", "flattening"} if config.evaluation.compares_layers else {"measure"}
@@ -100,7 +103,7 @@ def _tested_weights(config: TrialConfig) -> Any:
     return "final" if weights == config.training.iterations else weights
 
 
-def _test_inner_loop(config: TrialConfig) -> dict[str, Any]:
+def tested_inner_loop_identity(config: Config) -> dict[str, Any]:
     """What the test's inner loop does that the training's key does not say; empty where there is none."""
     if not config.test_inner_steps:
         return {}
@@ -130,7 +133,7 @@ def points_identity(config: TrialConfig) -> dict[str, Any]:
 
 def representation_identity(config: TrialConfig, adapted: bool) -> dict[str, Any]:
     """What decides a network's representations beside its training and the points: JSON values."""
-    return {"weights": _tested_weights(config), **(_test_inner_loop(config) if adapted else {})}
+    return {"weights": _tested_weights(config), **(tested_inner_loop_identity(config) if adapted else {})}
 
 
 def resolved_training(config: TrialConfig) -> dict[str, Any]:

@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from trainers.algorithms import ALGORITHMS
 from trainers.algorithms.algorithm import HEAD_LAYER, Algorithm, Head
-from trainers.config_rules import check_layers, check_periods, check_rates, check_weights
+from trainers.config_rules import (
+    check_layers,
+    check_periods,
+    check_rates,
+    check_weights,
+    named_layers,
+    rates_by_layer,
+    steps_of_test,
+)
 from trainers.datasets import recipe_of
 from trainers.errors import ConfigError
 from trainers.registry import lookup, nearest
@@ -243,19 +251,16 @@ class TrialConfig(Frozen):
         entry: Algorithm = lookup("algorithm", ALGORITHMS, self.algorithm.name)
         return entry
 
-    def _named(self, frozen: int | tuple[str, ...]) -> frozenset[str]:
-        return frozenset(self.backbone.layers[:frozen] if isinstance(frozen, int) else frozen)
-
     @property
     def adapted_layers(self) -> tuple[str, ...]:
         """Layers that the inner loop updates in training and validation, input first."""
-        return self.algorithm_entry.adapted_layers(self.backbone.layers, self._named(self.algorithm.frozen_layers))
+        frozen = named_layers(self.backbone.layers, self.algorithm.frozen_layers)
+        return self.algorithm_entry.adapted_layers(self.backbone.layers, frozen)
 
     @property
     def inner_lr(self) -> dict[str, float]:
         """Inner learning rate of every layer, input first."""
-        rates = self.algorithm.inner_lr
-        return dict(zip(self.layers, rates if isinstance(rates, tuple) else [rates] * len(self.layers), strict=True))
+        return rates_by_layer(self.algorithm.inner_lr, self.layers)
 
     @property
     def validation_heads(self) -> tuple[Head, ...]:
@@ -277,16 +282,13 @@ class TrialConfig(Frozen):
             return ()
         if self.evaluation.frozen_layers is None:
             return self.adapted_layers if self.algorithm_entry.objective == "adapted" else (HEAD_LAYER,)
-        frozen = self._named(self.evaluation.frozen_layers)
+        frozen = named_layers(self.backbone.layers, self.evaluation.frozen_layers)
         return tuple(layer for layer in self.layers if layer not in frozen)
 
     @property
     def test_inner_steps(self) -> int:
         """Inner steps in the test; 0 where nothing adapts."""
-        if not self.test_adapted_layers:
-            return 0
-        asked = self.evaluation.inner_steps
-        return self.algorithm.inner_steps if asked is None else asked
+        return steps_of_test(self.test_adapted_layers, self.evaluation.inner_steps, self.algorithm.inner_steps)
 
     @property
     def test_nil(self) -> NilWeights:

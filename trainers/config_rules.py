@@ -40,6 +40,23 @@ def check_rates(rates: float | Sequence[float], layers: Sequence[str]) -> None:
         )
 
 
+def named_layers(body: Sequence[str], layers: int | Sequence[str]) -> frozenset[str]:
+    """Layers by name, given as such or as the first n of a network's body."""
+    return frozenset(body[:layers] if isinstance(layers, int) else layers)
+
+
+def rates_by_layer(rates: float | Sequence[float], layers: Sequence[str]) -> dict[str, float]:
+    """Inner learning rate of every layer, given one, or one for each."""
+    return dict(zip(layers, rates if isinstance(rates, Sequence) else [rates] * len(layers), strict=True))
+
+
+def steps_of_test(adapted: Sequence[str], asked: int | None, of_training: int) -> int:
+    """Inner steps of a test: as in training where none are asked for, 0 where nothing adapts."""
+    if not adapted:
+        return 0
+    return of_training if asked is None else asked
+
+
 def check_weights(asked: str | int, snapshots: Sequence[int], iterations: int) -> None:
     """Refuses weights of an iteration after which none are kept."""
     kept = (*snapshots, iterations)

@@ -32,6 +32,11 @@ def with_minus(text: str) -> str:
     return (text.lstrip("+-") if float(text) == 0 else text).replace("-", "−")
 
 
+def score_text(value: float, unit: str) -> str:
+    """A score with one decimal, without its unit: a fraction as per cent, a return as it is: ``46.3``, ``−20.3``."""
+    return with_minus(f"{100 * value if unit == '%' else value:.1f}")
+
+
 @dataclass(frozen=True)
 class Score:
     """What a problem judges its trials by. More of it is better."""
@@ -51,8 +56,8 @@ class Score:
     """How it is written, as ``orchestrator.stats`` has it: a fraction as per cent, a return as it is."""
 
     def number(self, value: float) -> str:
-        """A value with one decimal, without its unit: ``46.3``, ``−20.3``."""
-        return with_minus(f"{self.shown(value):.1f}")
+        """As ``score_text``."""
+        return score_text(value, self.unit)
 
     def shown(self, value: float) -> float:
         """A value as its axis has it."""

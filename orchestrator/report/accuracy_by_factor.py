@@ -105,8 +105,10 @@ def by_axis(study: Study, lines: Sequence[Line]) -> dict[str, list[Line]]:
 def factor_lines(study: Study, path: str) -> list[Line]:
     """The cells in which the factor acts, a line for each combination of the other factors, in the order of the grid.
 
-    Factors that move along with it tell no lines apart. Lines without any completed cell are left out.
+    Factors that move along with it tell no lines apart, nor does the source where each has axes of its own. Lines
+    without any completed cell are left out.
     """
+    unnamed = () if study.problem.sources_share_a_scale else (f"{study.problem.source_word}.name",)
     tables, along = published_of(study).values(), _moving_with(study, path)
     grouped: dict[tuple[tuple[str, Any], ...], list[Point]] = {}
     sources: dict[tuple[tuple[str, Any], ...], str] = {}
@@ -117,7 +119,10 @@ def factor_lines(study: Study, path: str) -> list[Line]:
             published = next((one for table in tables if (one := table.cell(values))), None)
             sources[others] = cell.config.source
             grouped.setdefault(others, []).append(Point(cell.levels[path], cell.estimate, published))
-    lines = [Line(levels_text(dict(others)), tuple(points), sources[others]) for others, points in grouped.items()]
+    lines = []
+    for others, points in grouped.items():
+        named = {other: level for other, level in others if other not in unnamed}
+        lines.append(Line(levels_text(named), tuple(points), sources[others]))
     return [line for line in lines if any(point.estimate for point in line.points)]
 
 

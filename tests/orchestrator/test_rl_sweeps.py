@@ -14,12 +14,13 @@ import pytest
 import yaml
 from in_process import Event, opened, outcome, run_here, sweep_file, validations
 
+from orchestrator.board import Board
 from orchestrator.doctor import examine
 from orchestrator.errors import SpecError
 from orchestrator.inputs import Where
 from orchestrator.layout import lay_out, layout_text
 from orchestrator.preview import preview
-from orchestrator.report.accuracy_by_factor import Line, by_axis
+from orchestrator.report.accuracy_by_factor import Line, accuracy_by_factor, by_axis, factor_lines
 from orchestrator.report.relations import judged_relations
 from orchestrator.report.return_curves import return_curves
 from orchestrator.report.trajectories import trajectories
@@ -29,13 +30,17 @@ from orchestrator.row_table import results
 from orchestrator.rows import best_row, confidence_95
 from orchestrator.single import run_single
 from orchestrator.spec_file import load_spec, spec_to_yaml
+from orchestrator.status import TrialLine
+from orchestrator.status_text import progress, result
 from orchestrator.store import Store, keys_of
+from orchestrator.summary import summary
 from orchestrator.sweep_state import status
+from orchestrator.tracked_outcome import outcome as outcome_in_mlflow
 from orchestrator.tracking import write_all
 from orchestrator.tracking.client import open_client
 from orchestrator.tracking_rows import stored_view, sweep_view
 from trainers.config import TrialConfig
-from trainers.rl.canonical import environment_fingerprint
+from trainers.rl.canonical import environment_fingerprint, resolved_training
 from trainers.rl.config import RLConfig
 
 TINY: dict[str, Any] = {
@@ -211,6 +216,41 @@ def test_returns_of_different_environments_share_no_axis(study: Study) -> None:
     assert by_axis(study, [here, here]) == {"": [here, here]}
 
 
+@pytest.mark.parametrize("names", [["navigation_2d"], ["navigation_2d", "half_cheetah_direction"]])
+def test_nothing_is_the_best_of_several_environments_and_legends_name_none(names: list[str], tmp_path: Path) -> None:
+    levels = {"environment.name": names, "algorithm.name": ["maml", "anil"]}
+    content = {"trial": TINY, "grid": {"train": levels, "test": {"evaluation.inner_steps": [0, 1, 2]}, "seeds": 1}}
+    home = str(tmp_path / "home")
+    run_here(sweep_file(tmp_path, "several", content), home)
+    study, one = load_study("several", home), len(names) == 1
+    assert (best_row(study.rows) is not None) == one
+    found = status(opened(home), "several")
+    assert (found["best"] is not None) == one
+    assert ("best trial" in summary(home, "several", found)) == one
+
+    board = Board(study.spec, Store(opened(home)), {}, None, {}, lambda said: None)
+    board.ended(tuple(study.rows))
+    assert (board.status().best is not None) == one
+
+    weights = outcome_in_mlflow(opened(home), "several", "best", with_report=False).weights
+    assert len(weights) == len(names)
+    assert all(read() for read in weights.values())
+
+    lines = factor_lines(study, "evaluation.inner_steps")
+    assert [line.label for line in lines] == ["maml", "anil"] * len(names)
+    assert {line.source for line in lines} == set(names)
+    titles = {figure.title for figure in accuracy_by_factor(study)}
+    plain = "Test return against inner steps in the test"
+    assert titles == ({plain} if one else {f"{plain}: {name}, part {k} of 2" for k, name in enumerate(names, start=1)})
+
+
+def test_live_lines_write_a_return_as_tables_do(study: Study) -> None:
+    line = TrialLine(3, "completed", "anil", 2, 2, validation_accuracy=-16.74, test_accuracy=-0.04, unit="return")
+    assert result(line) == "trial 3: validation −16.7, test 0.0 (anil)"
+    assert progress(line) == "iteration 2/2, validation −16.7"
+    assert result(line) == f"trial 3: validation {study.score.number(-16.74)}, test {study.score.number(-0.04)} (anil)"
+
+
 def test_tables_and_captions_count_tasks(study: Study) -> None:
     files, _ = report_files(study)
     rows = list(csv.DictReader(files["tables/comparisons.csv"].decode().splitlines()))
@@ -290,7 +330,7 @@ def test_the_plan_and_the_lines_of_a_trial_have_nothing_of_few_shot_learning(tmp
     assert plan["environments"] == ["navigation_2d"]
     lines: list[str] = []
     run_single(RLConfig.model_validate(TINY), home, lambda done, of: None, lines.append)
-    assert re.fullmatch(r"1/2: loss \S+, validation [−-]\d+\.\d", lines[0]), lines
+    assert re.fullmatch(r"1/2: loss −?\d\.\d+, validation −\d+\.\d", lines[0]), lines
 
 
 def test_a_new_experiment_of_policies_opens_on_their_return(grid_home: str, study: Study, tmp_path: Path) -> None:
@@ -326,6 +366,32 @@ def test_configs_that_mean_the_same_training_are_one() -> None:
     assert key(evaluation={"tasks": 9}) == key()
     assert key(version=2) != key()
     assert key(training={"seed": 1}) != key()
+
+
+def test_a_standard_deviation_that_cannot_adapt_is_in_no_key() -> None:
+    def keys(adapts: bool, name: str, frozen: Any = 0, **evaluation: Any) -> tuple[str, str]:
+        changes = {
+            "policy": {"adapt_std": adapts},
+            "algorithm": {"name": name, "frozen_layers": frozen},
+            "evaluation": evaluation,
+        }
+        config = RLConfig.model_validate(with_(TINY, **changes))
+        its = keys_of(config, environment_fingerprint("navigation_2d", 1))
+        assert ("adapt_std" in resolved_training(config)["policy"]) == ("head" in config.adapted_layers)
+        return its.training, its.evaluation
+
+    for name in ("maml", "anil"):
+        assert keys(True, name)[0] != keys(False, name)[0]
+        assert keys(True, name)[1] == keys(False, name)[1]  # the training's key says it
+    body: dict[str, Any]
+    for body in ({"name": "boil"}, {"name": "maml", "frozen": ["head"]}):
+        assert keys(True, **body) == keys(False, **body) == keys(True, "boil")
+        (training, evaluation), (same, other) = (keys(adapts, **body, frozen_layers=0) for adapts in (True, False))
+        assert training == same
+        assert evaluation != other
+        assert keys(True, **body, frozen_layers=0, inner_steps=0) == keys(False, **body, inner_steps=0)
+    nothing = ["hidden1", "hidden2", "head"]
+    assert keys(True, "maml", nothing) == keys(False, "maml", nothing)
 
 
 def test_a_spec_reads_back_as_it_was_written(tmp_path: Path) -> None:

@@ -114,6 +114,21 @@ def test_nothing_is_left_of_what_comes_after_an_end() -> None:
     torch.testing.assert_close(walked.returns[:2], torch.tensor([0.0, -0.3 * 2**0.5], dtype=torch.float64))
 
 
+def test_what_the_policy_gets_is_its_own_to_keep() -> None:
+    kept = []
+
+    def straight(observations: Tensor, noise: Tensor) -> Tensor:
+        kept.append((observations, observations.clone(), noise, noise.clone()))
+        return torch.full_like(noise, 0.1)
+
+    goals = np.array([[0.1, 0.1], [0.3, 0.3], [0.5, -0.5]])
+    walked = sample(open_environment("navigation_2d"), goals, straight, 2, ADDRESS, horizon=4)
+    assert not walked.observations[0, :, 1:].any()
+    for observations, as_given, noise, noise_as_given in kept:
+        assert torch.equal(observations, as_given)
+        assert torch.equal(noise, noise_as_given)
+
+
 def test_sampling_stops_once_every_episode_has_ended() -> None:
     calls = []
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trainers.errors import AdaptationDiverged, TrainingDiverged
-from trainers.rl.config import RLConfig
+from trainers.rl.config import PolicyEvaluationConfig, RLConfig
 from trainers.rl.cost import count_flops
 from trainers.rl.trial import evaluate, train
 from trainers.snapshots import Progress
@@ -58,6 +58,22 @@ def test_maml_with_its_body_frozen_is_anil() -> None:
     anil = end_of(small(algorithm={"name": "anil"}))
     assert end_of(small(algorithm={"frozen_layers": 2})).to_bytes() == anil.to_bytes()
     assert end_of(small()).to_bytes() != anil.to_bytes()
+
+
+def test_a_standard_deviation_adapts_only_with_the_head() -> None:
+    """In a training without an adapting head nothing depends on ``adapt_std``; in a test with one it does."""
+    configs = [small(policy={"adapt_std": adapts}, algorithm={"name": "boil"}) for adapts in (True, False)]
+    one, other = map(end_of, configs)
+    assert one.to_bytes() == other.to_bytes()
+    found = {}
+    for frozen in (None, 0):
+        tested = [
+            its.model_copy(update={"evaluation": PolicyEvaluationConfig(tasks=5, frozen_layers=frozen)})
+            for its in configs
+        ]
+        after = [evaluate([its], one.params)[0]["return_after"] for its in tested]
+        found[frozen] = np.array_equal(*after)
+    assert found == {None: True, 0: False}
 
 
 def test_a_validation_says_what_it_saw() -> None:

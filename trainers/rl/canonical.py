@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainers.canonical import acting_rate, changed, digest
-from trainers.rl.config import PolicyAlgorithmConfig, PolicyEvaluationConfig, RLConfig
+from trainers.algorithms.algorithm import HEAD_LAYER
+from trainers.canonical import changed, digest, inner_loop_identity, tested_inner_loop_identity
+from trainers.rl.config import PolicyEvaluationConfig, RLConfig
 
 TRAINER_VERSION = 1
 """Raised when the numbers of a training move."""
@@ -26,25 +27,21 @@ def training_identity(config: RLConfig) -> dict[str, Any]:
     """What decides a training, without its length, seed and environment's version: JSON values, defaults left out."""
     sections = {
         "environment": {"name": config.environment.name, "horizon": config.environment.resolved()},
-        "policy": changed(config.policy),
+        "policy": changed(config.policy, *_idle_settings(config)),
         "sampling": changed(config.sampling),
-        "algorithm": _algorithm_identity(config),
+        "algorithm": inner_loop_identity(config),
         "training": changed(config.training, "iterations", "seed", "snapshots"),
     }
     return {"problem": config.problem} | {name: values for name, values in sections.items() if values}
 
 
-def _algorithm_identity(config: RLConfig) -> dict[str, Any]:
-    """What adapts, and how; nothing of an inner loop that moves nothing."""
-    adapted = config.adapted_layers
-    algorithm = changed(config.algorithm, "name", "frozen_layers") if adapted else {}
-    if "inner_lr" in algorithm:
-        algorithm["inner_lr"] = acting_rate(config.inner_lr, adapted)
-        if algorithm["inner_lr"] == PolicyAlgorithmConfig().inner_lr:
-            del algorithm["inner_lr"]
-    if adapted != config.layers:
-        algorithm["adapted_layers"] = sorted(adapted)
-    return algorithm
+def _idle_settings(config: RLConfig) -> tuple[str, ...]:
+    """Settings of the policy that can't act in training: its standard deviation adapts only with the head."""
+    return () if HEAD_LAYER in config.adapted_layers else ("adapt_std",)
+
+
+def _adapts_head_in_test(config: RLConfig) -> bool:
+    return config.test_inner_steps > 0 and HEAD_LAYER in config.test_adapted_layers
 
 
 def evaluation_identity(config: RLConfig) -> dict[str, Any]:
@@ -54,15 +51,9 @@ def evaluation_identity(config: RLConfig) -> dict[str, Any]:
         "weights": "final" if weights == config.training.iterations else weights,
         "trajectories": config.test_trajectories,
     }
-    if config.test_inner_steps:
-        identity |= {
-            "inner_steps": config.test_inner_steps,
-            "adapted_layers": sorted(config.test_adapted_layers),
-        }
-        rate = acting_rate(config.inner_lr, config.test_adapted_layers)
-        trained = acting_rate(config.inner_lr, config.adapted_layers) if config.adapted_layers else None
-        if set(config.test_adapted_layers) - set(config.adapted_layers) and rate != trained:
-            identity["inner_lr"] = rate
+    identity |= tested_inner_loop_identity(config)
+    if config.policy.adapt_std and "adapt_std" in _idle_settings(config) and _adapts_head_in_test(config):
+        identity["adapt_std"] = True
     if config.evaluation.tasks != PolicyEvaluationConfig().tasks:
         identity["tasks"] = config.evaluation.tasks
     return identity
@@ -70,7 +61,12 @@ def evaluation_identity(config: RLConfig) -> dict[str, Any]:
 
 def resolved_training(config: RLConfig) -> dict[str, Any]:
     """Every value that a training runs with, spelled out, as JSON: for people who open a record."""
-    leave_out: Any = {"evaluation": True, "algorithm": {"name", "frozen_layers"}, "training": {"snapshots"}}
+    leave_out: Any = {
+        "evaluation": True,
+        "policy": {*_idle_settings(config)},
+        "algorithm": {"name", "frozen_layers"},
+        "training": {"snapshots"},
+    }
     sections = config.model_dump(mode="json", exclude=leave_out)
     sections["environment"]["horizon"] = config.environment.resolved()
     sections["algorithm"]["adapted_layers"] = list(config.adapted_layers)

@@ -1,14 +1,22 @@
-"""How long trainings and tests of policies would take: measured here on a few steps of each kind, and scaled."""
+"""How long trainings and tests of policies would take: measured here on a few steps of each kind, and scaled.
+
+What is measured is a short config that stands for all of equal cost: what can't change the cost is as usual in it, so
+each is measured once, and what can is in it. Inner learning rates are as usual, too: none makes a measurement diverge.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import pairwise
 
 import torch
 
-from trainers.rl.config import RLConfig
-from trainers.rl.trial import evaluate, train
+from trainers.rl.config import PolicyAlgorithmConfig, PolicyEvaluationConfig, RLConfig
+from trainers.rl.policy import init
+from trainers.rl.trial import TASKS_AT_ONCE, evaluate, train
 
 HORIZON = 10
 """Steps of the episodes that are measured: the time of one grows with its length."""
@@ -20,51 +28,86 @@ def core_s(work: Iterable[tuple[RLConfig | None, Sequence[RLConfig]]]) -> float:
     Raises:
         InputError: the packages of an environment are not installed.
     """
-    seconds, known = 0.0, dict[Hashable, float]()
-    for training, tests in work:
-        for config in [training] if training else []:
-            settings = config.training
-            of_training, of_validation = (_measured(config, tested, known) for tested in (False, True))
-            validations = settings.iterations // settings.validate_every
-            seconds += settings.iterations * of_training
-            seconds += validations * settings.validation_tasks / settings.meta_batch * of_validation
-        for config in tests:
-            seconds += config.evaluation.tasks / config.training.meta_batch * _measured(config, True, known)
+    seconds, iteration_s, task_s = 0.0, cache(_iteration_s), cache(_task_s)
+    with _one_thread():
+        for training, tests in work:
+            for config in [training] if training else []:
+                settings = config.training
+                validations = settings.iterations // settings.validate_every
+                seconds += _longer(config) * settings.iterations * iteration_s(_short_training(config))
+                seconds += _longer(config) * validations * settings.validation_tasks * task_s(_short_validation(config))
+            for config in tests:
+                seconds += _longer(config) * config.evaluation.tasks * task_s(_short_test(config))
     return seconds
 
 
-def _measured(config: RLConfig, tested: bool, known: dict[Hashable, float]) -> float:
-    """Seconds of one iteration, or of a test of as many tasks as it has; measured once for each kind of config."""
-    kind = (tested, config.environment, config.policy, config.sampling, config.algorithm, config.training.meta_batch)
-    if kind not in known:
-        known[kind] = _measure(config, tested)
-    return known[kind]
+def _longer(config: RLConfig) -> float:
+    """Horizon of a config, in those of its short one."""
+    return config.environment.resolved() / _short(config).environment.resolved()
 
 
-def _measure(config: RLConfig, tested: bool) -> float:
+def _short(config: RLConfig) -> RLConfig:
+    """The environment and the policy of a config alone, with short episodes."""
     horizon = min(HORIZON, config.environment.resolved())
-    settings = config.training.model_copy(
-        update={"iterations": 2, "validate_every": 2, "validation_tasks": 1, "snapshots": ()}
-    )
-    test = config.evaluation.model_copy(update={"tasks": max(2, settings.meta_batch), "weights": "final"})
     environment = config.environment.model_copy(update={"horizon": horizon})
-    short = config.model_copy(update={"training": settings, "evaluation": test, "environment": environment})
+    return RLConfig(environment=environment, policy=config.policy, sampling=config.sampling)
+
+
+def _short_training(config: RLConfig) -> RLConfig:
+    """Equal only for trainings whose iterations cost the same."""
+    whole = {"iterations": 3, "validate_every": 3, "validation_tasks": 1, "seed": 0, "snapshots": ()}
+    sections = {
+        "algorithm": config.algorithm.model_copy(update={"inner_lr": PolicyAlgorithmConfig().inner_lr}),
+        "training": config.training.model_copy(update=whole),
+    }
+    return _short(config).model_copy(update=sections)
+
+
+def _short_validation(config: RLConfig) -> RLConfig:
+    """Equal only for trainings a task of whose validations costs the same: a test as they are, whatever the test is."""
+    as_trained = PolicyEvaluationConfig(tasks=max(2, config.training.validation_tasks))
+    return _short_test(config.model_copy(update={"evaluation": as_trained}))
+
+
+def _short_test(config: RLConfig) -> RLConfig:
+    """Equal only for tests a task of which costs the same; so many tasks as are played at once."""
+    adapted = config.test_adapted_layers
+    evaluation = PolicyEvaluationConfig(
+        tasks=min(TASKS_AT_ONCE, config.evaluation.tasks),
+        inner_steps=config.test_inner_steps,
+        frozen_layers=tuple(layer for layer in config.layers if layer not in adapted),
+        weights="final",
+    )
+    sampling = config.sampling.model_copy(update={"trajectories": config.test_trajectories})
+    return _short(config).model_copy(update={"sampling": sampling, "evaluation": evaluation})
+
+
+def _iteration_s(short: RLConfig) -> float:
+    """Of a training."""
+    began = time.process_time()
+    reached = [began, *(time.process_time() for _, _ in zip(range(2), train(short, due=lambda: True), strict=False))]
+    return min(end - start for start, end in pairwise(reached))  # the first one also loads what both need
+
+
+def _task_s(short: RLConfig) -> float:
+    """Of a test."""
+    entry = short.environment.entry
+    params = init(short.policy, entry.observation_size, entry.action_size, short.training.seed)
+    return min(_seconds(lambda: evaluate([short], params)) for _ in range(2)) / short.evaluation.tasks
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As a trial has."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a trial has
+    torch.set_num_threads(1)
     try:
-        return _timed(short, tested) * config.environment.resolved() / horizon
+        yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _timed(short: RLConfig, tested: bool) -> float:
-    began = time.process_time()
-    reached = [(time.process_time(), progress) for progress in train(short, due=lambda: True)]
-    of_iteration = reached[0][0] - began
-    if len(reached) > 1:  # the first one also loads what both need
-        of_iteration = min(of_iteration, reached[1][0] - reached[0][0])
-    if tested:
-        began = time.process_time()
-        evaluate([short], reached[-1][1].params)
-        of_iteration = time.process_time() - began
-    return of_iteration

@@ -15,13 +15,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from trainers.rl.environments.environment import Floats
+
 VALIDATION_SEED = 1_000_003
 """Seed of the validation tasks and trajectories of every trial."""
 
 TEST_SEED = 1_000_033
 """Seed of the test tasks and trajectories of every trial."""
 
-Floats = npt.NDArray[np.float64]
 Words = npt.NDArray[np.uint64]
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))

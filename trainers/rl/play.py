@@ -14,7 +14,7 @@ from trainers.rl.environments import open_environment
 from trainers.rl.environments.environment import Environment, Floats
 from trainers.rl.inner_loop import Experience, InnerLoop, one_step
 from trainers.rl.noise import Address
-from trainers.rl.policy import act
+from trainers.rl.policy import LOG_STD, act, device_of
 from trainers.rl.sampling import Trajectories, draw_tasks, sample
 
 
@@ -86,12 +86,12 @@ class Player:
 
     def play(self, params: Params, tasks: Floats, address: Address) -> Trajectories:
         """Trajectories of tasks [tasks, task_size] by one policy, or by each task's own."""
-        device = next(iter(params.values())).device
+        device = device_of(params)
 
         def answer(observations: Tensor, noise: Tensor) -> Tensor:
             return act(self.layers, params, observations.to(device), noise.to(device)).cpu()
 
-        dtype = next(iter(params.values())).dtype
+        dtype = params[LOG_STD].dtype
         return sample(self.environment, tasks, answer, self.trajectories, address, self.horizon, dtype)
 
     def adapt(self, loop: InnerLoop, params: Params, address: Address, start: Trajectories | None = None) -> Played:
@@ -103,7 +103,7 @@ class Player:
         tasks = draw_tasks(self.environment, address)
         rounds: list[Trajectories] = [start or self.play(params, tasks, address)]
         inner: list[Experience] = []
-        device = str(next(iter(params.values())).device)
+        device = device_of(params)
         for number in range(loop.steps):
             if not Played(rounds, inner, params).is_finite:
                 break

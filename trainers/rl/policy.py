@@ -33,6 +33,11 @@ def init(config: PolicyConfig, observation_size: int, action_size: int, seed: in
     return params
 
 
+def device_of(params: Params) -> str:
+    """Where a policy calculates."""
+    return str(next(iter(params.values())).device)
+
+
 def log_std(params: Params) -> Tensor:
     """[tasks or 1, 1, actions], as used."""
     value = params[LOG_STD].clamp(min=MIN_LOG_STD)

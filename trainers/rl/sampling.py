@@ -85,18 +85,18 @@ def sample(
             running = running & ~ended
             if not running.any():
                 break
-    lives = torch.from_numpy(alive).view(horizon, *shape)
+    lives = _by_task(torch.from_numpy(alive).view(horizon, *shape))
     return Trajectories(
-        observations=_by_task(observations.masked_fill_(~lives[..., None], 0)),
-        actions=_by_task(actions.masked_fill_(~lives[..., None], 0)),
-        rewards=_by_task(torch.from_numpy(rewards).to(dtype).view(horizon, *shape).masked_fill_(~lives, 0)),
-        alive=_by_task(lives.to(dtype)),
+        observations=_by_task(observations).masked_fill_(~lives[..., None], 0),
+        actions=_by_task(actions).masked_fill_(~lives[..., None], 0),
+        rewards=_by_task(torch.from_numpy(rewards).to(dtype).view(horizon, *shape)).masked_fill_(~lives, 0),
+        alive=lives.to(dtype),
     )
 
 
 def _by_task(values: Tensor) -> Tensor:
-    """[time, tasks, trajectories, ...] -> [tasks, trajectories, time, ...], each in one piece."""
-    return values.movedim(0, 2).contiguous()
+    """A copy: [time, tasks, trajectories, ...] -> [tasks, trajectories, time, ...], in one piece."""
+    return values.movedim(0, 2).clone(memory_format=torch.contiguous_format)
 
 
 def _random(environment: Environment, trajectories: int, address: Address, horizon: int) -> tuple[Floats, Floats]:

@@ -18,7 +18,7 @@ from trainers.rl.cost import count_flops
 from trainers.rl.inner_loop import InnerLoop
 from trainers.rl.noise import TEST_SEED, VALIDATION_SEED, Address
 from trainers.rl.play import Played, Player
-from trainers.rl.policy import init
+from trainers.rl.policy import device_of, init
 from trainers.rl.trpo import OuterObjective, outer_step
 from trainers.snapshots import Progress, Validation, Weights
 
@@ -92,7 +92,7 @@ def _learned(
     """The meta-parameters after the outer step of what was played, and their surrogate."""
     if not played.is_finite:
         raise TrainingDiverged(f"{played.fault} at iteration {iteration}")
-    outer = player.experience(played.rounds[-1], str(next(iter(params.values())).device))
+    outer = player.experience(played.rounds[-1], device_of(params))
     done = outer_step(OuterObjective(loop, params, played.inner, outer), params, config.training)
     if not math.isfinite(done.surrogate):
         raise TrainingDiverged(f"the training loss is {done.surrogate} at iteration {iteration}")
