@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from trainers.closed_form.convolution import (
-    POSITIONS_A_SUM,
+    POSITIONS_A_PIECE,
     by_windows,
     convolution_backward,
     in_pieces,
@@ -69,6 +69,6 @@ def test_pieces_are_equal_and_neither_long_nor_tiny() -> None:
     for positions in [1, 1023, 1024, 1025, 5 * 42 * 42, 75 * 84 * 84, 7919]:
         pieces = pieces_of(positions)
         assert positions % pieces == 0
-        assert pieces == 1 or POSITIONS_A_SUM // 8 <= positions // pieces <= POSITIONS_A_SUM
+        assert pieces == 1 or POSITIONS_A_PIECE // 8 <= positions // pieces <= POSITIONS_A_PIECE
     assert pieces_of(75 * 84 * 84) > 500
     assert pieces_of(7919) == 1  # a prime

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-POSITIONS_A_SUM = 1024
-"""At most so many positions are summed by one thread block on CUDA. In float32 last bits depend on it, so changing it
+POSITIONS_A_PIECE = 1024
+"""At most so many positions are summed by one product on CUDA. In float32 last bits depend on it, so changing it
 changes the trainer version."""
 
 
@@ -101,8 +101,8 @@ def in_pieces(a: Tensor, b: Tensor, pieces: int, dtype: torch.dtype | None) -> T
 
 @cache
 def pieces_of(positions: int) -> int:
-    """The fewest equal pieces of at most ``POSITIONS_A_SUM`` positions; one where they would be tiny."""
-    for pieces in range(-(-positions // POSITIONS_A_SUM), positions // (POSITIONS_A_SUM // 8) + 1):
+    """The fewest equal pieces of at most ``POSITIONS_A_PIECE`` positions; one where they would be tiny."""
+    for pieces in range(-(-positions // POSITIONS_A_PIECE), positions // (POSITIONS_A_PIECE // 8) + 1):
         if positions % pieces == 0:
             return pieces
     return 1
