@@ -40,17 +40,16 @@ def on_gpu(case: Case) -> Case:
 
 def steps_of(case: Case) -> dict[str, Step]:
     """A meta-step of every variant."""
-    setting, anil = case.config, case.config.algorithm.name == "anil"
-    rate, steps = setting.algorithm.inner_lr, setting.algorithm.inner_steps
-    module = Network(case.params, setting.backbone.pooling == "max")
+    config, anil = case.config, case.config.algorithm.name == "anil"
+    rate, steps = config.algorithm.inner_lr, config.algorithm.inner_steps
+    module = Network(case.params, config.backbone.pooling == "max")
     tasks = list(case.tasks)
 
     def peer(step: Callable[..., None]) -> None:
         module.zero_grad()
         step(module, anil, tasks, rate, steps)
 
-    learned = case.network, case.params, case.loop
-    captured = MetaStep(*learned)
+    captured = MetaStep(case.network, case.params, case.loop)
     return {
         "ours": partial(captured, case.tasks),
         "not captured": partial(meta_gradient, case.network, case.params, case.tasks, case.loop),
@@ -146,6 +145,8 @@ def main() -> None:
     asked = parser.parse_args()
     if not torch.cuda.is_available():
         print("nothing measured: torch finds no CUDA device here", file=sys.stderr)
+        if asked.json:
+            print(json.dumps({}))
         return
     settle("cuda", asked.tf32)
 
@@ -156,7 +157,7 @@ def main() -> None:
     say(f"a matrix product reaches {gemm_tflops():.0f} TFLOP/s; ms of a step (quartiles); error in float64")
     say("ratios: learn2learn / ours, fastest peer / ours")
     peers = " ".join(f"{peer.split()[0]:>9s}" for peer in PEERS)
-    say(f"{'':12s} {'ours':>7s} {'not captured':>23s} {'reference':>9s} {peers}")
+    say(f"{'':12s} {'ours':>7s} {'not captured':>23s} {'reference':>9s} {peers} {'ratio':>7s} {'fastest':>7s} error")
     settings = {name: measure(name, asked.rounds, say) for name in asked.settings}
     layers = frozen(asked.rounds)
     for name in ("omni", "mini", "omni20"):

@@ -13,7 +13,7 @@ from orchestrator.labels import label
 from orchestrator.pace import Pace
 from orchestrator.placement import Machine
 from orchestrator.plan import Unit
-from orchestrator.rows import Row, by_scale
+from orchestrator.rows import Row
 from orchestrator.spec import Resources as Asked
 from orchestrator.spec import SweepSpec
 from orchestrator.spending import Spending
@@ -23,6 +23,7 @@ from orchestrator.sweep_state import count_trials
 from orchestrator.tracking import Point, Tracker
 from orchestrator.tracking_rows import curve_points, live_view, recorded_points, stored_view
 from trainers.problem import Source
+from trainers.problems import problem_of
 
 
 class Board:
@@ -105,8 +106,8 @@ class Board:
         planned = self._within_budget(rows, counts)
         done = [line for line in self._lines.values() if line.state == "completed" and line.confirms is None]
         best = max(done, key=lambda line: (_validation(line), -line.number), default=None)
-        if len(by_scale(rows)) > 1:
-            best = None
+        if len(self._data) > 1 and not problem_of(self._spec.trial).sources_share_a_scale:
+            best = None  # also while rows of the others have not begun
         return SweepStatus(
             name=self._spec.name,
             state=state,

@@ -179,6 +179,10 @@ class SweepSpec(Frozen):
                     ("search", "space", path),
                     *(("search", "space", path, "when", it) for it in parameter.when or {}),
                 ]
+            source = f"{problem.source_word}.name"
+            if source in self.search.space and not problem.sources_share_a_scale:
+                words = "scores of several can't be compared, so none is the best; search in one, or make a grid"
+                problems.append((("search", "space", source), words))
             its = objective_problems(self.search.objective, problem, name)
             problems += [(("search", "objective", *at), words) for at, words in its]
             stops = self.search.early_stopping

@@ -40,6 +40,7 @@ from orchestrator.tracking import write_all
 from orchestrator.tracking.client import open_client
 from orchestrator.tracking_rows import stored_view, sweep_view
 from trainers.config import TrialConfig
+from trainers.problems import problem_of
 from trainers.rl.canonical import environment_fingerprint, resolved_training
 from trainers.rl.config import RLConfig
 
@@ -228,8 +229,9 @@ def test_nothing_is_the_best_of_several_environments_and_legends_name_none(names
     assert (found["best"] is not None) == one
     assert ("best trial" in summary(home, "several", found)) == one
 
-    board = Board(study.spec, Store(opened(home)), {}, None, {}, lambda said: None)
-    board.ended(tuple(study.rows))
+    sources = {row.config.source: problem_of(row.config).source(row.config.source) for row in study.rows}
+    board = Board(study.spec, Store(opened(home)), sources, None, {}, lambda said: None)
+    board.ended(tuple(row for row in study.rows if row.config.source == names[0]))
     assert (board.status().best is not None) == one
 
     weights = outcome_in_mlflow(opened(home), "several", "best", with_report=False).weights
@@ -422,6 +424,10 @@ BAD = {
     "few_shot only; with problem: rl name maml, anil or boil, got 'nil'",
     "trial: {problem: rl, polcy: {}}\ngrid: {seeds: 1}": "s.yaml:1: trial.polcy: unknown key 'polcy'; did you mean "
     "'policy'?",
+    "trial: {problem: rl}\nsearch: {trials: 4, space: {environment.name: {choice: [navigation_2d]}}}": (
+        "s.yaml:2: search.space.environment.name: scores of several can't be compared, so none is the best; search in "
+        "one, or make a grid"
+    ),
     "trial: {problem: rl}\ngrid: {train: {episodes.shots: [1, 5]}}": "s.yaml:2: grid.train.episodes.shots: is of "
     "trials with problem: few_shot, and this one is rl; leave it out, or change problem",
     "trial: {problem: rl}\ngrid: {between: {measure: cka}, seeds: 2}": "s.yaml:2: grid.between: compares what "

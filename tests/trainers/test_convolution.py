@@ -65,6 +65,13 @@ def test_sums_over_positions_are_those_of_one_product(positions: int, device: st
     torch.testing.assert_close(in_double, expected, rtol=0, atol=1e-2)
 
 
+def test_pieces_are_added_up_in_the_precision_asked_for() -> None:
+    a, b = torch.ones(1, 8, 1), torch.ones(1, 8, 1)
+    a[:, :2] = 2.0**24  # float32 has no number for what comes out
+    assert in_pieces(a, b, 4, torch.float64).item() == 2.0**25 + 6
+    assert in_pieces(a, b, 8, torch.float64).item() == 2.0**25 + 6
+
+
 def test_pieces_are_equal_and_neither_long_nor_tiny() -> None:
     for positions in [1, 1023, 1024, 1025, 5 * 42 * 42, 75 * 84 * 84, 7919]:
         pieces = pieces_of(positions)

@@ -1,7 +1,7 @@
 """The 3×3 convolution of a block, with a border of one zero, and its gradients.
 
 Many tasks with weights of their own are a grouped convolution. torch's is good on a CPU; on CUDA its library takes the
-groups one after the other, or sums over positions in one thread block. There the products of all groups run at once,
+groups one after the other, or sums over positions in few thread blocks. There the products of all groups run at once,
 as matrix products of the windows.
 """
 
@@ -64,7 +64,7 @@ def input_gradient_by_windows(g: Tensor, x: Tensor, w: Tensor, stride: int, grou
 
 def weight_gradient_by_windows(g: Tensor, x: Tensor, w: Tensor, stride: int, groups: int) -> Tensor:
     """∂/∂w: windowsᵀ · g."""
-    by_tap = sum_of_products(windows(x, stride, groups), _by_position(g.permute(0, 2, 3, 1), groups))
+    by_tap = sum_of_products(windows(x, stride, groups), _by_position(g.permute(0, 2, 3, 1).contiguous(), groups))
     by_tap = by_tap.view(groups, 3, 3, w.shape[1], -1)
     return by_tap.permute(0, 4, 1, 2, 3).reshape(len(w), 3, 3, w.shape[1]).permute(0, 3, 1, 2)
 
@@ -115,4 +115,4 @@ def _as_matrices(w: Tensor, groups: int) -> Tensor:
 
 def _by_position(x: Tensor, groups: int) -> Tensor:
     """[images, H, W, groups · C] as [groups, positions, C], over the same memory."""
-    return x.reshape(-1, groups, x.shape[3] // groups).transpose(0, 1)
+    return x.view(-1, groups, x.shape[3] // groups).transpose(0, 1)
