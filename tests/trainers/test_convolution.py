@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from trainers.closed_form import convolution
 from trainers.closed_form.convolution import (
     POSITIONS_A_PIECE,
     by_windows,
@@ -16,6 +18,12 @@ from trainers.closed_form.convolution import (
     sum_of_products,
     weight_gradient_by_windows,
 )
+from trainers.config import TrialConfig
+from trainers.episodes import Episode
+from trainers.inner_loop import InnerLoop
+from trainers.meta_step import meta_gradient, meta_gradient_by_autograd
+from trainers.network import Network
+from trainers.tasks import as_tasks
 
 DEVICES = [
     "cpu",
@@ -79,3 +87,35 @@ def test_pieces_are_equal_and_neither_long_nor_tiny() -> None:
         assert pieces == 1 or POSITIONS_A_PIECE // 8 <= positions // pieces <= POSITIONS_A_PIECE
     assert pieces_of(75 * 84 * 84) > 500
     assert pieces_of(7919) == 1  # a prime
+
+
+@pytest.mark.parametrize("pooling", ["max", "stride"])
+@pytest.mark.parametrize("name", ["maml", "boil"])
+def test_a_meta_gradient_by_windows_is_that_of_autograd(
+    name: str, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def takes_windows(x: torch.Tensor, groups: int) -> bool:
+        taken.append(groups)
+        return True
+
+    monkeypatch.setattr(convolution, "takes_windows", takes_windows)
+    config = TrialConfig.model_validate(
+        {
+            "episodes": {"ways": 3, "shots": 1, "queries": 2},
+            "backbone": {"width": 4, "pooling": pooling},
+            "algorithm": {"name": name, "inner_steps": 2},
+        }
+    )
+    rng = np.random.default_rng(0)
+    episodes = [
+        Episode(*(rng.integers(0, 256, (3, count, 17, 17, 3), dtype=np.uint8) for count in (1, 2))) for _ in range(2)
+    ]
+    network = Network(config, (17, 17, 3))
+    params = {key: value.double() for key, value in network.init(0).items()}
+    tasks, loop = as_tasks(episodes, params["head.bias"]), InnerLoop.of_training(config)
+    found = meta_gradient(network, params, tasks, loop)
+    assert 2 in taken
+    for key, value in meta_gradient_by_autograd(network, params, tasks, loop).gradient.items():
+        torch.testing.assert_close(found.gradient[key], value, rtol=1e-9, atol=1e-11)

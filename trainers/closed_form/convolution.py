@@ -18,12 +18,17 @@ POSITIONS_A_PIECE = 1024
 changes the trainer version."""
 
 
+def takes_windows(x: Tensor, groups: int) -> bool:
+    """Whether convolutions of x are products of its windows."""
+    return groups > 1 and x.is_cuda
+
+
 def convolve(x: Tensor, w: Tensor, stride: int, groups: int) -> Tensor:
     """x [images, groups · C_in, H, W], w [groups · C_out, C_in, 3, 3] -> [images, groups · C_out, H', W'].
 
     Maps are channels_last.
     """
-    if groups > 1 and x.is_cuda:
+    if takes_windows(x, groups):
         return by_windows(x, w, stride, groups)
     return F.conv2d(x, w, stride=stride, padding=1, groups=groups)
 
@@ -32,7 +37,7 @@ def convolution_backward(
     g: Tensor, x: Tensor, w: Tensor, stride: int, groups: int, wanted: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """(∂/∂x, ∂/∂w) of g · conv(x, w), as far as wanted."""
-    if groups > 1 and x.is_cuda:
+    if takes_windows(x, groups):
         return (
             input_gradient_by_windows(g, x, w, stride, groups) if wanted[0] else None,
             weight_gradient_by_windows(g, x, w, stride, groups) if wanted[1] else None,
