@@ -4,6 +4,7 @@ FAULT_FILL      a disk is filled, to its last byte, when a file is about to be w
 FAULT_READ_ONLY a folder becomes read-only when such a file is about to be written, for all who open files from then on
 FAULT_DISK      where that disk or folder is mounted
 FAULT_MEMORY    a process may take only SPARE_BYTES more of memory, once it is about to write such a file
+FAULT_HOLD      a process stands still, until it is killed or continued, when it is about to write such a file
 FAULT_CLOCK_S   Python's clock is so many seconds ahead (the calendar, not the monotonic one)
 """
 
@@ -12,6 +13,7 @@ import os
 import pathlib
 import re
 import resource
+import signal
 import subprocess
 import time
 
@@ -41,7 +43,11 @@ def _limit_memory():
     resource.setrlimit(resource.RLIMIT_DATA, (1024 * int(used) + SPARE_BYTES,) * 2)
 
 
-FAULTS = {"FAULT_FILL": _fill, "FAULT_READ_ONLY": _make_read_only, "FAULT_MEMORY": _limit_memory}
+def _hold():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+FAULTS = {"FAULT_FILL": _fill, "FAULT_READ_ONLY": _make_read_only, "FAULT_MEMORY": _limit_memory, "FAULT_HOLD": _hold}
 
 
 def _faulty_open(self, mode="r", *args, **kwargs):
