@@ -83,7 +83,7 @@ def feature_gradient(network: Network, chain: Chain, params: Params, tasks: Task
     behind = {name: value.detach() for name, value in params.items() if layer_of(name) not in chain.layers[:-1]}
     _, images, height, width, _ = tasks.query_pixels.shape
     images = max(images, tasks.support_pixels.shape[1])
-    for part in chain.chunks(len(tasks), images, height * width):
+    for part in chain.chunks(len(tasks), images, height * width, shared=True):
         _add_chunk(sums, network, chain, behind, tasks[part], loss)
     return sums
 

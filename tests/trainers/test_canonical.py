@@ -34,8 +34,8 @@ def test_keys_are_pinned() -> None:
     assert evaluation() == PINNED_EVALUATION
 
 
-PINNED_TRAINING = "1aad9b0639ed6dc0a0f0-500"
-PINNED_EVALUATION = "1863fd1ff82e8357287f"
+PINNED_TRAINING = "ad7b6b85eb89a2755c48-500"
+PINNED_EVALUATION = "b1a7801125f9eb4fc4aa"
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,10 @@ def test_times_have_a_key_of_their_own_in_which_nothing_idle_is() -> None:
     assert asked not in {PINNED_EVALUATION, PINNED_SIMILARITY}
 
 
-PINNED_SPEED = "ce8b93f7ec5f385c13c5"
-PINNED_SIMILARITY = "3e04b48e3d8d127c2fef"
-PINNED_BY_IMAGES = "7f18ab29bdd184e823c2"
-PINNED_SNAPSHOT = "f9c606e4b9283dfa1e4b"
+PINNED_SPEED = "3ff39b221b535e2d5696"
+PINNED_SIMILARITY = "48ea02c3177b654ba6e1"
+PINNED_BY_IMAGES = "983ff0043928c5b93cc8"
+PINNED_SNAPSHOT = "24b35a7a207f27014ca0"
 
 
 def test_the_key_of_a_snapshot_is_that_of_the_shorter_training() -> None:
@@ -236,10 +236,10 @@ def test_every_regime_is_a_training_of_its_own() -> None:
 
 
 PINNED_REGIMES = [
-    "52acc0501b1424b19eee-500",
-    "66aa9c0a1060ad8769d1-500",
-    "cc6024a0c87bbe3a7e7b-500",
-    "64c47ae2079db8443d30-500",
+    "9769bcb064f11c757bf3-500",
+    "6b22e01fd129336c2c82-500",
+    "a4f759e5515881a37bcc-500",
+    "7acc8404230b4b0b3a96-500",
 ]
 
 

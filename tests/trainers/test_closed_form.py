@@ -114,11 +114,14 @@ def test_every_shape(pooling: str, size: tuple[int, int], channels: int, episode
 
 @pytest.mark.parametrize("piece", [1, 700, 2**18])
 @pytest.mark.parametrize("chunk", [1, 2500, 10**7])
-def test_chunks_and_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch, piece: int, chunk: int) -> None:
+@pytest.mark.parametrize("pooling", ["max", "stride"])
+def test_chunks_and_pieces_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, pooling: str, piece: int, chunk: int
+) -> None:
     """Every way of cutting: one task and one image at a time, several, all."""
     monkeypatch.setattr(image_block, "FLOATS_A_PIECE", piece)
     monkeypatch.setattr(meta, "FLOATS_A_CHUNK", chunk)
-    network, params, tasks = setting(tasks=5)
+    network, params, tasks = setting(pooling, tasks=5)
     for layers in (ALL, ALL[1:], ("head",)):
         assert_equal_gradients(network, params, tasks, loop(*layers))
 
@@ -397,6 +400,8 @@ def test_chunks_are_bounded_and_even() -> None:
         assert max(chunks) - min(chunks) <= 1
         assert len(chunks) == -(-tasks // 10)
     assert [part.stop - part.start for part in chain.chunks(3, 10**6, 28 * 28)] == [1, 1, 1]
+    shared = [part.stop - part.start for part in chain.chunks(1000, 1, pixels, shared=True)]
+    assert shared == [10 * meta.SHARED_BODY_FACTOR] * (100 // meta.SHARED_BODY_FACTOR)
 
 
 # --- determinism

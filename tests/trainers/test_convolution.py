@@ -16,6 +16,8 @@ from trainers.closed_form.convolution import (
     input_gradient_by_windows,
     pieces_of,
     sum_of_products,
+    takes_columns,
+    weight_gradient_by_columns,
     weight_gradient_by_windows,
 )
 from trainers.config import TrialConfig
@@ -59,6 +61,45 @@ def test_windows_give_the_convolution_and_its_gradients(
         assert [part is not None for part in parts] == list(wanted)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("images", "c_in", "c_out", "size"),
+    [
+        (5, 4, 3, (7, 6)),
+        (2, 3, 2, (14, 13)),
+        (3, 1, 2, (4, 4)),
+        (2, 3, 2, (1, 3)),
+        (2, 2, 1, (2, 1)),
+        (1, 1, 1, (1, 1)),
+    ],
+)
+def test_columns_give_the_gradient_of_the_weights(
+    images: int, c_in: int, c_out: int, size: tuple[int, int], stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(images, c_in, *size, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    w = torch.randn(c_out, c_in, 3, 3, dtype=torch.float64, requires_grad=True)
+    out = F.conv2d(x, w, stride=stride, padding=1)
+    g = torch.randn_like(out)
+    (expected,) = torch.autograd.grad(out, w, g)
+    found = weight_gradient_by_columns(g, x, stride)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    monkeypatch.setattr(convolution, "OPERATIONS_A_PRODUCT", 1)
+    parts = convolution_backward(g, x, w.detach(), stride, 1, (True, True))
+    assert parts[0] is not None
+    assert parts[1] is not None
+    torch.testing.assert_close(parts[1], expected, rtol=0, atol=1e-12)
+    assert convolution_backward(g, x, w.detach(), stride, 1, (True, False))[1] is None
+
+
+def test_columns_are_taken_by_shapes_alone() -> None:
+    w = torch.empty(64, 64, 3, 3)
+    assert takes_columns(torch.empty(320, 64, 7, 7), w, 2, 1)
+    assert not takes_columns(torch.empty(320, 64, 7, 7), w, 1, 1)  # torch's own is good there
+    assert not takes_columns(torch.empty(20, 64, 7, 7), w, 2, 1)
+    assert not takes_columns(torch.empty(320, 640, 7, 7), torch.empty(640, 64, 3, 3), 2, 10)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("positions", [1, 1000, 5 * 42 * 42, 2 * 2053])
 def test_sums_over_positions_are_those_of_one_product(positions: int, device: str) -> None:
@@ -89,18 +130,7 @@ def test_pieces_are_equal_and_neither_long_nor_tiny() -> None:
     assert pieces_of(7919) == 1  # a prime
 
 
-@pytest.mark.parametrize("pooling", ["max", "stride"])
-@pytest.mark.parametrize("name", ["maml", "boil"])
-def test_a_meta_gradient_by_windows_is_that_of_autograd(
-    name: str, pooling: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken = []
-
-    def takes_windows(x: torch.Tensor, groups: int) -> bool:
-        taken.append(groups)
-        return True
-
-    monkeypatch.setattr(convolution, "takes_windows", takes_windows)
+def assert_meta_gradient_is_that_of_autograd(name: str, pooling: str) -> None:
     config = TrialConfig.model_validate(
         {
             "episodes": {"ways": 3, "shots": 1, "queries": 2},
@@ -116,6 +146,34 @@ def test_a_meta_gradient_by_windows_is_that_of_autograd(
     params = {key: value.double() for key, value in network.init(0).items()}
     tasks, loop = as_tasks(episodes, params["head.bias"]), InnerLoop.of_training(config)
     found = meta_gradient(network, params, tasks, loop)
-    assert 2 in taken
     for key, value in meta_gradient_by_autograd(network, params, tasks, loop).gradient.items():
         torch.testing.assert_close(found.gradient[key], value, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("pooling", ["max", "stride"])
+@pytest.mark.parametrize("name", ["maml", "boil"])
+def test_a_meta_gradient_by_windows_is_that_of_autograd(
+    name: str, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def takes_windows(x: torch.Tensor, groups: int) -> bool:
+        taken.append(groups)
+        return True
+
+    monkeypatch.setattr(convolution, "takes_windows", takes_windows)
+    assert_meta_gradient_is_that_of_autograd(name, pooling)
+    assert 2 in taken
+
+
+@pytest.mark.parametrize("name", ["maml", "anil", "boil"])
+def test_a_meta_gradient_by_columns_is_that_of_autograd(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def takes_columns(x: torch.Tensor, w: torch.Tensor, stride: int, groups: int) -> bool:
+        taken.append(groups == 1)
+        return groups == 1
+
+    monkeypatch.setattr(convolution, "takes_columns", takes_columns)
+    assert_meta_gradient_is_that_of_autograd(name, "stride")
+    assert any(taken) == (name == "anil")

@@ -47,7 +47,7 @@ def test_golden_trial(strokes: ImageTable, monkeypatch: pytest.MonkeyPatch) -> N
         network.Network, "init", lambda self, seed: {name: value.double() for name, value in init(self, seed).items()}
     )
     result = run_trial(small(algorithm={"inner_steps": 2, "frozen_layers": 1}), strokes)
-    assert (TRAINER_VERSION, EVALUATION_VERSION) == (2, 2)
+    assert (TRAINER_VERSION, EVALUATION_VERSION) == (3, 3)
     losses = [point.train_loss for point in result.progress.curve]
     assert losses == pytest.approx(GOLDEN_LOSSES, rel=1e-9)
     total = sum(value.sum().item() for value in result.progress.params.values())

@@ -3,6 +3,9 @@
 Many tasks with weights of their own are a grouped convolution. torch's is good on a CPU; on CUDA its library takes the
 groups one after the other, or sums over positions in few thread blocks. There the products of all groups run at once,
 as matrix products of the windows.
+
+On a CPU the weights' gradient of a strided convolution of many images is a sum of products of columns of the maps as
+they lie: nothing is copied, and the border's zeros, three in ten of what the windows of a 7×7 map hold, are left out.
 """
 
 from __future__ import annotations
@@ -16,6 +19,10 @@ from torch import Tensor
 POSITIONS_A_PIECE = 1024
 """At most so many positions are summed by one product on CUDA. In float32 last bits depend on it, so changing it
 changes the trainer version."""
+
+OPERATIONS_A_PRODUCT = 2**20
+"""Multiplications that make a matrix product worth its call on a CPU. In float32 last bits depend on it, so changing
+it changes the trainer version."""
 
 
 def takes_windows(x: Tensor, groups: int) -> bool:
@@ -42,10 +49,38 @@ def convolution_backward(
             input_gradient_by_windows(g, x, w, stride, groups) if wanted[0] else None,
             weight_gradient_by_windows(g, x, w, stride, groups) if wanted[1] else None,
         )
+    if wanted[1] and takes_columns(x, w, stride, groups):
+        gx = convolution_backward(g, x, w, stride, groups, (True, False))[0] if wanted[0] else None
+        return gx, weight_gradient_by_columns(g, x, stride)
     gx, gw, _ = torch.ops.aten.convolution_backward(
         g, x, w, None, [stride] * 2, [1, 1], [1, 1], False, [0, 0], groups, [*wanted, False]
     )
     return gx, gw
+
+
+def takes_columns(x: Tensor, w: Tensor, stride: int, groups: int) -> bool:
+    """Whether the weights' gradient of a convolution of x is ``weight_gradient_by_columns``."""
+    return groups == 1 and stride > 1 and not x.is_cuda and len(x) * 3 * w.shape[:2].numel() >= OPERATIONS_A_PRODUCT
+
+
+def weight_gradient_by_columns(g: Tensor, x: Tensor, stride: int) -> Tensor:
+    """∂/∂w of one group: ∂w[:, :, a, b] = Σ_ij g[:, :, i, j]ᵀ x[:, :, s i + a − 1, s j + b − 1].
+
+    The sum over images is a matrix product: of a column j and a row a of taps one for each row i, all i at once. The
+    taps b that meet the map lie side by side, as maps are channels_last.
+    """
+    height, width = x.shape[2:]
+    x, g = x.permute(2, 0, 3, 1), g.permute(2, 3, 1, 0)  # [H, images, W, C_in], [H', W', C_out, images]
+    rows, columns, c_out, _ = g.shape
+    by_row = x.new_zeros(3, rows, c_out, 3, x.shape[3])
+    for j in range(columns):
+        left = stride * j - 1
+        taps = slice(max(0, -left), min(3, width - left))
+        for a in range(3):
+            first, last = int(a == 0), min(rows, (height - a) // stride + 1)  # rows whose row of taps is on the map
+            met = x[stride * first + a - 1 : stride * (last - 1) + a : stride, :, left + taps.start : left + taps.stop]
+            by_row[a, first:last, :, taps].flatten(2).baddbmm_(g[first:last, j], met.flatten(2))
+    return by_row.sum(1).permute(1, 3, 0, 2)
 
 
 def by_windows(x: Tensor, w: Tensor, stride: int, groups: int) -> Tensor:

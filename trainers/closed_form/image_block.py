@@ -100,9 +100,7 @@ class ImageBlockPass:
         self._mu = x.mean.mT @ self._w
         self._pieces = self._cut()
         folded = torch.cat([self._a * self._w, params["beta"].unsqueeze(1) - self._a * self._mu], dim=1)
-        pooled = [pool(y, pooling) for y in self._apply(folded)]
-        self._places = [places for _, places in pooled]
-        self.out = self._join([maxima.relu_() for maxima, _ in pooled])
+        self._places, self.out = self._activate(folded, pooling)
 
     def _cut(self) -> list[tuple[slice, slice]]:
         """Slices of (tasks, images) in which the full map has about ``FLOATS_A_PIECE`` numbers."""
@@ -119,14 +117,30 @@ class ImageBlockPass:
         return [(slice(task, task + 1), cut) for task in range(tasks) for cut in cuts]
 
     def _columns(self, tasks: slice, images: slice) -> Tensor:
+        return self._x.columns[tasks, :, self._positions(images)]
+
+    def _positions(self, images: slice) -> slice:
         pixels = self._x.size[0] * self._x.size[1]
-        return self._x.columns[tasks, :, images.start * pixels : images.stop * pixels]
+        return slice(images.start * pixels, images.stop * pixels)
 
     def _apply(self, folded: Tensor) -> Iterator[Tensor]:
         """Pieces of the map patchesᵀ V, for V [tasks, 9 · C_in + 1, C_out]."""
         for tasks, images in self._pieces:
             piece = torch.bmm(self._columns(tasks, images).mT, folded[tasks])
             yield piece.view(-1, *self._x.size, piece.shape[2]).permute(0, 3, 1, 2)
+
+    def _activate(self, folded: Tensor, pooling: bool) -> tuple[list[Tensor | None], Tensor]:
+        """Places of the maxima by piece, and relu(max-pool(patchesᵀ V)): unless pooled, made where it stays."""
+        if pooling or self._by_groups:
+            pooled = [pool(y, pooling) for y in self._apply(folded)]
+            return [places for _, places in pooled], self._join([maxima.relu_() for maxima, _ in pooled])
+        tasks, _, positions = self._x.columns.shape
+        channels = self._shape[1]
+        out = folded.new_empty(tasks, positions, channels)
+        for where, images in self._pieces:
+            piece = out[where, self._positions(images)]
+            torch.bmm(self._columns(where, images).mT, folded[where], out=piece).relu_()
+        return [None] * len(self._pieces), out.view(-1, *self._x.size, channels).permute(0, 3, 1, 2)
 
     def _correlate(self, g: Tensor) -> tuple[Tensor, Tensor]:
         """patches · unpool(gate(g)) for a map g, as [tasks, 9 · C_in, C_out] and its last row [tasks, 1, C_out]."""

@@ -21,6 +21,11 @@ FLOATS_A_CHUNK = 1_250_000
 """Numbers of a chunk's largest kept map, or of its weights: enough tasks to keep the kernels busy, not much more. In
 float32 the last bits of a result depend on it, so changing it changes the trainer version."""
 
+SHARED_BODY_FACTOR = 4
+"""So many times more on a CPU where no block adapts: a chunk keeps one pass of the body, not one an inner step, and
+small maps and the head's small products take as many calls for few tasks as for many. For the trainer version it is as
+above."""
+
 FLOATS_A_CHUNK_ON_CUDA = 16 * FLOATS_A_CHUNK
 """The same for a GPU, which has more to keep busy: hundreds of MB for all that a chunk keeps."""
 
@@ -47,14 +52,18 @@ class Chain:
             tree.setdefault(layer, {})[short] = value.unsqueeze(0)
         return cls(blocks, layers, tree)
 
-    def chunks(self, tasks: int, images: int, pixels: int) -> Iterator[slice]:
-        """Slices of tasks, as even as can be, by shapes alone: ``images`` a task of ``pixels`` each."""
+    def chunks(self, tasks: int, images: int, pixels: int, shared: bool = False) -> Iterator[slice]:
+        """Slices of tasks, as even as can be, by shapes alone: ``images`` a task of ``pixels`` each.
+
+        ``shared`` says that no block adapts.
+        """
         first_weight = self.params[self.layers[0]]["weight"]
         _, width, channels, *_ = first_weight.shape
         # What the first block keeps is a quarter of its map, pooled or strided; narrow ones keep more of the patches.
         largest = images * pixels * max(width, 9 * channels + 1) // 4
         weights = sum(value.numel() for its in self.params.values() for value in its.values())
-        floats = FLOATS_A_CHUNK_ON_CUDA if first_weight.is_cuda else FLOATS_A_CHUNK
+        on_cpu = FLOATS_A_CHUNK * (SHARED_BODY_FACTOR if shared else 1)
+        floats = FLOATS_A_CHUNK_ON_CUDA if first_weight.is_cuda else on_cpu
         size = max(1, floats // max(largest, weights))
         small, larger = divmod(tasks, math.ceil(tasks / size))
         first = 0
@@ -197,7 +206,8 @@ def meta_gradient(chain: Chain, tasks: Tasks, loop: InnerLoop) -> Sums:
     """Sum over tasks of ∂L_query(θ_m(θ))/∂θ, of query losses and of correct answers."""
     sums = Sums()
     _, images, height, width, _ = tasks.support_pixels.shape
-    for part in chain.chunks(len(tasks), images, height * width):
+    shared = depth_of_prefix(chain, loop) == len(chain.layers) - 1
+    for part in chain.chunks(len(tasks), images, height * width, shared):
         _add_chunk(sums, chain, tasks[part], loop)
     return sums
 
@@ -229,7 +239,7 @@ def _query_gradients(sums: Sums, chain: Chain, tasks: Tasks, adapted: Tree, dept
     """∂L_query/∂(adapted parameters) [tasks, …]; what reaches the prefix directly is added to the sums."""
     gradients: dict[str, list[Gradients]] = {}
     _, images, height, width, _ = tasks.query_pixels.shape
-    for part in chain.chunks(len(tasks), images, height * width):
+    for part in chain.chunks(len(tasks), images, height * width, shared=depth == len(chain.layers) - 1):
         prefix = Prefix(chain, tasks.query(part))
         its = {layer: {name: value[part] for name, value in values.items()} for layer, values in adapted.items()}
         count = part.stop - part.start
