@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.curves import stored_curve
@@ -97,7 +97,7 @@ def _made_by(attempts: list[dict[str, Any]], last: str | None) -> dict[str, str]
     return attempt_tags(its["versions"], its["asked_by"].get("git_commit")) | {"node": its["node"]}
 
 
-def attempt_tags(versions: dict[str, str], git_commit: str | None) -> dict[str, str]:
+def attempt_tags(versions: Mapping[str, str], git_commit: str | None) -> dict[str, str]:
     """Versions and commit as tags."""
     tags = {f"version.{package}": version for package, version in versions.items()}
     if not git_commit:
