@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.curves import stored_curve
 from orchestrator.home_objects import Home
+from orchestrator.inputs import sources_of
 from orchestrator.labels import label, varying_first, varying_paths
 from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec
@@ -27,7 +28,7 @@ comes first, and what all trials share stays out of the way."""
 def sweep_view(spec: SweepSpec, home: Home) -> SweepView:
     """The view of a sweep."""
     tags = {"mlflow.source.name": f"orchestrate sweep {spec.name}", "mlflow.source.type": "LOCAL"}
-    varying = _varying(spec)
+    varying, problem = _varying(spec), problem_of(spec.trial)
     return SweepView(
         spec.name,
         home.id,
@@ -36,7 +37,8 @@ def sweep_view(spec: SweepSpec, home: Home) -> SweepView:
         home.url,
         varying,
         tags,
-        score=problem_of(spec.trial).score,
+        score=problem.score,
+        one_scale=problem.sources_share_a_scale or len(sources_of(spec)) == 1,
     )
 
 
