@@ -50,7 +50,11 @@ parts=()
 # shellcheck disable=SC2329  # by the trap
 stop() {
   trap - EXIT
-  for part in ${sweep:-} "${parts[@]}"; do
+  if [ -n "${sweep:-}" ]; then  # its trials save what they have, and need the cluster for that
+    kill -TERM "$sweep" 2> /dev/null || true
+    wait "$sweep" || true
+  fi
+  for part in "${parts[@]}"; do
     kill -TERM "$part" 2> /dev/null || true
   done
   wait
@@ -60,19 +64,19 @@ trap stop EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
-on_node() {  # on_node NAME COMMAND...: in the background, for as long as the job
+on_node() {  # on_node NAME COMMAND...: becomes that; to be called in the background
   local node=$1
   shift
-  srun --nodes=1 --ntasks=1 --nodelist="$node" --cpus-per-task="$cpus" --overlap "$@" &
-  parts+=("$!")
+  exec srun --nodes=1 --ntasks=1 --nodelist="$node" --cpus-per-task="$cpus" --overlap "$@"
 }
 
-# Ray gives its own processes thirty seconds, which a busy node may not do in.
+# Ray gives its own processes thirty seconds, which a busy node may not do in: all are started up to three times.
 log=$secrets/head.log
 tries=3
 start_head() {
   on_node "$head" ray start --head --block --node-ip-address="$address" --port="$port" --num-cpus="$cpus" \
-    --temp-dir="$scratch" --include-dashboard=false --disable-usage-stats >> "$log" 2>&1
+    --temp-dir="$scratch" --include-dashboard=false --disable-usage-stats >> "$log" 2>&1 &
+  parts+=("$!")
 }
 start_head
 until grep -q "Ray runtime started" "$log"; do
@@ -86,9 +90,21 @@ until grep -q "Ray runtime started" "$log"; do
   fi
   sleep 1
 done
+
+join() {  # join NODE: has it in the cluster for as long as the job
+  local log=$secrets/$1.log started=
+  trap 'kill -TERM "$started" 2> /dev/null; wait; exit' TERM
+  for _ in 1 2 3; do
+    on_node "$1" ray start --block --address="$address:$port" --num-cpus="$cpus" --temp-dir="$scratch" \
+      --disable-usage-stats > "$log" 2>&1 &
+    started=$!
+    if wait "$started"; then return; fi
+  done
+  echo "slurm.sh: $1 does not join the cluster: $(tail -n 1 "$log")" >&2
+}
 for node in "${nodes[@]:1}"; do
-  on_node "$node" ray start --block --address="$address:$port" --num-cpus="$cpus" --temp-dir="$scratch" \
-    --disable-usage-stats
+  join "$node" &
+  parts+=("$!")
 done
 
 # Late nodes take work when they come. In the background, since bash hears signals only then.

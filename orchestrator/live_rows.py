@@ -33,6 +33,7 @@ class Rows:
             else:
                 self._ended.setdefault(trial.number)
         self._at_once = max(self._at_once, sum(trial.state == "running" for trial in trials))
+        self._ended = {number: None for number in self._ended if number in self._trials}
         if first:  # the rest of them have ended long ago
             self._ended = dict.fromkeys(list(self._ended)[-ENDED_ROWS:])
 
@@ -43,7 +44,7 @@ class Rows:
         most = min(room, self._at_once + ENDED_ROWS)
         running = sorted(number for number, trial in self._trials.items() if trial.state == "running")
         waiting = [number for number in running if number not in self._numbers]
-        ended = [number for number in self._ended if number in self._trials and number not in self._numbers]
+        ended = [number for number in self._ended if number not in self._numbers]
         if not self._numbers:  # ended ones above, so that those that follow come below
             spare = max(most - len(running), 0)
             self._numbers = ended[max(len(ended) - spare, 0) :]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -84,7 +85,7 @@ class GridPlan(Plan):
         self.planned = len(groups)
         self._may_begin = may_begin
         self._in_flight = 0
-        self._left: list[Unit] = []
+        self._left: deque[Unit] = deque()
         for number, (_, points) in enumerate(groups):
             unit = Unit(number, tuple(look(point.number, point.config, None) for point in points))
             if all(row.final for row in unit.rows):
@@ -95,7 +96,7 @@ class GridPlan(Plan):
     def next(self) -> Unit | None:
         """The next unit; trainings of a grid do not depend on each other."""
         while self._left:
-            unit = self._left.pop(0)
+            unit = self._left.popleft()
             if self._may_begin(unit.rows):
                 self._in_flight += 1
                 return unit

@@ -65,7 +65,7 @@ class SweepStatus:
     cached: int
     best: TrialLine | None
     trials: tuple[TrialLine, ...]
-    """By number; of those that have ended perhaps the last few only."""
+    """By number; of those that have ended perhaps the last few only, and all since the status before."""
     elapsed_s: float
     left_s: float | None
     """Estimated from measured speed; None before anything was measured."""

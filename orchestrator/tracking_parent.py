@@ -40,15 +40,18 @@ def best_metric(score: Score) -> str:
     return f"best_{score.validation}"
 
 
-def best_so_far(trials: Iterable[TrialView], score: Score) -> list[Point]:
-    """Best validation score, and the test score of that trial, after each trial in the order of their numbers.
+def best_so_far(sweep: SweepView, trials: Iterable[TrialView]) -> list[Point]:
+    """Best validation score, and the test score of that trial, after each trial in the order of their numbers. Nothing
+    where trials can't be compared.
 
     The step is how many trials have ended. A trial counts once all before it have ended, so that a point, once
     written, stays true whatever order trials end in.
     """
+    if not sweep.one_scale:
+        return []
     points: list[Point] = []
     best: TrialView | None = None
-    time_ms = 0
+    time_ms, score = 0, sweep.score
     for done, trial in enumerate(sorted(_asked(trials), key=lambda trial: trial.number), start=1):
         if trial.state == "running" or trial.number != done - 1:
             break
@@ -63,7 +66,7 @@ def best_so_far(trials: Iterable[TrialView], score: Score) -> list[Point]:
 def note(sweep: SweepView, trials: Sequence[TrialView], answer: Sequence[str] = ()) -> str:
     """Markdown: the question, the answer so far, how far the sweep is, and the way to the rest."""
     best: TrialView | None = None
-    for trial in sorted(_asked(trials), key=lambda trial: trial.number):
+    for trial in sorted(_asked(trials), key=lambda trial: trial.number) if sweep.one_scale else ():
         best = _better(best, trial, sweep.score)
     counts = [(state, sum(trial.state == state for trial in trials)) for state in _STATES]
     parts = [f"**{sweep.question}**"] if sweep.question else []

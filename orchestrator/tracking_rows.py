@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.curves import stored_curve
 from orchestrator.home_objects import Home
+from orchestrator.inputs import sources_of
 from orchestrator.labels import label, varying_first, varying_paths
 from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec
@@ -27,7 +28,7 @@ comes first, and what all trials share stays out of the way."""
 def sweep_view(spec: SweepSpec, home: Home) -> SweepView:
     """The view of a sweep."""
     tags = {"mlflow.source.name": f"orchestrate sweep {spec.name}", "mlflow.source.type": "LOCAL"}
-    varying = _varying(spec)
+    varying, problem = _varying(spec), problem_of(spec.trial)
     return SweepView(
         spec.name,
         home.id,
@@ -36,7 +37,8 @@ def sweep_view(spec: SweepSpec, home: Home) -> SweepView:
         home.url,
         varying,
         tags,
-        score=problem_of(spec.trial).score,
+        score=problem.score,
+        one_scale=problem.sources_share_a_scale or len(sources_of(spec)) == 1,
     )
 
 
@@ -97,7 +99,7 @@ def _made_by(attempts: list[dict[str, Any]], last: str | None) -> dict[str, str]
     return attempt_tags(its["versions"], its["asked_by"].get("git_commit")) | {"node": its["node"]}
 
 
-def attempt_tags(versions: dict[str, str], git_commit: str | None) -> dict[str, str]:
+def attempt_tags(versions: Mapping[str, str], git_commit: str | None) -> dict[str, str]:
     """Versions and commit as tags."""
     tags = {f"version.{package}": version for package, version in versions.items()}
     if not git_commit:

@@ -43,6 +43,8 @@ class SweepView:
     tags: Mapping[str, str] = field(default_factory=dict)
     score: Score = field(kw_only=True)
     """What its trials are judged by."""
+    one_scale: bool = True
+    """Whether that compares any two of them; not returns in several environments."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 import psutil
+import yaml
 from processes import command_of, environment, wait_for
+
+HEAD_ID = "f" * 51 + "00000"
+"""What Ray's provider of machines that are processes calls the head."""
+
+LAUNCHER = "launcher.yaml"
+"""In a cluster's folder, what its autoscaler was told."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,43 @@ def own_address() -> str:
         return host
 
 
+def _launcher(address: str, most: int) -> dict[str, object]:
+    """For Ray's autoscaler: up to so many machines, none of which it has to log in to."""
+    worker = {"resources": {"CPU": 1, "object_store_memory": 100_000_000}, "max_workers": most, "node_config": {}}
+    unused = {"auth": {}, "docker": {}, "file_mounts": {}, "file_mounts_sync_continuously": False}
+    unused |= {key: [] for key in ("cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands")}
+    unused |= {f"{part}setup_commands": [] for part in ("", "head_", "worker_")}
+    unused |= {f"{part}_start_ray_commands": [] for part in ("head", "worker")}
+    return unused | {
+        "cluster_name": "grows",
+        "max_workers": most,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 5,
+        "provider": {
+            "type": "fake_multinode",
+            "gcs_address": address,
+            "head_node_id": HEAD_ID,
+            "launch_multiple": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+            "worker_liveness_check": False,
+        },
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "worker": {"min_workers": 0, **worker},
+        },
+    }
+
+
 @contextmanager
 def standing_cluster(
-    folder: Path, jobs: bool = False, cpus: int = 2, gpus: int = 0, variables: Mapping[str, str] = MappingProxyType({})
+    folder: Path,
+    jobs: bool = False,
+    cpus: int = 2,
+    gpus: int = 0,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    grows_by: int = 0,
 ) -> Iterator[Head]:
     """``ray start --head`` in its own process group. Sweeps must leave it running.
 
@@ -68,6 +109,7 @@ def standing_cluster(
         cpus: processors that it says it has.
         gpus: GPUs that it says it has; there is none.
         variables: more of its environment, and that of its workers.
+        grows_by: Ray's autoscaler starts up to so many machines of one processor, which are processes of this one.
     """
     port, dashboard = free_port(), free_port()
     token = folder / "token"
@@ -83,6 +125,11 @@ def standing_cluster(
         str(Path(sys.executable).parent / "ray"),
         *f"start --head --port={port} --num-cpus={cpus} --num-gpus={gpus} {served} --block --temp-dir={temp}".split(),
     ]
+    if grows_by:
+        launcher = folder / LAUNCHER
+        launcher.write_text(yaml.safe_dump(_launcher(f"{own_address()}:{port}", grows_by)))
+        command.append(f"--autoscaling-config={launcher}")
+        variables |= {"RAY_FAKE_CLUSTER": "1", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID}
     said = folder / "ray.log"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs run its python
     with said.open("wb") as log:

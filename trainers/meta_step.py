@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -126,10 +126,22 @@ def meta_gradient_by_autograd(
 
 
 def count_flops(network: Network, params: Params, tasks: Tasks, learning: Learning) -> int:
-    """Floating-point operations of the convolutions and matrix products of one meta-gradient; a function of shapes."""
-    with FlopCounter() as counter:
-        meta_gradient(network, params, tasks[:1], learning)
-    return int(counter.total) * len(tasks)
+    """Floating-point operations of the convolutions and matrix products of one meta-gradient.
+
+    A function of shapes, so counted once a process for each of them: trials of a second would feel it.
+    """
+    shapes = [(name, value.shape) for name, value in params.items()]
+    images = tasks.support_pixels.shape[1:], tasks.query_pixels.shape[1:]
+    what = (learning.layers, learning.steps, learning.second_order) if isinstance(learning, InnerLoop) else learning
+    key = network.backbone, what, images, *shapes
+    if key not in _counted:
+        with FlopCounter() as counter:
+            meta_gradient(network, params, tasks[:1], learning)
+        _counted[key] = int(counter.total)
+    return _counted[key] * len(tasks)
+
+
+_counted: dict[Hashable, int] = {}
 
 
 class Adam:

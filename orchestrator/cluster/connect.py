@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import socket
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from orchestrator.cluster.head import BUSY_TIMEOUT_S, ask_head
@@ -77,7 +79,7 @@ def _connected(address: str | None) -> Iterator[list[Machine]]:
     if address is None:
         options |= {"include_dashboard": False, "num_cpus": cpu_count()}
     try:
-        with handlers_kept():
+        with handlers_kept(), nullcontext() if address is None else _unsaid():
             context = _init(address or "local", options)
     except Exception as error:  # Ray raises what its layers raise: RuntimeError, ConnectionError, its own
         raise ClusterError(_problem(str(error).strip() or type(error).__name__, address)) from error
@@ -97,6 +99,23 @@ def _connected(address: str | None) -> Iterator[list[Machine]]:
             end_session()
         if session:
             shutil.rmtree(session, ignore_errors=True)
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Nothing that this process writes on its stderr is seen meanwhile. Ray's compiled part writes there, past Python,
+    that it was told to write nothing. What is wrong, it raises.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _problem(said: str, address: str | None) -> str:

@@ -124,7 +124,7 @@ def execute(
     """
     from ray import tune
 
-    from orchestrator.cluster.tune_adapter import CallbackFailed, TrialFeeder, TrialRunner
+    from orchestrator.cluster.tune_adapter import CallbackFailed, FirstCome, TrialFeeder, TrialRunner
 
     feeder = TrialFeeder(next_trial, on_event, capacity)
     try:
@@ -134,6 +134,7 @@ def execute(
                 tune.with_resources(runner, {"cpu": resources.cpu, "gpu": resources.gpu or 0.0}),
                 tune_config=tune.TuneConfig(
                     search_alg=feeder,
+                    scheduler=FirstCome(),
                     num_samples=-1,
                     max_concurrent_trials=max_concurrent if capacity is None else MOST_AT_ONCE,
                     reuse_actors=True,

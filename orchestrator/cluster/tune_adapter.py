@@ -1,4 +1,5 @@
-"""The two classes through which Tune sees a sweep: a searcher that hands out trials, a trainable that runs one."""
+"""The classes through which Tune sees a sweep: a searcher that hands out trials, a scheduler that keeps their order, a
+trainable that runs one."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ray.tune import Trainable
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.cluster.execute import NextTrial, OnEvent, Request, run_request
@@ -127,6 +130,26 @@ class TrialFeeder(Searcher):  # type: ignore[misc]  # ray is untyped
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
+
+
+class FirstCome(FIFOScheduler):  # type: ignore[misc]
+    """First come, first served, as Tune's own scheduler. That one looks through all trials of a run at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: dict[Trial, None] = {}
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """It waits from now on."""
+        self._waiting[trial] = None
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The first that waits. One that no longer does is forgotten, since none is placed twice."""
+        for trial in list(self._waiting):
+            if trial.status == Trial.PENDING:
+                return trial
+            del self._waiting[trial]
+        return None
 
 
 class TrialRunner(Trainable):  # type: ignore[misc]  # ray is untyped

@@ -227,7 +227,7 @@ class Mirror:
         if not self._untold:
             return
         views = [one.view for one in self._written.values()]
-        self._log_points(self._parent, self._missing(self._parent, best_so_far(views, self._sweep.score)))
+        self._log_points(self._parent, self._missing(self._parent, best_so_far(self._sweep, views)))
         answer = self._parent.tags.get(_ANSWER, "").splitlines()
         self._set_tags(self._parent, {_NOTE: note(self._sweep, views, answer)})
         self._untold = False

@@ -134,6 +134,32 @@ def test_tune_left_nothing_of_a_failure(tmp_path: Path) -> None:
     assert worker_failure(str(tmp_path / "absent")) == worker_failure(None) == Failure("lost", WORKER_LOST)
 
 
+def test_trials_are_placed_in_the_order_in_which_they_came() -> None:
+    from ray.tune.experiment import Trial
+
+    from orchestrator.cluster.tune_adapter import FirstCome
+
+    @dataclass(eq=False)
+    class Waits:
+        """A trial, as far as the scheduler looks at it."""
+
+        status: str = Trial.PENDING
+
+    scheduler, trials = FirstCome(), [Waits() for _ in range(4)]
+    assert scheduler.choose_trial_to_run(None) is None
+    for trial in trials:
+        scheduler.on_trial_add(None, trial)
+    placed = []
+    while (chosen := scheduler.choose_trial_to_run(None)) is not None:
+        assert scheduler.choose_trial_to_run(None) is chosen  # until it runs
+        chosen.status = Trial.RUNNING
+        placed.append(chosen)
+    assert placed == trials
+    trials[0].status = trials[2].status = Trial.TERMINATED
+    scheduler.on_trial_add(None, later := Waits())
+    assert scheduler.choose_trial_to_run(None) is later
+
+
 @dataclass(frozen=True)
 class Strange(executor.Request):
     """A request that no worker understands."""

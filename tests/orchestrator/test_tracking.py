@@ -233,11 +233,21 @@ def test_the_parent_has_the_best_so_far_by_trials_done(uri):
     assert "Trials: 3 completed, 1 failed." in note
 
 
+def test_of_trials_that_can_not_be_compared_none_is_the_best(uri):
+    views = [trial(0), trial(1)]
+    tracked(uri, *views, sweep=replace(VARYING, one_scale=False))
+    read = Read(uri)
+    assert read.points(read.parents[0]) == []
+    note = read.parents[0].data.tags["mlflow.note.content"]
+    assert "Best" not in note
+    assert "Trials: 2 completed." in note
+
+
 def test_a_trial_counts_once_all_before_it_have_ended():
     views = [trial(0), trial(1, "running"), trial(2)]
-    assert {point.step for point in best_so_far(views, FewShot.score)} == {1}
+    assert {point.step for point in best_so_far(SWEEP, views)} == {1}
     views[1] = trial(1)
-    assert {point.step for point in best_so_far(views, FewShot.score)} == {1, 2, 3}
+    assert {point.step for point in best_so_far(SWEEP, views)} == {1, 2, 3}
 
 
 def test_the_report_and_weights_are_artifacts_once(uri, monkeypatch):

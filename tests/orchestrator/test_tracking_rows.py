@@ -1,4 +1,4 @@
-"""How a trial is named in MLflow: what varies first."""
+"""How a trial is named in MLflow, what varies first; and what the view of its sweep says of all of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.home import open_home
 from orchestrator.spec_file import load_spec
-from orchestrator.tracking_rows import params
+from orchestrator.tracking_rows import params, sweep_view
 from trainers.config import TrialConfig, flatten
 
 SEARCH = "search:\n  trials: 3\n  space:\n    training.meta_lr: {uniform: [0.1, 1.0]}\n"
@@ -40,3 +41,19 @@ def test_what_varies_sorts_before_the_rest(tmp_path: Path, plan: str, varying: s
 
 def test_no_path_of_a_config_sorts_behind_the_prefix() -> None:
     assert max(flatten(TrialConfig())) < "trial."
+
+
+@pytest.mark.parametrize(
+    ("trial", "factor", "levels", "one_scale"),
+    [
+        ("{problem: rl}", "environment.name", "[navigation_2d, half_cheetah_direction]", False),
+        ("{problem: rl}", "algorithm.name", "[maml, anil]", True),
+        ("{}", "dataset.name", "[glyphs, omniglot]", True),
+    ],
+)
+def test_returns_of_several_environments_have_no_best(
+    tmp_path: Path, trial: str, factor: str, levels: str, one_scale: bool
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"trial: {trial}\ngrid: {{train: {{{factor}: {levels}}}}}\n")
+    assert sweep_view(load_spec(path), open_home(str(tmp_path / "home"))).one_scale is one_scale

@@ -23,6 +23,7 @@ from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.episodes import Episode
 from trainers.evaluation import Adaptation, evaluate, predict, predict_by_autograd
+from trainers.flop_counter import FlopCounter
 from trainers.inner_loop import InnerLoop
 from trainers.meta_step import count_flops, meta_gradient, meta_gradient_by_autograd, say_autograd
 from trainers.network import Network
@@ -386,6 +387,30 @@ def test_flops_are_those_of_the_convolutions() -> None:
     expected = TASKS * 5 * (1 + 3) * (3 * sum(maps) + 2 * first + moments)
     counted = count_flops(network, params, tasks, loop("head", steps=1))
     assert expected < counted < 1.02 * expected
+
+
+def test_flops_that_were_counted_are_those_of_the_same_shapes() -> None:
+    """Whatever was counted before in this process, a count is what a meta-gradient does."""
+    sizes: list[dict[str, Any]] = [
+        {},
+        {"pooling": "stride"},
+        {"width": 8},
+        {"size": (32, 32)},
+        {"channels": 3},
+        {"episodes": (5, 2, 3)},
+        {"episodes": (5, 1, 4)},
+    ]
+    hows = [loop(*ALL), loop("head"), loop(*ALL, steps=3), loop(*ALL, second_order=False)]
+    cases = [(size, hows[0]) for size in sizes] + [({}, how) for how in hows[1:]]
+    for _ in range(2):  # the second time nothing is left to count
+        found = []
+        for size, how in cases:
+            network, params, tasks = setting(**{"size": (28, 28), "episodes": (5, 1, 3)} | size, dtype=torch.float32)
+            with FlopCounter() as counter:
+                meta_gradient(network, params, tasks[:1], how)
+            assert count_flops(network, params, tasks, how) == counter.total * len(tasks)
+            found.append(counter.total)
+        assert len(set(found)) == len(cases)
 
 
 def test_chunks_are_bounded_and_even() -> None:

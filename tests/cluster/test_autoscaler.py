@@ -1,0 +1,56 @@
+"""A cluster without machines until there are trials: Ray's autoscaler starts them, and they run the trials."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from processes import ORCHESTRATE, attempts, run
+from standing_cluster import LAUNCHER, standing_cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
+
+SWEEP: dict[str, Any] = {
+    "trial": {
+        "dataset": {"name": "glyphs"},
+        "episodes": {"ways": 2, "shots": 1, "queries": 1},
+        "backbone": {"width": 2, "pooling": "stride"},
+        "training": {"iterations": 20, "validate_every": 20, "meta_batch": 1, "validation_episodes": 2},
+        "evaluation": {"episodes": 4},
+    },
+    "grid": {"seeds": 4},
+}
+
+
+def test_machines_are_started_for_trials(tmp_path: Path, new_home: Callable[[Path], Path]) -> None:
+    home, spec = new_home(tmp_path / "home"), tmp_path / "grows.yaml"
+    spec.write_text(yaml.safe_dump(SWEEP))
+    with standing_cluster(tmp_path, cpus=0, grows_by=2) as head:
+        announce = [sys.executable, "-m", "orchestrator.cluster.announce", "--address", head.address]
+        there: tuple[Any, ...] = ("--home", home, "--address", head.address)
+
+        def machines() -> str:
+            looked = run(ORCHESTRATE, "doctor", "--address", head.address, "--json", **head.variables)
+            findings = {one["what"]: one["found"] for one in json.loads(looked.stdout)["findings"]}
+            return f"{findings['machines']}; {findings.get('autoscaler', 'nothing more')}"
+
+        untold = run(ORCHESTRATE, "sweep", spec, *there, **head.variables)
+        assert untold.returncode == 2
+        assert "no machine here has more than 0 and 0" in untold.stderr
+
+        told = run(tuple(announce), "--launcher", tmp_path / LAUNCHER, **head.variables)
+        assert (told.returncode, told.stderr) == (0, "")
+        assert machines() == "1 there: 0 CPUs, 0 GPUs; starts up to 2 of 1 CPUs, 0 GPUs"
+        done = run(ORCHESTRATE, "sweep", spec, *there, "--json", **head.variables)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["trials"]["completed"] == 4
+        assert "logging.cc" not in done.stderr
+        assert machines().startswith("3 there: 2 CPUs")
+    ended = attempts(home)
+    assert [one["state"] for one in ended] == ["complete"] * 4
+    assert len({one["pid"] for one in ended}) == 2  # a worker on each
