@@ -21,10 +21,10 @@ FLOATS_A_CHUNK = 1_250_000
 """Numbers of a chunk's largest kept map, or of its weights: enough tasks to keep the kernels busy, not much more. In
 float32 the last bits of a result depend on it, so changing it changes the trainer version."""
 
-SHARED_BODY_FACTOR = 4
-"""So many times more on a CPU where no block adapts: a chunk keeps one pass of the body, not one an inner step, and
-small maps and the head's small products take as many calls for few tasks as for many. For the trainer version it is as
-above."""
+SHARED_BODY_TASKS = 16
+"""On a CPU where no block adapts: up to so many tasks a chunk, and up to four times the numbers. Such a chunk keeps one
+pass of the body, not one an inner step, and takes as many calls for few tasks as for many. For the trainer version it is
+as above."""
 
 FLOATS_A_CHUNK_ON_CUDA = 16 * FLOATS_A_CHUNK
 """The same for a GPU, which has more to keep busy: hundreds of MB for all that a chunk keeps."""
@@ -62,9 +62,10 @@ class Chain:
         # What the first block keeps is a quarter of its map, pooled or strided; narrow ones keep more of the patches.
         largest = images * pixels * max(width, 9 * channels + 1) // 4
         weights = sum(value.numel() for its in self.params.values() for value in its.values())
-        on_cpu = FLOATS_A_CHUNK * (SHARED_BODY_FACTOR if shared else 1)
-        floats = FLOATS_A_CHUNK_ON_CUDA if first_weight.is_cuda else on_cpu
-        size = max(1, floats // max(largest, weights))
+        on_cuda = first_weight.is_cuda
+        size = max(1, (FLOATS_A_CHUNK_ON_CUDA if on_cuda else FLOATS_A_CHUNK) // max(largest, weights))
+        if shared and not on_cuda:
+            size = max(size, min(SHARED_BODY_TASKS, 4 * FLOATS_A_CHUNK // max(largest, weights)))
         small, larger = divmod(tasks, math.ceil(tasks / size))
         first = 0
         while first < tasks:
