@@ -23,8 +23,8 @@ float32 the last bits of a result depend on it, so changing it changes the train
 
 SHARED_BODY_TASKS = 16
 """On a CPU where no block adapts: up to so many tasks a chunk, and up to four times the numbers. Such a chunk keeps one
-pass of the body, not one an inner step, and takes as many calls for few tasks as for many. For the trainer version it is
-as above."""
+pass of the body, not one an inner step, and takes as many calls for few tasks as for many. For the trainer version it
+is as above."""
 
 FLOATS_A_CHUNK_ON_CUDA = 16 * FLOATS_A_CHUNK
 """The same for a GPU, which has more to keep busy: hundreds of MB for all that a chunk keeps."""
