@@ -264,6 +264,7 @@ def test_a_diverged_training_is_a_failure_for_good(
     keys = keys_of(asked, glyphs.fingerprint)
     row = read_row(store, 0, asked, keys, "s", "r", live=False)
     assert (row.state, row.final, row.error) == ("failed", True, events[-1]["cause"])
+    assert read_row(store, 0, asked, keys, "another sweep", "r", live=False) == row  # it would end there alike
     (attempt,) = store.attempts(keys.training)
     assert (attempt["state"], attempt["failure"], attempt["cause"]) == ("failed", "diverged", events[-1]["cause"])
     set_failures_aside(store, keys.training, "s")
