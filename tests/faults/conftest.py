@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults_spec import SEARCH, write_spec
 from in_process import run_here
 from processes import bits
 
+from orchestrator.home import open_home
+from orchestrator.sweep_state import status
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these kill real processes."""
+    """All of these kill real processes, or fill real disks."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.faults)
@@ -27,17 +29,10 @@ def undisturbed(tmp_path: Path, new_home: Callable[[Path], Path]) -> Callable[[P
     def bits_of(path: Path) -> dict[str, Any]:
         home = new_home(tmp_path / "undisturbed")
         assert run_here(path, str(home), count_flops=True) == []
-        found = bits(home, path.stem)
-        assert found
-        return found
+        assert status(open_home(str(home)), path.stem)["state"] == "done"
+        return bits(home, path.stem)
 
     return bits_of
-
-
-@pytest.fixture
-def search_file(tmp_path: Path) -> Path:
-    """A search of four trials."""
-    return write_spec(tmp_path, "search", search=SEARCH)
 
 
 @pytest.fixture

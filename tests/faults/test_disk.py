@@ -112,7 +112,7 @@ def test_a_home_that_is_read_only(tmp_path: Path, new_home: Callable[[Path], Pat
     before = sorted(disk.rglob("*"))
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     track = ["track", "search", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
-    for command in (["sweep", path, "--trials", "3"], ["sweep", path, "--name", "other"], track):
+    for command in (["sweep", path, "--trials", "3"], ["sweep", path, "--name", "other"], ["trial", path], track):
         done = orchestrate_in(tmp_path, *command, "--home", home)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert "Read-only file system" in done.stderr.splitlines()[-1]

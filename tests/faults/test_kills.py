@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import orchestrate_in
-from faults_spec import VALIDATED, faults, write_spec
+from faults_spec import SEARCH, VALIDATED, faults, write_spec
 from in_process import NO_TRACKING
 from mlflow_server import Read
 from processes import SERIAL, Driver, attempts, bits, driving, run
@@ -64,13 +64,14 @@ def check_mlflow(home: Path, trials: int) -> None:
 
 
 def test_a_search_interrupted_and_killed(
-    tmp_path: Path, search_file: Path, undisturbed: Callable[[Path], dict[str, Any]], home: Path
+    tmp_path: Path, undisturbed: Callable[[Path], dict[str, Any]], home: Path
 ) -> None:
-    command = (search_file, "--max-concurrent", 2)
+    path = write_spec(tmp_path, "search", search=SEARCH)
+    command = (path, "--max-concurrent", 2)
     with driving(home, *command, **HELD) as driver:
         driver.wait_held()
         assert status(open_home(str(home)), "search")["state"] == "running"
-        second = orchestrate_in(tmp_path, "sweep", str(search_file), "--home", str(home))
+        second = orchestrate_in(tmp_path, "sweep", str(path), "--home", str(home))
         assert second.returncode == 2
         assert "run by another process" in second.stderr
         driver.process.send_signal(signal.SIGTERM)
@@ -98,7 +99,7 @@ def test_a_search_interrupted_and_killed(
         assert "its worker was lost" in err
         driver.wait_gone(SOON_S)
 
-    check_same(home, "search", undisturbed(search_file))
+    check_same(home, "search", undisturbed(path))
     check_mlflow(home, trials=4)
 
 
