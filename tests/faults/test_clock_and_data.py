@@ -30,7 +30,7 @@ def test_a_clock_that_is_set_back(tmp_path: Path, home: Path, undisturbed: Calla
     """Between two runs, and while a trial of the second one trains."""
     path = write_spec(tmp_path, "search", search=SEARCH | {"trials": 2})
     ahead = faults(FAULT_CLOCK_S=DAY_S, FAULT_HOLD="manifest.json")  # its first training is saved, and never done
-    command = [*SERIAL, "sweep", str(path), "--home", str(home)]
+    command, began = [*SERIAL, "sweep", str(path), "--home", str(home)], time.monotonic()
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment() | ahead)
     try:
         wait_for(lambda: any(attempt["validated_ms"] for attempt in attempts(home)), "nothing saved")
@@ -39,7 +39,6 @@ def test_a_clock_that_is_set_back(tmp_path: Path, home: Path, undisturbed: Calla
         first.wait()
     (tomorrow,) = attempts(home)
     back = faults(FAULT_CLOCK="/.progress.safetensors", FAULT_CLOCK_S=-DAY_S)
-    began = time.monotonic()
     done = run(SERIAL, "sweep", path, "--home", home, **back)
     took_s = time.monotonic() - began
     assert done.returncode == 0, done.stderr

@@ -333,6 +333,17 @@ def test_a_failure_that_no_worker_could_record_ends_the_attempt_that_it_left(
     assert (second["state"], second["failure"], second["environment"]) == ("failed", "lost", None)
 
 
+def test_attempts_are_in_their_order_though_a_clock_was_set_back(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    keys = keys_of(config(tiny_trial), glyphs.fingerprint)
+    for cause in ("the first", "the second"):
+        record_lost(store, keys.training, [], ASKED_BY, Failure("lost", cause))
+    first, second = store.attempts(keys.training)
+    store.put_attempt(keys.training, second["attempt"], second | {"started_ms": first["started_ms"] - 86_400_000})
+    assert [one["cause"] for one in store.attempts(keys.training)] == ["the first", "the second"]
+
+
 def test_an_attempt_at_a_snapshot_that_a_worker_left_is_ended_too(
     store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
 ) -> None:

@@ -25,6 +25,7 @@ import time
 SPARE_BYTES = 50 * 2**20
 
 _open, _time, _time_ns = pathlib.Path.open, time.time, time.time_ns
+_ahead_s = 0
 
 
 def _fill():
@@ -59,9 +60,8 @@ def _wait():
 
 
 def _set_clock():
-    ahead_s = int(os.environ["FAULT_CLOCK_S"])
-    time.time = lambda: _time() + ahead_s
-    time.time_ns = lambda: _time_ns() + ahead_s * 10**9
+    global _ahead_s
+    _ahead_s = int(os.environ["FAULT_CLOCK_S"])
 
 
 FAULTS = {
@@ -88,5 +88,8 @@ def _faulty_open(self, mode="r", *args, **kwargs):
 
 if FAULTS.keys() & os.environ.keys():
     pathlib.Path.open = _faulty_open
-if "FAULT_CLOCK_S" in os.environ and "FAULT_CLOCK" not in os.environ:
-    _set_clock()
+if "FAULT_CLOCK_S" in os.environ:
+    time.time = lambda: _time() + _ahead_s  # from the start, since others may keep the function
+    time.time_ns = lambda: _time_ns() + _ahead_s * 10**9
+    if "FAULT_CLOCK" not in os.environ:
+        _set_clock()
