@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Iterator
@@ -294,6 +295,23 @@ def test_an_exception_is_a_failure_until_somebody_asks_again(
     monkeypatch.undo()
     assert kinds(run(store, glyphs, asked)) == ["tested"]  # the training was kept
     assert read_row(store, 0, asked, keys, "s", "r", live=False).state == "completed"
+
+
+def test_a_full_disk_is_no_failure_of_the_trial(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(tiny_trial)
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "put_file", full)
+    with pytest.raises(OSError, match="No space"):
+        run(store, glyphs, asked)
+    monkeypatch.undo()
+    (attempt,) = store.attempts(keys_of(asked, glyphs.fingerprint).training)
+    assert (attempt["state"], attempt["failure"]) == ("running", None)  # it was interrupted
+    assert kinds(run(store, glyphs, asked))[-1] == "tested"
 
 
 def test_a_test_that_diverges_is_the_failure_of_that_test_alone(
