@@ -81,12 +81,7 @@ class Driver:
         self.home, self.before = home, {attempt["attempt"] for attempt in attempts(home)}
         command = [*ORCHESTRATE, "sweep", *map(str, arguments), "--home", str(home)]
         self.process = psutil.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment() | variables,
-            start_new_session=True,
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment() | variables
         )
         self.family: dict[int, psutil.Process] = {}
 

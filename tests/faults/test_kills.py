@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -77,13 +76,13 @@ def test_a_search_interrupted_and_killed(
         driver.process.send_signal(signal.SIGTERM)
         assert "the same command goes on from there" in check_interrupted(driver, home, "search", 130)
 
-    with driving(home, *command, **HELD) as driver:
-        driver.wait_held()
-        os.killpg(driver.process.pid, signal.SIGINT)  # as a terminal does it: all that it has started hear it, too
+    with driving(home, *command) as driver:
+        driver.wait_until(driver.new_attempts, "nothing began")
+        driver.process.send_signal(signal.SIGINT)
         assert driver.process.stderr is not None
         while "stopping" not in (line := driver.process.stderr.readline()):
             assert line, "it did not hear the first one"
-        os.killpg(driver.process.pid, signal.SIGINT)
+        driver.process.send_signal(signal.SIGINT)
         assert "what was recorded is kept" in check_interrupted(driver, home, "search", 130, AGENTS)
 
     with driving(home, *command, **HELD) as driver:
