@@ -99,9 +99,24 @@ class Driver:
         wait_for(holds, what)
         self.look()
 
-    def wait_saved(self) -> None:
-        """Returns once a trial of this run has saved progress that a later attempt can go on from."""
-        self.wait_until(lambda: any(a["validated_ms"] for a in self.new_attempts()), "nothing saved")
+    def held(self) -> list[psutil.Process]:
+        """The processes with a trial of this run that stand still."""
+        found = []
+        for pid in {attempt["pid"] for attempt in self.new_attempts()}:
+            with suppress(psutil.NoSuchProcess):
+                if (process := psutil.Process(pid)).status() == psutil.STATUS_STOPPED:
+                    found.append(process)
+        return found
+
+    def wait_held(self) -> None:
+        """Returns once a trial of this run stands still, as the variables of its sweep ask for."""
+        self.wait_until(self.held, "nothing is held")
+
+    def go_on(self) -> None:
+        """Lets those that stand still go on."""
+        for process in self.held():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
 
     def look(self) -> None:
         """Notes the processes that it has now."""
@@ -112,13 +127,16 @@ class Driver:
         (found,) = [one for one in self.family.values() if (command_of(one) or [""])[0].endswith(program)]
         return found
 
-    def worker(self) -> psutil.Process:
-        """A process in which a trial runs."""
-        return psutil.Process(self.new_attempts()[-1]["pid"])
-
     def end(self) -> tuple[int, str, str]:
-        """Waits for it; gives exit code, stdout and stderr."""
-        out, err = self.process.communicate(timeout=2 * PATIENCE_S)
+        """Waits for it, with nothing held any more; gives exit code, stdout and stderr."""
+        deadline = time.monotonic() + 2 * PATIENCE_S
+        while True:
+            self.go_on()
+            try:
+                out, err = self.process.communicate(timeout=0.2)
+                break
+            except subprocess.TimeoutExpired:
+                assert time.monotonic() < deadline, "it does not end"
         assert "Traceback" not in err
         return self.process.returncode, out, err
 
@@ -126,6 +144,7 @@ class Driver:
         """Returns when nothing of it is left, ``but`` for programs of these names; fails otherwise."""
 
         def left() -> list[str]:
+            self.go_on()
             programs = [(command_of(one) or ["?"])[0] for one in self.family.values() if alive(one)]
             return [program for program in programs if program not in but]
 

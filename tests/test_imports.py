@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -189,6 +190,22 @@ def test_imports_point_down(name: str) -> None:
 def test_layers_name_each_module_once() -> None:
     named = [member for layer in LAYERS for member in layer]
     assert sorted(named) == sorted({unit(name) for name in ORCHESTRATOR})
+
+
+CALENDAR = {
+    "orchestrator.attempt_record": "when an attempt began, validated and ended",
+    "orchestrator.record": "when a run began",
+    "orchestrator.cli_clean": "how old files are",
+    "orchestrator.forget": "how old files are",
+    "orchestrator.tracking_database": "how old files are",
+}
+"""Who asks it, and for what. It may be set back: what takes time is measured by the monotonic clock."""
+
+
+def test_only_times_on_record_and_ages_of_files_come_from_the_calendar() -> None:
+    calls = r"\btime\.(time|time_ns|ctime|gmtime|localtime)\b|\bdatetime\.(now|utcnow|today)\b"
+    asks = re.compile(f"{calls}|from time import")
+    assert {name for name, path in EVERY_FILE.items() if asks.search(path.read_text())} == set(CALENDAR)
 
 
 def leaves(family: str) -> dict[str, Path]:

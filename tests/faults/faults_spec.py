@@ -13,10 +13,12 @@ TRIAL: dict[str, Any] = {
     "episodes": {"ways": 3, "shots": 1, "queries": 2},
     "backbone": {"width": 8, "pooling": "stride"},
     "algorithm": {"name": "anil"},
-    "training": {"iterations": 300, "validate_every": 10, "meta_batch": 2, "validation_episodes": 5},
+    "training": {"iterations": 100, "validate_every": 10, "meta_batch": 2, "validation_episodes": 5},
     "evaluation": {"episodes": 20},
 }
-"""It has validations enough to be killed between two of them, on machines of any speed."""
+
+VALIDATED = list(range(10, 101, 10))
+"""Its validations."""
 
 SEARCH = {"trials": 4, "window": 2, "space": {"algorithm.inner_lr": {"loguniform": [0.05, 1.0]}}}
 

@@ -6,9 +6,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from commands import orchestrate_in
 from faults_spec import SEARCH, faults, write_spec
+from in_process import NO_TRACKING, run_here
 from processes import ORCHESTRATE, SERIAL, bits, run
 
 from orchestrator.home import open_home
@@ -52,10 +55,12 @@ def check_stopped(done: subprocess.CompletedProcess[str], home: Path, place: str
     assert status(open_home(str(home), create=False), "search")["state"] == "interrupted"
 
 
-def test_a_disk_that_is_full(tmp_path: Path, new_home: Callable[[Path], Path], disk: Path) -> None:
+def test_a_disk_that_is_full(
+    tmp_path: Path, new_home: Callable[[Path], Path], disk: Path, undisturbed: Callable[[Path], dict[str, Any]]
+) -> None:
     path = write_spec(tmp_path, "search", TINY, search=SEARCH)
     home, ballast = new_home(disk / "home"), disk / "ballast"
-    command = ("sweep", path, "--home", home, "--max-concurrent", 2)
+    command = ("sweep", path, "--home", home, "--max-concurrent", 2, "--tracking-uri", NO_TRACKING)
     cases = [
         (ORCHESTRATE, ".progress.safetensors", "progress.safetensors"),
         (SERIAL, "evaluations/.", "evaluations"),
@@ -65,61 +70,56 @@ def test_a_disk_that_is_full(tmp_path: Path, new_home: Callable[[Path], Path], d
         done = run(program, *command, **faults(FAULT_FILL=written, FAULT_DISK=disk))
         check_stopped(done, home, place, "No space left on device")
         ballast.unlink()
-    done = run(SERIAL, *command)
-    assert done.returncode == 0, done.stderr
-
-    whole = new_home(tmp_path / "whole")
-    assert run(SERIAL, "sweep", path, "--home", whole).returncode == 0
-    assert bits(home, "search") == bits(whole, "search")
+    assert run_here(path, str(home), count_flops=True) == []
+    assert bits(home, "search") == undisturbed(path)
 
 
 def test_a_disk_that_becomes_read_only(tmp_path: Path, new_home: Callable[[Path], Path], disk: Path) -> None:
     path = write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 2})
     home = new_home(disk / "home")
-    command = ("sweep", path, "--home", home, "--max-concurrent", 1)
-    done = run(ORCHESTRATE, *command, **faults(FAULT_READ_ONLY=".progress.safetensors", FAULT_DISK=disk))
+    command = ("sweep", path, "--home", home, "--tracking-uri", NO_TRACKING)
+    done = run(SERIAL, *command, **faults(FAULT_READ_ONLY=".progress.safetensors", FAULT_DISK=disk))
     check_stopped(done, home, "/progress.safetensors: ", "Read-only file system")  # not the temporary file
     subprocess.run(["umount", "--lazy", disk], check=True)
-    done = run(SERIAL, *command)
-    assert done.returncode == 0, done.stderr
+    assert run_here(path, str(home)) == []
     assert status(open_home(str(home)), "search")["state"] == "done"
 
 
 def test_the_disk_of_mlflow_is_full(tmp_path: Path, home: Path) -> None:
     path = write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 2})
     with mounted(tmp_path / "small", "64k") as disk:
-        uri = f"sqlite:///{disk}/mlflow.db"
-        done = run(SERIAL, "sweep", path, "--home", home, "--tracking-uri", uri)
-        assert done.returncode == 0, done.stderr
-        (line,) = [line for line in done.stderr.splitlines() if line.startswith("tracking")]
+        uri, said = f"sqlite:///{disk}/mlflow.db", list[str]()
+        assert run_here(path, str(home), tracking_uri=uri, said=said) == []
+        (line,) = said
         assert "and `orchestrate track search` writes what is missing" in line
         assert not list(disk.iterdir())  # a database that is not whole is none
         assert status(open_home(str(home)), "search")["tracking"] == {"uri": uri, "synced": False}
-        still = run(ORCHESTRATE, "track", "search", "--home", home, "--tracking-uri", uri)
+        track = ("track", "search", "--home", str(home), "--tracking-uri", uri)
+        still = orchestrate_in(tmp_path, *track)
         assert (still.returncode, still.stdout) == (3, "")
         assert still.stderr.count("\n") == 1
         subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
-        done = run(ORCHESTRATE, "track", "search", "--home", home, "--tracking-uri", uri)
+        done = orchestrate_in(tmp_path, *track)
         assert done.returncode == 0, done.stderr
         assert status(open_home(str(home)), "search")["tracking"] == {"uri": uri, "synced": True}
 
 
 def test_a_home_that_is_read_only(tmp_path: Path, new_home: Callable[[Path], Path], disk: Path) -> None:
     """A mount, since modes do not keep root from writing."""
-    path = write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 2})
-    home = new_home(disk / "home")
-    assert run(SERIAL, "sweep", path, "--home", home).returncode == 0
+    path = str(write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 2}))
+    home = str(new_home(disk / "home"))
+    assert run_here(Path(path), home) == []
     before = sorted(disk.rglob("*"))
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     track = ["track", "search", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
-    for command in (["sweep", path, "--trials", 3], ["sweep", path, "--name", "other"], track):
-        done = run(ORCHESTRATE, *command, "--home", home)
+    for command in (["sweep", path, "--trials", "3"], ["sweep", path, "--name", "other"], ["trial", path], track):
+        done = orchestrate_in(tmp_path, *command, "--home", home)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert "Read-only file system" in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
     for command in (["status", "search"], ["export", "search"]):
-        assert run(ORCHESTRATE, *command, "--home", home).returncode == 0
+        assert orchestrate_in(tmp_path, *command, "--home", home).returncode == 0
     assert sorted(disk.rglob("*")) == before
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-    done = run(SERIAL, "sweep", path, "--trials", 3, "--home", home)
-    assert done.returncode == 0, done.stderr
+    grown = write_spec(tmp_path, "search", TINY, search=SEARCH | {"trials": 3})
+    assert run_here(grown, home) == []

@@ -9,15 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from faults_spec import write_spec
-from mlflow import MlflowClient
-from processes import ORCHESTRATE, SERIAL, Driver, attempts, bits, driving, frozen, run
+from commands import orchestrate_in
+from faults_spec import SEARCH, VALIDATED, faults, write_spec
+from in_process import NO_TRACKING
+from mlflow_server import Read
+from processes import SERIAL, Driver, attempts, bits, driving, run
 
 from orchestrator.home import open_home
 from orchestrator.sweep_state import status
 
 SOON_S = 60
 """Within this nothing is left of a driver, on a busy machine too; seconds on others."""
+
+HELD = faults(FAULT_HOLD="/.progress.safetensors", FAULT_AFTER=1)
+"""A worker stands still when it has saved its first progress and is about to save more, so no sweep ends before it is
+killed. The first save of an attempt that goes on is what it goes on from."""
 
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Of Ray; where the driver could not end them, they notice only after a minute that their raylet is gone."""
@@ -48,34 +54,29 @@ def check_same(home: Path, name: str, expected: dict[str, Any]) -> None:
 
 def check_mlflow(home: Path, trials: int) -> None:
     """One parent and one child a trial, however often the driver died; each point once; none left running."""
-    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
-    experiment = client.get_experiment_by_name("metasweep")
-    runs = list(client.search_runs([experiment.experiment_id], max_results=100))
-    assert len(runs) == trials + 1
-    assert {one.info.status for one in runs} == {"FINISHED"}
-    for child in (one for one in runs if "mlflow.parentRunId" in one.data.tags):
-        steps = [point.step for point in client.get_metric_history(child.info.run_id, "train_loss")]
-        assert sorted(steps) == list(range(10, 301, 10))
+    read = Read(f"sqlite:///{home}/mlflow.db")
+    assert (len(read.parents), len(read.children)) == (1, trials)
+    assert {one.info.status for one in [*read.parents, *read.children]} == {"FINISHED"}
+    for child in read.children:
+        steps = [point.step for point in read.points(child) if point.key == "train_loss"]
+        assert sorted(steps) == VALIDATED
 
 
-def test_a_search_interrupted_and_killed(search_file: Path, whole: dict[str, Any], home: Path) -> None:
-    two = ("--max-concurrent", 2)
-    with driving(home, search_file, *two) as driver:
-        driver.wait_saved()
-        with frozen([driver.worker()]):  # else the sweep might end meanwhile
-            assert status(open_home(str(home)), "search")["state"] == "running"
-            second = run(ORCHESTRATE, "sweep", search_file, "--home", home)
-            assert second.returncode == 2
-            assert "run by another process" in second.stderr
-        driver.process.send_signal(signal.SIGINT)
-        assert "the same command goes on from there" in check_interrupted(driver, home, "search", 130)
-
-    with driving(home, search_file, *two) as driver:
-        driver.wait_saved()
+def test_a_search_interrupted_and_killed(
+    tmp_path: Path, undisturbed: Callable[[Path], dict[str, Any]], home: Path
+) -> None:
+    path = write_spec(tmp_path, "search", search=SEARCH)
+    command = (path, "--max-concurrent", 2)
+    with driving(home, *command, **HELD) as driver:
+        driver.wait_held()
+        assert status(open_home(str(home)), "search")["state"] == "running"
+        second = orchestrate_in(tmp_path, "sweep", str(path), "--home", str(home))
+        assert second.returncode == 2
+        assert "run by another process" in second.stderr
         driver.process.send_signal(signal.SIGTERM)
         assert "the same command goes on from there" in check_interrupted(driver, home, "search", 130)
 
-    with driving(home, search_file, *two) as driver:
+    with driving(home, *command) as driver:
         driver.wait_until(driver.new_attempts, "nothing began")
         driver.process.send_signal(signal.SIGINT)
         assert driver.process.stderr is not None
@@ -84,35 +85,35 @@ def test_a_search_interrupted_and_killed(search_file: Path, whole: dict[str, Any
         driver.process.send_signal(signal.SIGINT)
         assert "what was recorded is kept" in check_interrupted(driver, home, "search", 130, AGENTS)
 
-    with driving(home, search_file, *two) as driver:
-        driver.wait_saved()
+    with driving(home, *command, **HELD) as driver:
+        driver.wait_held()
         driver.process.kill()
         check_interrupted(driver, home, "search", -signal.SIGKILL, AGENTS)
 
-    with driving(home, search_file, *two) as driver:
-        driver.wait_saved()
-        driver.worker().kill()
+    with driving(home, *command, **HELD) as driver:
+        driver.wait_held()
+        driver.held()[0].kill()
         code, _, err = driver.end()
         assert code == 0, err
         assert "its worker was lost" in err
         driver.wait_gone(SOON_S)
 
-    check_same(home, "search", whole)
+    check_same(home, "search", undisturbed(path))
     check_mlflow(home, trials=4)
 
 
-def test_a_grid_whose_cluster_is_killed(tmp_path: Path, new_home: Callable[[Path], Path], home: Path) -> None:
+def test_a_grid_whose_cluster_is_killed(
+    tmp_path: Path, undisturbed: Callable[[Path], dict[str, Any]], home: Path
+) -> None:
     path = write_spec(tmp_path, "grid", grid={"train": {"algorithm.inner_lr": [0.1, 0.3]}})
+    untracked = ("--tracking-uri", NO_TRACKING)
     for program in ("raylet", "gcs_server"):
-        with driving(home, path, "--max-concurrent", 1) as driver:
-            driver.wait_saved()
+        with driving(home, path, "--max-concurrent", 1, *untracked, **HELD) as driver:
+            driver.wait_held()
             driver.named(program).kill()
             err = check_interrupted(driver, home, "grid", 3)
             (line,) = [line for line in err.splitlines() if "error:" in line]
             assert "run it again" in line
-    again = run(SERIAL, "sweep", path, "--home", home, "--max-concurrent", 1)
+    again = run(SERIAL, "sweep", path, "--home", home, *untracked)
     assert again.returncode == 0, again.stderr
-
-    undisturbed = new_home(tmp_path / "whole")
-    assert run(SERIAL, "sweep", path, "--home", undisturbed).returncode == 0
-    check_same(home, "grid", bits(undisturbed, "grid"))
+    check_same(home, "grid", undisturbed(path))

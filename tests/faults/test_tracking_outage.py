@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from faults_spec import SEARCH, write_spec
+from commands import orchestrate_in
+from faults_spec import SEARCH, faults, write_spec
+from in_process import run_here
 from mlflow_server import Read, Server
-from processes import ORCHESTRATE, SERIAL, bits, environment, link_data, run, wait_for
+from processes import SERIAL, bits, environment, link_data, wait_for
 
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
 from orchestrator.rows import load_rows
+from orchestrator.spec_file import load_spec
 from orchestrator.store import Store
 from orchestrator.sweep_state import status
 from orchestrator.tracking import Point
 from orchestrator.tracking_rows import stored_view
 
-HALF = {"iterations": 60, "validate_every": 10}
+SHORT = {"iterations": 30}
 
 
 @pytest.fixture
@@ -53,16 +55,20 @@ def check_equal(uri: str, home: Path, name: str) -> list[Any]:
     return [(run.info.run_id, run.data.to_dictionary(), read.points(run)) for run in [parent, *read.children]]
 
 
-def test_a_server_dies_in_the_middle_of_a_sweep(tmp_path: Path, home: Path, glyphs_file: Path, server: Server) -> None:
-    path = write_spec(tmp_path, "search", HALF, search=SEARCH)
+def test_a_server_dies_in_the_middle_of_a_sweep(
+    tmp_path: Path, home: Path, glyphs_file: Path, server: Server, undisturbed: Callable[[Path], dict[str, Any]]
+) -> None:
+    path, gone = write_spec(tmp_path, "search", SHORT, search=SEARCH), tmp_path / "gone"
     command = [*SERIAL, "sweep", str(path), "--home", str(home), "--tracking-uri", server.uri]
-    sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    waits = faults(FAULT_WAIT="proposals/.2.json", FAULT_UNTIL=gone)  # the rest of the sweep is without the server
+    sweep = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment() | waits
+    )
     try:
         wait_for(lambda: seen(server.uri), "nothing reaches the server")
-        sweep.send_signal(signal.SIGSTOP)  # so that the rest of the sweep is without it
-        assert sweep.poll() is None
         server.stop()
-        sweep.send_signal(signal.SIGCONT)
+        assert sweep.poll() is None
+        gone.touch()
         _, err = sweep.communicate(timeout=300)
     finally:
         sweep.kill()
@@ -70,28 +76,28 @@ def test_a_server_dies_in_the_middle_of_a_sweep(tmp_path: Path, home: Path, glyp
     (line,) = [line for line in err.splitlines() if line.startswith("tracking")]
     assert "`orchestrate track search` writes what is missing" in line
     assert status(open_home(str(home)), "search")["tracking"] == {"uri": server.uri, "synced": False}
+    assert bits(home, "search") == undisturbed(path)
 
-    track = ("track", "search", "--home", home, "--tracking-uri", server.uri)
-    down = run(ORCHESTRATE, *track)
+    track = ("track", "search", "--home", str(home), "--tracking-uri", server.uri)
+    down = orchestrate_in(tmp_path, *track)
     assert (down.returncode, down.stdout) == (3, "")
     (line,) = down.stderr.splitlines()
     assert server.uri in line
 
     server.start()
-    done = run(ORCHESTRATE, *track)
+    done = orchestrate_in(tmp_path, *track)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{server.uri} has sweep search: 4 trials\n"
     held = check_equal(server.uri, home, "search")
-    assert run(ORCHESTRATE, *track).returncode == 0
+    assert orchestrate_in(tmp_path, *track).returncode == 0
     assert check_equal(server.uri, home, "search") == held
     assert status(open_home(str(home)), "search")["tracking"] == {"uri": server.uri, "synced": True}
 
     without = link_data(glyphs_file, tmp_path / "without")
-    assert run(SERIAL, "sweep", path, "--home", without, "--tracking-uri", "http://127.0.0.1:9").returncode == 0
+    assert run_here(path, str(without)) == []
     assert not (without / "mlflow.db").exists()
-    assert bits(home, "search") == bits(without, "search")
     uri = f"sqlite:///{tmp_path}/other.db"  # one that never saw the sweep
-    assert run(ORCHESTRATE, "track", "search", "--home", without, "--tracking-uri", uri).returncode == 0
+    orchestrate_in(tmp_path, "track", "search", "--home", str(without), "--tracking-uri", uri)
     check_equal(uri, without, "search")
 
 
@@ -105,21 +111,19 @@ def seen(uri: str) -> list[Point]:
 
 
 def test_what_can_not_be_tracked_is_refused_in_a_line(home: Path, tmp_path: Path) -> None:
-    path = write_spec(tmp_path, "search", HALF, search=SEARCH)
+    path = write_spec(tmp_path, "search", SHORT, search=SEARCH)
     open_home(str(home))
-    cases: list[tuple[list[Any], str]] = [
+    cases: list[tuple[list[str], str]] = [
         (["serach"], "no sweep 'serach'"),
         (["search", "--tracking-uri", "ftp://host"], "unknown scheme 'ftp'"),
     ]
-    from orchestrator.spec_file import load_spec
-
     SweepRecord(open_home(str(home)), "search").put_spec(load_spec(path), {"glyphs": "0" * 20})
     for arguments, says in cases:
-        done = run(ORCHESTRATE, "track", *arguments, "--home", home)
+        done = orchestrate_in(tmp_path, "track", *arguments, "--home", str(home))
         assert (done.returncode, done.stdout) == (2, "")
         (line,) = done.stderr.splitlines()
         assert says in line
     with SweepRecord(open_home(str(home)), "search").lock():
-        done = run(ORCHESTRATE, "track", "search", "--home", home)
+        done = orchestrate_in(tmp_path, "track", "search", "--home", str(home))
     assert done.returncode == 2
     assert "run by a process now" in done.stderr

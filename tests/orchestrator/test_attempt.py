@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Iterator
@@ -264,6 +265,7 @@ def test_a_diverged_training_is_a_failure_for_good(
     keys = keys_of(asked, glyphs.fingerprint)
     row = read_row(store, 0, asked, keys, "s", "r", live=False)
     assert (row.state, row.final, row.error) == ("failed", True, events[-1]["cause"])
+    assert read_row(store, 0, asked, keys, "another sweep", "r", live=False) == row  # it would end there alike
     (attempt,) = store.attempts(keys.training)
     assert (attempt["state"], attempt["failure"], attempt["cause"]) == ("failed", "diverged", events[-1]["cause"])
     set_failures_aside(store, keys.training, "s")
@@ -293,6 +295,23 @@ def test_an_exception_is_a_failure_until_somebody_asks_again(
     monkeypatch.undo()
     assert kinds(run(store, glyphs, asked)) == ["tested"]  # the training was kept
     assert read_row(store, 0, asked, keys, "s", "r", live=False).state == "completed"
+
+
+def test_a_full_disk_is_no_failure_of_the_trial(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(tiny_trial)
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "put_file", full)
+    with pytest.raises(OSError, match="No space"):
+        run(store, glyphs, asked)
+    monkeypatch.undo()
+    (attempt,) = store.attempts(keys_of(asked, glyphs.fingerprint).training)
+    assert (attempt["state"], attempt["failure"]) == ("running", None)  # it was interrupted
+    assert kinds(run(store, glyphs, asked))[-1] == "tested"
 
 
 def test_a_test_that_diverges_is_the_failure_of_that_test_alone(
@@ -330,6 +349,17 @@ def test_a_failure_that_no_worker_could_record_ends_the_attempt_that_it_left(
     assert (first["state"], first["failure"], first["cause"]) == ("failed", "timeout", "took too long")
     assert first["environment"]["threads"] == 1  # what it had recorded stays
     assert (second["state"], second["failure"], second["environment"]) == ("failed", "lost", None)
+
+
+def test_attempts_are_in_their_order_though_a_clock_was_set_back(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    keys = keys_of(config(tiny_trial), glyphs.fingerprint)
+    for cause in ("the first", "the second"):
+        record_lost(store, keys.training, [], ASKED_BY, Failure("lost", cause))
+    first, second = store.attempts(keys.training)
+    store.put_attempt(keys.training, second["attempt"], second | {"started_ms": first["started_ms"] - 86_400_000})
+    assert [one["cause"] for one in store.attempts(keys.training)] == ["the first", "the second"]
 
 
 def test_an_attempt_at_a_snapshot_that_a_worker_left_is_ended_too(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import random
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crash_points import Killed, crash_points
 from in_process import BETWEEN, GRID, SEARCH, files, opened, outcome, run_here, sweep_file, validations
 
 from orchestrator import continuing
+from orchestrator.curves import StoredCurve, stored_curve
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import open_home
+from orchestrator.home_objects import Home
 from orchestrator.results import load_study
+from orchestrator.store import Store
 from orchestrator.sweep_state import status
 
 SWEEPS = {"grid": GRID, "search": SEARCH, "between": BETWEEN}
@@ -151,6 +156,58 @@ def test_a_record_that_was_made_again_meanwhile_stays(fresh: Callable[[Any], Pat
     assert home.read_record("r.json", parse) == home.read("r.json")
     assert home.read_json("r.json") == {"a": 1}
     assert said == []
+
+
+def test_a_record_that_is_made_again_just_before_it_is_set_aside_stays(
+    fresh: Callable[[Any], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    home = open_home(str(fresh("h"))).mending(said.append)
+    home.put("r.json", b"torn")
+    read, reads = Home.read, list[bytes | None]()
+
+    def read_and_replaced(home: Home, path: str) -> bytes | None:
+        reads.append(read(home, path))
+        if reads == [b"torn", b"torn"]:  # it is damaged, and not just half read
+            home.put_json("r.json", {"a": 1})  # by another process
+        return reads[-1]
+
+    monkeypatch.setattr(Home, "read", read_and_replaced)
+    assert home.read_json("r.json") is None
+    assert home.read_json("r.json") == {"a": 1}
+    assert said == []
+
+
+def test_a_kill_while_a_record_is_set_aside_loses_nothing(fresh: Callable[[Any], Path]) -> None:
+    home = open_home(str(fresh("h"))).mending(lambda line: None)
+    for at in itertools.count():
+        damaged = f"torn {at}".encode()
+        home.put("r.json", damaged)
+        try:
+            with crash_points(at):
+                home.read_json("r.json")
+            break
+        except Killed:
+            left = files(Path(home.url))
+            assert damaged in {data for path, data in left.items() if "/." not in f"/{path}"}, at
+            assert home.read_json("r.json") is None  # ends what was begun
+        aside = [path for path, data in files(Path(home.url)).items() if data == damaged and "/." not in f"/{path}"]
+        assert [path.partition("/")[0] for path in aside] == ["damaged"], at
+    assert at > 3
+
+
+def test_a_curve_with_another_digit_is_none(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    """It is read without the weights behind it, whose digest would tell."""
+    file, home = sweep_file(tmp_path, "grid", GRID), fresh("h")
+    assert run_here(file, str(home)) == []
+    for path in home.glob("trainings/*/attempts/*/progress.safetensors"):
+        key = path.parents[2].name
+        assert stored_curve(Store(opened(home)), key).reached > 0
+        data = bytearray(path.read_bytes())
+        digit = next(at for at in range(data.index(b"train_loss"), len(data)) if chr(data[at]).isdigit())
+        data[digit] ^= 1
+        replace(path, bytes(data))
+        assert stored_curve(Store(opened(home)), key) == StoredCurve()
 
 
 def test_a_lost_spec_leaves_the_window_of_its_proposals(

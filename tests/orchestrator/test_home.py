@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import signal
+import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,30 @@ def test_a_failed_put_leaves_the_old_object_and_no_temporary(home: Home, monkeyp
     monkeypatch.undo()
     assert home.read("a/x") == b"old"
     assert os.listdir(home.local / "a") == ["x"]
+
+
+@pytest.mark.parametrize("put", [Home.put, Home.put_first])
+def test_a_put_is_on_the_disk_before_and_after_it_gets_its_name(
+    home: Home, monkeypatch: pytest.MonkeyPatch, put: Callable[[Home, str, bytes], Any]
+) -> None:
+    """Else a power failure leaves the name of something that is not whole, or takes back what counts as done."""
+    steps: list[str] = []
+
+    def noted(step: Callable[..., Any], name_of: Callable[[Any], str]) -> Callable[..., Any]:
+        def taken(*arguments: Any) -> Any:
+            steps.append(name_of(arguments[0]))
+            return step(*arguments)
+
+        return taken
+
+    def flushed(descriptor: int) -> str:
+        return "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "content"
+
+    monkeypatch.setattr(os, "fsync", noted(os.fsync, flushed))
+    for name in ("replace", "link"):
+        monkeypatch.setattr(os, name, noted(getattr(os, name), lambda _: "name"))
+    put(home, "a/x", b"1")
+    assert steps == ["content", "name", "folder"]
 
 
 def test_an_unfinished_temporary_is_not_an_object(home: Home) -> None:

@@ -12,6 +12,8 @@ import torch
 
 from orchestrator.attempt import attempt_trial
 from orchestrator.home import open_home
+from orchestrator.record import SweepRecord
+from orchestrator.search.proposals import Proposal
 from orchestrator.store import Store, keys_of
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
@@ -94,3 +96,10 @@ def test_a_late_evaluation_of_other_weights_does_not_count(
     assert store.accuracies(asked, keys, committed) is None
     assert [event["kind"] for event in attempt_trial(store, [asked], glyphs, ASKED_BY)] == ["tested"]
     np.testing.assert_array_equal(store.accuracies(asked, keys, committed), accuracies)
+
+
+def test_the_first_proposal_of_a_number_stands(store: Store) -> None:
+    record = SweepRecord(store.home, "s")
+    first, late = (Proposal(0, {"algorithm.inner_lr": rate}, "told") for rate in (0.1, 0.2))
+    assert [record.put_proposal(first), record.put_proposal(late)] == [first, first]
+    assert record.proposals() == [first]

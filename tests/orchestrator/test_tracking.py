@@ -430,6 +430,32 @@ def test_a_run_that_was_made_and_never_filled_is_filled(uri, monkeypatch):
     assert_same(uri, trial(0))
 
 
+def test_what_arrives_though_its_answer_is_lost_is_not_written_twice(uri, monkeypatch):
+    """So it is of each call that writes, when it is made for the first time."""
+    from mlflow import MlflowClient
+
+    lost = set()
+
+    def losing(name):
+        call = getattr(MlflowClient, name)
+
+        def called(client, *arguments, **options):
+            result = call(client, *arguments, **options)
+            if (its := (name, str(arguments))) not in lost:
+                lost.add(its)
+                raise ConnectionError("no answer")
+            return result
+
+        return called
+
+    with monkeypatch.context() as patch:
+        for name in ("create_run", "log_batch", "log_inputs", "set_terminated"):
+            patch.setattr(MlflowClient, name, losing(name))
+        tracked(uri, trial(0), trial(1))
+    assert sum(name == "create_run" for name, _ in lost) == 3
+    assert_same(uri, trial(0), trial(1))
+
+
 def test_views_that_grow_are_written_piece_by_piece(uri):
     tracker = Tracker(uri, "metasweep", SWEEP, round_s=0)
     for steps in range(1, 6):

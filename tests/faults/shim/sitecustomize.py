@@ -1,11 +1,16 @@
 """Faults that no signal makes, for every Python process whose PYTHONPATH names this folder.
 
-FAULT_FILL      a disk is filled, to its last byte, when a file is about to be written whose path contains this
-FAULT_READ_ONLY a folder becomes read-only when such a file is about to be written, for all who open files from then on
+Each comes when a process is about to write a file whose path contains the text that the variable holds, but for those
+that it may write before (FAULT_AFTER, none where left out).
+
+FAULT_FILL      a disk is filled, to its last byte
+FAULT_READ_ONLY a folder becomes read-only, for all who open files from then on
 FAULT_DISK      where that disk or folder is mounted
-FAULT_MEMORY    a process may take only SPARE_BYTES more of memory, once it is about to write such a file
-FAULT_HOLD      a process stands still, until it is killed or continued, when it is about to write such a file
-FAULT_CLOCK_S   Python's clock is so many seconds ahead (the calendar, not the monotonic one)
+FAULT_MEMORY    the process may take only SPARE_BYTES more of memory
+FAULT_HOLD      the process stands still, once, until it is killed or continued
+FAULT_WAIT      the thread waits until there is a file FAULT_UNTIL; others go on
+FAULT_CLOCK     the clock is set: Python's calendar, not the monotonic clock
+FAULT_CLOCK_S   by so many seconds; from the start where there is no FAULT_CLOCK
 """
 
 import contextlib
@@ -20,6 +25,7 @@ import time
 SPARE_BYTES = 50 * 2**20
 
 _open, _time, _time_ns = pathlib.Path.open, time.time, time.time_ns
+_ahead_s = 0
 
 
 def _fill():
@@ -44,22 +50,46 @@ def _limit_memory():
 
 
 def _hold():
+    del os.environ["FAULT_HOLD"]  # once a process
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-FAULTS = {"FAULT_FILL": _fill, "FAULT_READ_ONLY": _make_read_only, "FAULT_MEMORY": _limit_memory, "FAULT_HOLD": _hold}
+def _wait():
+    while not os.path.exists(os.environ["FAULT_UNTIL"]):
+        time.sleep(0.01)
+
+
+def _set_clock():
+    global _ahead_s
+    _ahead_s = int(os.environ["FAULT_CLOCK_S"])
+
+
+FAULTS = {
+    "FAULT_FILL": _fill,
+    "FAULT_READ_ONLY": _make_read_only,
+    "FAULT_MEMORY": _limit_memory,
+    "FAULT_HOLD": _hold,
+    "FAULT_WAIT": _wait,
+    "FAULT_CLOCK": _set_clock,
+}
+
+_before = dict.fromkeys(FAULTS, int(os.environ.get("FAULT_AFTER", 0)))
 
 
 def _faulty_open(self, mode="r", *args, **kwargs):
     for name, fault in FAULTS.items():
         if "w" in mode and name in os.environ and os.environ[name] in str(self):
-            fault()
+            if _before[name] > 0:
+                _before[name] -= 1
+            else:
+                fault()
     return _open(self, mode, *args, **kwargs)
 
 
 if FAULTS.keys() & os.environ.keys():
     pathlib.Path.open = _faulty_open
 if "FAULT_CLOCK_S" in os.environ:
-    ahead_s = int(os.environ["FAULT_CLOCK_S"])
-    time.time = lambda: _time() + ahead_s
-    time.time_ns = lambda: _time_ns() + ahead_s * 10**9
+    time.time = lambda: _time() + _ahead_s  # from the start, since others may keep the function
+    time.time_ns = lambda: _time_ns() + _ahead_s * 10**9
+    if "FAULT_CLOCK" not in os.environ:
+        _set_clock()

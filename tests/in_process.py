@@ -125,9 +125,11 @@ def run_here(
     policy: FailurePolicy = NO_POLICY,
     tracking_uri: str = NO_TRACKING,
     said: list[str] | None = None,
+    count_flops: bool = False,
 ) -> list[str]:
     """Runs a sweep, trial after trial, or several in turns; ``events`` gets what they say. Gives what the sweep warned
-    of, but for tracking; ``said`` gets that, too. ``order`` decides whose turn it is."""
+    of, but for tracking; ``said`` gets that, too. ``order`` decides whose turn it is. ``count_flops``: else there are
+    none, and progress has other bytes than ``orchestrate`` writes."""
 
     def execute(
         next_trial: NextTrial,
@@ -165,7 +167,8 @@ def run_here(
         patch.setattr(sweep_module, "versions", dict)
         for module in (continuing, data, sharing):
             patch.setattr(module, "open_image_file", _open_once)
-        patch.setattr(trial, "count_flops", lambda *_: 1)
+        if not count_flops:
+            patch.setattr(trial, "count_flops", lambda *_: 1)
         patch.setattr(os, "fsync", lambda descriptor: None)
         try:
             run_sweep(load_spec(file), Where(home, tracking_uri=tracking_uri), policy, on_warning=warned.append)
