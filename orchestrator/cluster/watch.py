@@ -74,10 +74,17 @@ def end_session() -> None:
     """
     folder = f"{_node().get_session_dir_path()}/"
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            opened = [os.readlink(link) for link in (process / "fd").iterdir()]
-            if int(process.name) != os.getpid() and any(path.startswith(folder) for path in opened):
+        if int(process.name) != os.getpid() and any(path.startswith(folder) for path in _opened(process)):
+            with suppress(OSError):
                 os.kill(int(process.name), signal.SIGKILL)
+
+
+def _opened(process: Path) -> Iterator[str]:
+    """What a process has open; less what it closes meanwhile, as those do whose raylet has just died."""
+    with suppress(OSError):  # it has ended, or is another user's
+        for link in (process / "fd").iterdir():
+            with suppress(OSError):
+                yield os.readlink(link)
 
 
 def _node() -> Any:

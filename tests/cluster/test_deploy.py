@@ -188,8 +188,8 @@ def test_the_slurm_file_runs_a_sweep_on_all_nodes_and_leaves_nothing(glyphs_file
     assert "--nodelist=node2" in log
     assert list(tmp_path.glob(".metasweep-slurm-*")) == []  # its token
 
-    def gone() -> bool:
-        running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    def gone() -> bool:  # by whole lines, however few columns COLUMNS says
+        running = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
         return f"/tmp/ray-{number}" not in running
 
     wait_for(gone, "parts of its cluster stay")

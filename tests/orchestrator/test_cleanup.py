@@ -439,7 +439,8 @@ def test_commands_say_what_they_do(tmp_path: Path, tiny_trial: dict[str, Any]) -
     assert "MB would be freed" in planned.stdout
     assert TRAININGS in planned.stdout
     found = json.loads(invoke("clean", *at, "--json").stdout)
-    assert [(line["what"], line["number"]) for line in found["removed"]] == [(EVALUATIONS, 1), (TRAININGS, 1)]
+    removed = {(line["what"], line["number"]) for line in found["removed"]}
+    assert (removed, len(found["removed"])) == ({(EVALUATIONS, 1), (TRAININGS, 1)}, 2)
     assert invoke("clean", *at).stdout == "nothing to remove\n"
 
 
