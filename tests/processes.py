@@ -99,6 +99,10 @@ class Driver:
         wait_for(holds, what)
         self.look()
 
+    def wait_saved(self) -> None:
+        """Returns once a trial of this run has saved progress that a later attempt can go on from."""
+        self.wait_until(lambda: any(a["validated_ms"] for a in self.new_attempts()), "nothing saved")
+
     def held(self) -> list[psutil.Process]:
         """The processes with a trial of this run that stand still."""
         found = []

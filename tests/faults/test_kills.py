@@ -85,8 +85,8 @@ def test_a_search_interrupted_and_killed(
         driver.process.send_signal(signal.SIGINT)
         assert "what was recorded is kept" in check_interrupted(driver, home, "search", 130, AGENTS)
 
-    with driving(home, *command, **HELD) as driver:
-        driver.wait_held()
+    with driving(home, *command) as driver:
+        driver.wait_saved()
         driver.process.kill()
         check_interrupted(driver, home, "search", -signal.SIGKILL, AGENTS)
 
