@@ -10,6 +10,7 @@ import pytest
 from ray._raylet import AuthenticationMode, AuthenticationTokenLoader, get_authentication_mode
 
 from orchestrator.cluster import connect
+from orchestrator.cluster.watch import _opened
 from orchestrator.placement import Machine
 
 
@@ -40,3 +41,14 @@ def test_clusters_of_one_process_each_have_their_own_token(tmp_path: Path, monke
     assert ours[0]
     assert len(ours[1]) > len("Bearer ") + 32
     assert (one, another) == ((True, "Bearer " + "ab" * 32), (True, "Bearer " + "cd" * 32))
+
+
+def test_a_process_that_closes_files_meanwhile_is_still_known(tmp_path: Path) -> None:
+    """As /proc shows one: what is listed may be gone when it is read."""
+    opened = tmp_path / "fd"
+    opened.mkdir()
+    for number in range(9):
+        (opened / str(number)).symlink_to("/tmp/ray/session/logs/agent.log")
+        (opened / f"1{number}").touch()  # no link: reading it fails as that of one that is gone
+    assert list(_opened(tmp_path)) == ["/tmp/ray/session/logs/agent.log"] * 9
+    assert list(_opened(tmp_path / "ended")) == []
