@@ -8,7 +8,6 @@ from typing import Any
 
 from orchestrator.curves import stored_curve
 from orchestrator.home_objects import Home
-from orchestrator.inputs import sources_of
 from orchestrator.labels import label, varying_first, varying_paths
 from orchestrator.rows import Row
 from orchestrator.spec import SweepSpec
@@ -38,7 +37,7 @@ def sweep_view(spec: SweepSpec, home: Home) -> SweepView:
         varying,
         tags,
         score=problem.score,
-        one_scale=problem.sources_share_a_scale or len(sources_of(spec)) == 1,
+        one_scale=problem.sources_share_a_scale or f"{problem.source_word}.name" not in varying,
     )
 
 
