@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -23,7 +23,24 @@ def _first(_number: int, _frame: FrameType | None) -> None:
 def _second(_number: int, _frame: FrameType | None) -> None:
     show_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a live table has hidden it
     _say(show_cursor + b"\ninterrupted at once; what was recorded is kept\n")
+    for end in _left_behind:
+        with suppress(Exception):  # it may be half ended
+            end()
     os._exit(EXIT_CODE)
+
+
+_left_behind: list[Callable[[], None]] = []
+"""End what would stay for a while if this process ended at once."""
+
+
+@contextmanager
+def ended_with_us(end: Callable[[], None]) -> Iterator[None]:
+    """Has a second signal inside call ``end``, too."""
+    _left_behind.append(end)
+    try:
+        yield
+    finally:
+        _left_behind.remove(end)
 
 
 def _say(text: bytes) -> None:

@@ -18,7 +18,7 @@ from orchestrator.cluster.token import WAY_OUT, set_variables, token_settings, u
 from orchestrator.cluster.watch import dead_part, end_session
 from orchestrator.environment import cpu_count
 from orchestrator.errors import ClusterError
-from orchestrator.interrupt import handlers_kept
+from orchestrator.interrupt import ended_with_us, handlers_kept
 from orchestrator.placement import Machine
 
 CONNECT_TIMEOUT_S = 5.0
@@ -87,18 +87,19 @@ def _connected(address: str | None) -> Iterator[list[Machine]]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it warns of metrics that it was told not to log
     session = context.address_info.get("session_dir") if address is None else None
-    try:
-        yield machines()
-    except Exception:
-        session = None  # the logs say why
-        raise
-    finally:
-        if dead_part() is None:
-            ray.shutdown()
-        else:  # it would wait for the dead
-            end_session()
-        if session:
-            shutil.rmtree(session, ignore_errors=True)
+    with ended_with_us(end_session) if address is None else nullcontext():
+        try:
+            yield machines()
+        except Exception:
+            session = None  # the logs say why
+            raise
+        finally:
+            if dead_part() is None:
+                ray.shutdown()
+            else:  # it would wait for the dead
+                end_session()
+            if session:
+                shutil.rmtree(session, ignore_errors=True)
 
 
 @contextmanager

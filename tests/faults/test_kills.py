@@ -83,7 +83,7 @@ def test_a_search_interrupted_and_killed(
         while "stopping" not in (line := driver.process.stderr.readline()):
             assert line, "it did not hear the first one"
         driver.process.send_signal(signal.SIGINT)
-        assert "what was recorded is kept" in check_interrupted(driver, home, "search", 130, AGENTS)
+        assert "what was recorded is kept" in check_interrupted(driver, home, "search", 130)
 
     with driving(home, *command) as driver:
         driver.wait_saved()

@@ -19,8 +19,10 @@ except KeyboardInterrupt:
 
 SECOND = """
 import os, signal, time
-from orchestrator.interrupt import interruptible
-with interruptible():
+from orchestrator.interrupt import ended_with_us, interruptible
+with interruptible(), ended_with_us(lambda: 1 / 0), ended_with_us(lambda: print("ended", flush=True)):
+    with ended_with_us(lambda: print("never", flush=True)):
+        pass
     try:
         os.kill(os.getpid(), signal.{number})
         time.sleep(60)
@@ -45,5 +47,5 @@ def test_the_first_signal_is_keyboard_interrupt(number: str, before: str) -> Non
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_the_second_ends_the_process(number: str) -> None:
     done = run(SECOND.format(number=number))
-    assert done.returncode == 130
+    assert (done.returncode, done.stdout) == (130, "ended\n")
     assert "interrupted at once" in done.stderr
