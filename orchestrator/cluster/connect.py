@@ -107,8 +107,13 @@ def _unsaid() -> Iterator[None]:
     """Nothing that this process writes on its stderr is seen meanwhile. Ray's compiled part writes there, past Python,
     that it was told to write nothing. What is wrong, it raises.
     """
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed: nobody sees anything
+        yield
+        return
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,3 +54,18 @@ def test_a_process_that_closes_files_meanwhile_is_still_known(tmp_path: Path) ->
         (opened / f"1{number}").touch()  # no link: reading it fails as that of one that is gone
     assert list(_opened(tmp_path)) == ["/tmp/ray/session/logs/agent.log"] * 9
     assert list(_opened(tmp_path / "ended")) == []
+
+
+def test_nothing_is_said_while_joining_also_where_stderr_is_closed() -> None:
+    program = """
+import os
+from orchestrator.cluster.connect import _unsaid
+with _unsaid():
+    os.write(2, b"in it")
+os.write(2, b"after it")
+os.close(2)
+with _unsaid():
+    print("joined")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("joined\n", "after it")
