@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -22,6 +23,9 @@ ORCHESTRATE = (str(Path(sys.executable).parent / "orchestrate"),)
 SERIAL = (sys.executable, "-P", str(Path(__file__).with_name("serial.py")))
 """``orchestrate`` whose sweeps run one trial after the other in its own process, without Ray: quicker, and another way
 to the same results."""
+
+PR_SET_CHILD_SUBREAPER = 36
+"""Of Linux's ``prctl.h``."""
 
 PATIENCE_S = 180
 """For what takes seconds on a machine that is not busy. Nothing here measures speed."""
@@ -131,11 +135,12 @@ class Driver:
         (found,) = [one for one in self.family.values() if (command_of(one) or [""])[0].endswith(program)]
         return found
 
-    def end(self) -> tuple[int, str, str]:
-        """Waits for it, with nothing held any more; gives exit code, stdout and stderr."""
+    def end(self, still: bool = False) -> tuple[int, str, str]:
+        """Waits for it, with nothing held any more unless ``still``; gives exit code, stdout and stderr."""
         deadline = time.monotonic() + 2 * PATIENCE_S
         while True:
-            self.go_on()
+            if not still:
+                self.go_on()
             try:
                 out, err = self.process.communicate(timeout=0.2)
                 break
@@ -164,6 +169,9 @@ class Driver:
         for one in [*self.family.values(), self.process]:
             with suppress(psutil.NoSuchProcess):
                 one.kill()
+        for one in self.family.values():
+            with suppress(ChildProcessError):  # it never was adopted
+                os.waitpid(one.pid, 0)
         self.process.wait()
         for session in Path("/tmp/ray").glob(f"session_*_{self.process.pid}"):
             shutil.rmtree(session, ignore_errors=True)
@@ -172,11 +180,18 @@ class Driver:
 @contextmanager
 def driving(home: Path, *arguments: Any, **variables: str) -> Iterator[Driver]:
     """A sweep in the background; nothing of it outlives the block."""
+    adopt(True)
     driver = Driver(home, *arguments, **variables)
     try:
         yield driver
     finally:
         driver.close()
+        adopt(False)
+
+
+def adopt(yes: bool) -> None:
+    """Whether orphans get this process for a parent, as that of a desktop session is theirs, and not process 1."""
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0) == 0
 
 
 def alive(process: psutil.Process) -> bool:

@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from orchestrator.cluster.execute import NextTrial, OnEvent, Request, run_request
 from orchestrator.cluster.sharing import Shared
 from orchestrator.cluster.tune_failure import worker_failure
-from orchestrator.cluster.watch import check_cluster
+from orchestrator.cluster.watch import check_cluster, end_with_raylet
 from orchestrator.failure import Failure
 
 
@@ -161,6 +161,7 @@ class TrialRunner(Trainable):  # type: ignore[misc]  # ray is untyped
 
     def setup(self, config: dict[str, Any], shared: Shared = MappingProxyType({})) -> None:
         """Begins a trial."""
+        end_with_raylet()
         self._shared = shared
         self._begin(config)
 

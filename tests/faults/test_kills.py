@@ -18,8 +18,8 @@ from processes import SERIAL, Driver, attempts, bits, driving, run
 from orchestrator.home import open_home
 from orchestrator.sweep_state import status
 
-SOON_S = 60
-"""Within this nothing is left of a driver, on a busy machine too; seconds on others."""
+SOON_S = 45
+"""Within this nothing is left of a driver, on a busy machine too; seconds on others. Ray alone would take a minute."""
 
 HELD = faults(FAULT_HOLD="/.progress.safetensors", FAULT_AFTER=1)
 """A worker stands still when it has saved its first progress and is about to save more, so no sweep ends before it is
@@ -29,9 +29,11 @@ AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Of Ray; where the driver could not end them, they notice only after a minute that their raylet is gone."""
 
 
-def check_interrupted(driver: Driver, home: Path, name: str, code: int, but: tuple[str, ...] = ()) -> str:
+def check_interrupted(
+    driver: Driver, home: Path, name: str, code: int, but: tuple[str, ...] = (), still: bool = False
+) -> str:
     """It has ended with this exit code, one line says so, and the record can be continued; gives stderr."""
-    returned, out, err = driver.end()
+    returned, out, err = driver.end(still)
     assert (returned, out) == (code, ""), err
     driver.wait_gone(SOON_S, but)
     assert status(open_home(str(home)), name)["state"] == "interrupted"
@@ -111,7 +113,7 @@ def test_a_grid_whose_cluster_is_killed(
         with driving(home, path, "--max-concurrent", 1, *untracked, **HELD) as driver:
             driver.wait_held()
             driver.named(program).kill()
-            err = check_interrupted(driver, home, "grid", 3)
+            err = check_interrupted(driver, home, "grid", 3, still=True)
             (line,) = [line for line in err.splitlines() if "error:" in line]
             assert "run it again" in line
     again = run(SERIAL, "sweep", path, "--home", home, *untracked)
