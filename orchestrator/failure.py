@@ -1,6 +1,6 @@
 """Why an attempt failed, in one of six kinds, and what follows from it: the one place that tells them apart.
 
-lost      the worker, its machine or something it needs (home, dataset) was gone      tried again, within a limit
+lost      the worker, its machine or something it needs (home, dataset) was gone      tried again; then a search stops
 memory    there was not enough, of the machine or of the device                       tried again, within a limit
 disk      the home is full or read-only                                               the sweep stops, to be continued
 timeout   it took longer than it may (``--trial-timeout``)                            tried again, within a limit
@@ -27,6 +27,9 @@ Kind = Literal["lost", "disk", "memory", "timeout", "error", "diverged"]
 
 ATTEMPTS_IN_A_RUN = 3
 """How often one run of a sweep attempts a trial, or a comparison of trainings, whose failures can pass."""
+
+MOST_LOSSES = 3 * ATTEMPTS_IN_A_RUN
+"""How many attempts of a trial may lose their worker before that is taken for the trial's doing."""
 
 CAUSE_LENGTH = 500
 """Characters of an exception's text that are kept."""

@@ -15,7 +15,7 @@ from typing import Literal
 from orchestrator.early_stopping import Cutoffs
 from orchestrator.grid import GridPoint
 from orchestrator.record import SweepRecord
-from orchestrator.rows import Row
+from orchestrator.rows import Row, in_search
 from orchestrator.search.proposals import Outcome, Proposal
 from orchestrator.search.searcher import Searcher
 from orchestrator.spec import SweepSpec
@@ -182,7 +182,8 @@ class SearchPlan(Plan):
 
     def _unit(self, proposal: Proposal) -> Unit:
         cutoffs = proposal.cutoffs if self._search.early_stopping else None
-        return Unit(proposal.number, (self._look(proposal.number, proposal.config(self._base), cutoffs),))
+        row = self._look(proposal.number, proposal.config(self._base), cutoffs)
+        return Unit(proposal.number, (in_search(row, self._search, self._stored + 1),))
 
     def _note(self, row: Row) -> None:
         if row.state in ("completed", "pruned"):

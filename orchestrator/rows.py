@@ -12,13 +12,13 @@ from orchestrator.curves import stored_curve
 from orchestrator.data import data_folder, image_shape_of
 from orchestrator.early_stopping import Curve, Cutoffs, best_until, decide
 from orchestrator.errors import HomeError, InputError
-from orchestrator.failure import can_pass
+from orchestrator.failure import MOST_LOSSES, Kind, can_pass
 from orchestrator.grid import expand
 from orchestrator.home_objects import Home
 from orchestrator.objectives import Objective
 from orchestrator.pareto import pareto_front
 from orchestrator.record import SweepRecord, sweep_names
-from orchestrator.spec import NAME, SweepSpec
+from orchestrator.spec import NAME, SearchSpec, SweepSpec
 from orchestrator.store import Keys, Store, keys_of
 from orchestrator.trial_numbers import trial_name
 from trainers.adapt_cost import ImageShape
@@ -41,6 +41,8 @@ class Row:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Of its problem's, those that are known. Accuracies are fractions."""
     error: str | None = None
+    failure: Kind | None = None
+    """Of a failed one, if its attempt says it."""
     final: bool = False
     """Completed, pruned, or failed in a way that may well come again: not to be run."""
     cached: bool = False
@@ -71,6 +73,11 @@ class Row:
     def ended(self) -> bool:
         """Whether something has come of it."""
         return self.state not in ("planned", "running")
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has failed by no doing of its own, as far as is known."""
+        return self.state == "failed" and self.failure == "lost" and not self.final
 
 
 def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
@@ -127,17 +134,34 @@ def load_rows(store: Store, record: SweepRecord, spec: SweepSpec) -> list[Row]:
             shapes[name] = image_shape_of(data_folder(store.home.url), name, fingerprints[name])
         keys = keys_of(config, fingerprints[name])
         row = read_row(store, number, config, keys, record.name, run.get("run"), live, shapes.get(name), cutoffs)
+        if spec.search is not None and confirms is None:
+            row = in_search(row, spec.search, proposed)
         if spec.search is not None and keys.training in trained_by and row.state == "completed":
             row = replace(row, cached=True)
         if row.state == "completed":  # one that was pruned, or failed, has left the rest of it to others
             trained_by.add(keys.training)
         rows.append(replace(row, confirms=confirms))
 
-    for number, config, cutoffs in asked_trials(record, spec):
+    asked = asked_trials(record, spec)
+    proposed = asked[-1][0] + 1 if asked else 0
+    for number, config, cutoffs in asked:
         add(number, config, cutoffs)
     for one in to_confirm(spec, rows) if all_tried(spec, rows) else []:
         add(one.number, one.config, confirms=one.confirms)
     return rows
+
+
+def in_search(row: Row, search: SearchSpec, proposed: int) -> Row:
+    """The row of a proposal, as its search takes it: what comes of a trial decides which others there are.
+
+    So one that has lost its worker has not ended, and one that ran out of time or memory has for good once a proposal
+    rests on that. ``proposed``: how many proposals there are.
+    """
+    if row.lost:
+        return replace(row, state="planned")
+    if row.state != "failed" or row.final:
+        return row
+    return replace(row, final=search.window is not None and row.number + search.window < proposed)
 
 
 def all_tried(spec: SweepSpec, rows: Sequence[Row]) -> bool:
@@ -213,8 +237,10 @@ def read_row(
     if for_good is not None:
         return replace(base, state="failed", error=for_good, final=not lost)
     if last is not None and last["state"] == "failed":
-        final = not can_pass(last.get("failure")) and not lost
-        return replace(base, state="failed", error=last["cause"], final=final)
+        kind = last.get("failure")
+        losses = sum(one["state"] == "failed" and one.get("failure") == "lost" for one in attempts)
+        final = (not can_pass(kind) or (kind == "lost" and losses >= MOST_LOSSES)) and not lost
+        return replace(base, state="failed", error=last["cause"], failure=kind, final=final)
     return base
 
 

@@ -9,6 +9,7 @@ from orchestrator.cluster.execute import Event, Request, request
 from orchestrator.confirm_plan import ConfirmedSearchPlan
 from orchestrator.early_stopping import Cutoffs
 from orchestrator.environment import ROOT, git_commit
+from orchestrator.errors import InterruptedSweep
 from orchestrator.failure import Failure, FailureCount
 from orchestrator.grid import expand, group_by_training
 from orchestrator.plan import GridPlan, Look, Plan, SearchPlan, Unit
@@ -27,7 +28,8 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
 
     Raises:
         TooManyFailures: as many failed as the policy allows.
-        InterruptedSweep: as ``execute``; or a disk is full, which every other trial would meet.
+        InterruptedSweep: as ``execute``; or a disk is full, which every other trial would meet; or a trial of a search
+            has lost its worker time and again.
     """
     store, board = run.store, run.board
     board.spending = run.spending
@@ -88,6 +90,11 @@ def run_trials(run: SweepRun, count: FailureCount) -> None:
                 ahead.append(unit)
                 return
             rows = tuple(replace(look(row.number, row.config, row.cutoffs), confirms=row.confirms) for row in unit.rows)
+            if run.spec.search is not None and rows[0].confirms is None and rows[0].lost:
+                raise InterruptedSweep(
+                    f"the sweep stopped: trial {unit.name}: {rows[0].error}; the next proposals rest on what comes of "
+                    "it, so run it again to go on"
+                )
             rows = tuple(row if row.state in ("completed", "pruned") else _failed(row) for row in rows)
             plan.ended(rows)
             board.ended(rows)

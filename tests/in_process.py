@@ -18,8 +18,9 @@ from orchestrator import attempt_record, continuing, data, place, sweep_run, tri
 from orchestrator import sweep as sweep_module
 from orchestrator.cluster import sharing
 from orchestrator.cluster.execute import Event, NextTrial, OnEvent, run_request
+from orchestrator.cluster.tune_failure import WORKER_LOST
 from orchestrator.curves import stored_curve
-from orchestrator.failure import FailurePolicy
+from orchestrator.failure import Failure, FailurePolicy
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
 from orchestrator.inputs import Where
@@ -93,6 +94,8 @@ NO_TRACKING = "http://127.0.0.1:9"
 """Nothing listens there."""
 
 
+LOST = Failure("lost", WORKER_LOST)
+
 _tables: dict[str, ImageTable] = {}
 
 
@@ -126,10 +129,14 @@ def run_here(
     tracking_uri: str = NO_TRACKING,
     said: list[str] | None = None,
     count_flops: bool = False,
+    losses: dict[int, int] | None = None,
+    loss: Failure = LOST,
 ) -> list[str]:
     """Runs a sweep, trial after trial, or several in turns; ``events`` gets what they say. Gives what the sweep warned
     of, but for tracking; ``said`` gets that, too. ``order`` decides whose turn it is. ``count_flops``: else there are
-    none, and progress has other bytes than ``orchestrate`` writes."""
+    none, and progress has other bytes than ``orchestrate`` writes. ``losses``: how often the worker of a trial is
+    lost, each time at its first event; counted down. ``loss``: why."""
+    to_lose = losses or {}
 
     def execute(
         next_trial: NextTrial,
@@ -149,6 +156,9 @@ def run_here(
             turn = order.randrange(len(running)) if order else 0
             number, its = running[turn]
             event = next(its, None)
+            if event is not None and to_lose.get(number, 0) > 0:
+                to_lose[number] -= 1
+                event, running[turn] = loss.event("lost"), (number, iter(()))
             if event is None:
                 del running[turn]
             elif events is not None:
