@@ -193,8 +193,23 @@ cli.add_command(doctor)
 
 
 def main() -> None:
-    """Entry point: turns every error of ours into lines on stderr and an exit code."""
-    from orchestrator.errors import DeadCluster, MetaSweepError, SilentHome
+    """Entry point."""
+    from orchestrator.patience import awaited
+
+    code = 0
+    try:
+        run()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    if awaited():  # the usual exit would wait for it, too
+        sys.stdout.flush()
+        os._exit(code)
+    raise SystemExit(code)
+
+
+def run() -> None:
+    """The command, with every error of ours turned into lines on stderr and an exit code."""
+    from orchestrator.errors import DeadCluster, MetaSweepError
     from orchestrator.interrupt import EXIT_CODE
 
     try:
@@ -210,7 +225,7 @@ def main() -> None:
     except MetaSweepError as error:
         for problem in error.args:
             warn(f"error: {problem}")
-        if isinstance(error, SilentHome | DeadCluster):
+        if isinstance(error, DeadCluster):
             os._exit(error.exit_code)  # the usual exit would wait for an answer
         raise SystemExit(error.exit_code) from None
     except (KeyboardInterrupt, click.Abort):  # click makes the second of the first

@@ -55,7 +55,7 @@ class AbsentHome(HomeError):
 
 
 class SilentHome(HomeError):
-    """The object store does not answer. A thread may still wait for it, and Python's exit for that thread."""
+    """The object store does not answer."""
 
 
 class TrackingError(InputError):

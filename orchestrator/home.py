@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pyarrow import fs
 
 from orchestrator.errors import AbsentHome, HomeError, SilentHome
 from orchestrator.home_objects import Home, one_line
+from orchestrator.patience import Patience
 from orchestrator.seal import open_json, seal_json
 from orchestrator.url_secrets import holds_secrets
 
@@ -36,25 +36,11 @@ def open_home(url: str, create: bool = True, patience_s: float = PATIENCE_S) -> 
     """
     if "://" not in url:
         return _open(url, create)
-    opened: list[Home | Exception] = []
-
-    def ask() -> None:
-        try:
-            opened.append(_open(url, create))
-        except Exception as error:
-            opened.append(error)
-
-    # A thread, since no setting bounds it for all stores: S3 tries for 6 s where the name is unknown and for ever where
-    # a server is mute, Google's for 15 minutes.
-    thread = threading.Thread(target=ask, name="home", daemon=True)
-    thread.start()
-    thread.join(patience_s)
-    if not opened:
+    try:  # S3 tries for 6 s where the name is unknown, Google's store for 15 minutes
+        return Patience(url, patience_s).ask(lambda: _open(url, create))
+    except TimeoutError as error:
         way_out = "check the network, the name of the bucket and your credentials"
-        raise SilentHome(f"--home {url}: no answer within {patience_s:g} s; {way_out}")
-    if isinstance(opened[0], Exception):
-        raise opened[0]
-    return opened[0]
+        raise SilentHome(f"--home {url}: {error.strerror}; {way_out}") from error
 
 
 def _open(url: str, create: bool) -> Home:

@@ -9,7 +9,6 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from pyarrow import fs
 from pydantic import BaseModel
 
 from orchestrator.errors import HomeError
+from orchestrator.patience import Answer, Patience
 from orchestrator.record_shapes import shaped
 from orchestrator.seal import open_json, seal_json
 
@@ -67,9 +67,16 @@ class Home:
     """
 
     def __init__(
-        self, filesystem: fs.FileSystem, root: str, url: str, tell: Tell = _log_once, mends: bool = False
+        self,
+        filesystem: fs.FileSystem,
+        root: str,
+        url: str,
+        tell: Tell = _log_once,
+        mends: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         self._fs = filesystem
+        self._patience = None if isinstance(filesystem, fs.LocalFileSystem) else patience or Patience(url)
         self._root = root.rstrip("/")
         self.url = url
         """What the user called it; opens the same home in another process."""
@@ -78,7 +85,7 @@ class Home:
 
     def mending(self, tell: Tell) -> Home:
         """This home for who makes again what is lacking: a damaged record is set aside, and ``tell`` gets a line."""
-        return Home(self._fs, self._root, self.url, tell, mends=True)
+        return Home(self._fs, self._root, self.url, tell, mends=True, patience=self._patience)
 
     @property
     def local(self) -> Path | None:
@@ -92,10 +99,15 @@ class Home:
 
     def read(self, path: str) -> bytes | None:
         """The object, or None where there is none."""
-        try:
-            with self._fs.open_input_stream(self._full(path)) as stream:
+        full = self._full(path)
+
+        def read() -> bytes:
+            with self._fs.open_input_stream(full) as stream:
                 data: bytes = stream.read()
                 return data
+
+        try:
+            return self._ask(read)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -128,12 +140,18 @@ class Home:
         Raises:
             ValueError: it is damaged.
         """
-        try:
-            with self._fs.open_input_stream(self._full(path)) as stream:
+        full = self._full(path)
+
+        def read() -> bytes:
+            with self._fs.open_input_stream(full) as stream:
                 length = int.from_bytes(stream.read(8), "little")
                 if length > MAX_HEADER_BYTES:
                     raise ValueError(f"a header of {length} bytes")
-                return json.loads(stream.read(length))
+                header: bytes = stream.read(length)
+                return header
+
+        try:
+            return json.loads(self._ask(read))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except RecursionError as error:
@@ -171,10 +189,7 @@ class Home:
     def put(self, path: str, data: bytes) -> None:
         """Puts an object, over what is there."""
         if self.local is None:
-            # In a thread, where no Ctrl-C can raise between opening and writing: what is left open is closed by Arrow,
-            # and so put, with nothing in it.
-            with ThreadPoolExecutor(1) as pool:
-                pool.submit(self._write_object, path, data).result()
+            self._ask(lambda: self._write_object(path, data), len(data))
             return
         temporary = self._write_temporary(path, data)
         try:
@@ -210,7 +225,7 @@ class Home:
     def remove(self, path: str) -> None:
         """Removes an object, where there is one."""
         with suppress(FileNotFoundError):
-            self._fs.delete_file(self._full(path))
+            self._ask(lambda: self._fs.delete_file(self._full(path)))
 
     def put_json(self, path: str, record: Mapping[str, Any]) -> None:
         """Puts a JSON record, sealed, over what is there."""
@@ -218,19 +233,19 @@ class Home:
 
     def exists(self, path: str) -> bool:
         """Whether there is such an object."""
-        return bool(self._fs.get_file_info(self._full(path)).type == fs.FileType.File)
+        return bool(self._infos(self._full(path)).type == fs.FileType.File)
 
     def names(self, path: str) -> list[str]:
         """Names of the objects and folders directly below a folder, sorted; temporary files left out."""
         selector = fs.FileSelector(self._full(path), allow_not_found=True)
-        return sorted(info.base_name for info in self._fs.get_file_info(selector) if not info.base_name.startswith("."))
+        return sorted(info.base_name for info in self._infos(selector) if not info.base_name.startswith("."))
 
     def files(self, path: str, recursive: bool = True) -> list[StoredFile]:
         """All objects below a folder, by path; temporary files too. Directly below it only, if not ``recursive``."""
         selector = fs.FileSelector(self._full(path).rstrip("/"), allow_not_found=True, recursive=recursive)
         return sorted(
             StoredFile(info.path[len(self._root) + 1 :], info.size, info.mtime_ns / 1e9)
-            for info in self._fs.get_file_info(selector)
+            for info in self._infos(selector)
             if info.type == fs.FileType.File
         )
 
@@ -242,6 +257,13 @@ class Home:
                     if folder == self.local:
                         break
                     folder.rmdir()
+
+    def _infos(self, asked: str | fs.FileSelector) -> Any:
+        return self._ask(lambda: self._fs.get_file_info(asked))
+
+    def _ask(self, request: Callable[[], Answer], sent_bytes: int = 0) -> Answer:
+        """Of the filesystem. Raises OSError where an object store gives no answer."""
+        return request() if self._patience is None else self._patience.ask(request, sent_bytes)
 
     def _full(self, path: str) -> str:
         if ".." in path.split("/"):
