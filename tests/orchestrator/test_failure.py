@@ -6,16 +6,20 @@ import errno
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from in_process import GRID, opened, outcome, run_here, sweep_file
 
+from orchestrator.cluster.execute import Event, Request, run_request
+from orchestrator.cluster.sharing import Shared
 from orchestrator.errors import TooManyFailures
 from orchestrator.failure import ATTEMPTS_IN_A_RUN, Failure, FailureCount, FailurePolicy, failure_of
+from orchestrator.store import Store
 from trainers.errors import AdaptationDiverged, DatasetError, TrainingDiverged
 
 
@@ -77,6 +81,32 @@ def test_a_run_ends_with_as_many_failures_as_it_may_have() -> None:
     count.failed("0", "why")
     with pytest.raises(TooManyFailures, match=r"^2 trials failed, the last is trial 3: else$"):
         count.failed("3", "else")
+
+
+def test_a_lost_worker_leaves_failed_attempts_and_the_next_one_ends_the_trial(
+    fresh: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed on its way to the snapshot, so in two attempts at once, which nobody but the driver can end."""
+    undisturbed, home = fresh("undisturbed"), fresh("lost")
+    file, lost = sweep_file(tmp_path, "s", GRID), Failure("lost", "its worker was lost")
+    assert run_here(file, str(undisturbed)) == []
+    began: list[Event] = []
+
+    def killed_once(request: Request, shared: Shared) -> Iterator[Event]:
+        events = run_request(request, shared)
+        if not began:
+            began.append(next(events))
+            events.close()
+            yield lost.event("lost")
+        yield from events
+
+    monkeypatch.setattr("in_process.run_request", killed_once)
+    assert run_here(file, str(home)) == ["trial 0: its worker was lost; attempt 2 of 3 follows"]
+    assert outcome(opened(home), "s") == outcome(opened(undisturbed), "s")
+    for key in opened(home).names("trainings"):
+        first, second = Store(opened(home)).attempts(key)
+        assert (first["state"], first["failure"], first["cause"]) == ("failed", "lost", lost.cause)
+        assert (second["state"], second["failure"]) == ("complete", None)
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
