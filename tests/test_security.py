@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import os
 import pickle
+import socket
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,10 +20,13 @@ import torch
 from click.testing import CliRunner, Result
 
 from orchestrator import cli as commands
-from orchestrator.errors import HomeError, MetaSweepError, TrackingError
+from orchestrator.doctor import examine
+from orchestrator.download import fetch_archives
+from orchestrator.errors import HomeError, MetaSweepError, OutOfReach, TrackingError
 from orchestrator.home import existing_home
-from orchestrator.inputs import Where
+from orchestrator.inputs import Where, check_inputs
 from orchestrator.spec_file import load_spec
+from orchestrator.track import track
 from orchestrator.tracking_uri import check_uri
 from orchestrator.url_secrets import holds_secrets, masked, without_credentials
 from trainers.datasets.source import Source
@@ -207,6 +211,32 @@ def test_a_secret_is_in_nothing_that_a_sweep_leaves_or_says(small_home: Path, mo
     assert SECRET not in " ".join(said)
     files = [path for path in small_home.rglob("*") if path.is_file()]
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_a_server_out_of_reach_is_named_without_its_secret(small_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nothing listens
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        uri, spec = f"http://me:{SECRET}@{address}", load_spec(small_home.parent / "grid.yaml")
+        check_inputs(spec, Where(str(small_home), tracking_uri=uri), said.append)
+        with pytest.raises(TrackingError) as required:
+            check_inputs(spec, Where(str(small_home), tracking_uri=uri, require_tracking=True), said.append)
+        with pytest.raises(OutOfReach) as gone:
+            track("grid", str(small_home), uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        said += [str(required.value), str(gone.value), *(its.found for its in examine(".") if its.what == "mlflow")]
+    assert ["http://***@" + address in line for line in said] == [True] * 4
+    assert SECRET not in " ".join(said)
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "http"])
+def test_a_mirror_is_named_without_its_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setattr("orchestrator.download._download", lambda *_: "not found")
+    with pytest.raises(DatasetError) as caught:
+        fetch_archives(tmp_path, "omniglot", f"{scheme}://me:{SECRET}@host", lambda name: nullcontext())
+    assert f"{scheme}://***@host" in str(caught.value)
+    assert SECRET not in str(caught.value)
 
 
 # --- paths and servers ------------------------------------------------------------------------------------------------
