@@ -20,7 +20,9 @@ from orchestrator.curves import StoredCurve, stored_curve
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
+from orchestrator.record import SweepRecord
 from orchestrator.results import load_study
+from orchestrator.search.proposals import Proposal
 from orchestrator.store import Store
 from orchestrator.sweep_state import status
 
@@ -229,6 +231,16 @@ def test_a_lost_spec_leaves_the_window_of_its_proposals(
     with pytest.raises(SpecError, match=r"sweep 's': its spec.yaml is lost, and it has proposals of another search"):
         run_here(other, str(home))
     assert not spec.exists()
+
+
+def test_a_proposal_under_the_number_of_another_is_none(fresh: Callable[[Any], Path]) -> None:
+    said: list[str] = []
+    home = open_home(str(fresh("h")))
+    first = SweepRecord(home, "s").put_proposal(Proposal(0, {"algorithm.inner_lr": 0.1}, "told"))
+    home.put("sweeps/s/proposals/1.json", home.read("sweeps/s/proposals/0.json") or b"")
+    assert SweepRecord(home.mending(said.append), "s").proposals() == [first]
+    (line,) = said
+    assert "sweeps/s/proposals/1.json: damaged (it says that it is number 0); set aside as" in line
 
 
 def test_a_sweep_whose_data_is_not_known_any_more(fresh: Callable[[Any], Path], tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +139,16 @@ def test_what_goes_wrong_once_does_not_silence_a_driver(record: SweepRecord, mon
     last = read_live(record)
     assert last is not None
     assert last.over
+
+
+def test_a_full_disk_is_for_others_to_say(record: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Home, "put_json", full)
+    with said_in_home(record, "run-1") as say:
+        say(status(line(1)))
+    assert read_live(record) is None
 
 
 def _drive(folder: str, ready: multiprocessing.synchronize.Event, end: multiprocessing.synchronize.Event) -> None:
