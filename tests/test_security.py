@@ -22,9 +22,10 @@ from click.testing import CliRunner, Result
 from orchestrator import cli as commands
 from orchestrator.doctor import examine
 from orchestrator.download import fetch_archives
-from orchestrator.errors import HomeError, MetaSweepError, OutOfReach, TrackingError
+from orchestrator.errors import ClusterError, HomeError, MetaSweepError, OutOfReach, TrackingError
 from orchestrator.home import existing_home
 from orchestrator.inputs import Where, check_inputs
+from orchestrator.remote import Answer
 from orchestrator.spec_file import load_spec
 from orchestrator.track import track
 from orchestrator.tracking_uri import check_uri
@@ -248,6 +249,15 @@ def test_a_zip_whose_names_lead_out_is_refused(tmp_path: Path, name: str) -> Non
         archive.writestr(name, b"")
     with pytest.raises(DatasetError, match="unsafe name"):
         _ = Source(tmp_path / "source.zip").sizes
+
+
+@pytest.mark.parametrize("name", ["{}/x.png", "../x.png", "a/../../x.png"])
+def test_a_file_of_a_cluster_that_leads_out_is_not_kept(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "report"
+    folder.mkdir()
+    with pytest.raises(ClusterError, match="leads out of its folder"):
+        Answer(0, b"", "", {name.format(tmp_path): b""}).write_files(folder)
+    assert [*tmp_path.rglob("*")] == [folder]
 
 
 @pytest.mark.parametrize(("host", "warned"), [(None, False), ("localhost", False), ("0.0.0.0", True), ("::", True)])

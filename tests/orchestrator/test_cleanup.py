@@ -48,6 +48,7 @@ from orchestrator.inputs import Where
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.references import disk_use
 from orchestrator.rows import find_sweep, load_rows
+from orchestrator.search.proposals import Proposal
 from orchestrator.single import run_single
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
@@ -504,7 +505,7 @@ def test_a_sweep_of_a_name_that_was_forgotten_begins_afresh(
 
     config = with_values(search(0.5).trial, {"algorithm.inner_lr": 0.25})
     assert [event["kind"] for event in attempt_trial(Store(home), [config], glyphs, {"sweep": None})][-1] == "tested"
-    home.put("sweeps/tiny/proposals/0.json", b"what a kill left of another search")
+    SweepRecord(home, "tiny").put_proposal(Proposal(0, {"algorithm.inner_lr": 0.4}, "left of another search"))
     assert run_sweep(search(0.5), where)["trials"]["completed"] == 1
 
     with pytest.raises(SpecError, match="forget that one by --fresh"):
