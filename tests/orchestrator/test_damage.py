@@ -144,6 +144,20 @@ def test_a_record_is_set_aside_once_for_each_damage(fresh: Callable[[Any], Path]
     assert len(said) == 3
 
 
+def test_a_name_in_a_foreign_home_commands_no_terminal(
+    fresh: Callable[[Any], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    said: list[str] = []
+    home = open_home(str(fresh("h")))
+    home.put("a/\x1b[2J.json", b"torn")
+    with caplog.at_level(logging.WARNING, "metasweep"):
+        assert home.read_json("a/\x1b[2J.json") is None
+    assert home.mending(said.append).read_json("a/\x1b[2J.json") is None
+    for (line,) in (caplog.messages, said):
+        assert "/a/\\x1b[2J.json: damaged (" in line
+        assert line.isprintable()
+
+
 def test_a_record_that_was_made_again_meanwhile_stays(fresh: Callable[[Any], Path]) -> None:
     said: list[str] = []
     home = open_home(str(fresh("h"))).mending(said.append)

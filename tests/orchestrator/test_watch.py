@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import multiprocessing
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,33 @@ def test_a_driver_that_dies_ends_the_watch_at_once(record: SweepRecord, tmp_path
         driver.kill()
     assert seen
     assert seconds == 2.0, "no waiting for a driver that may be slow: the lock tells"
+
+
+def test_the_last_that_a_driver_says_is_seen(record: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that and ends while a watcher is between its two looks: is it driven, and what does it say?"""
+    looks, driving, locked = itertools.count(1), ExitStack(), SweepRecord.locked
+
+    def say(beat: int) -> None:
+        said = live_record.status_json(status(line(1, iteration=100 * beat)))
+        record.home.put_json(record.live_path, {"run": "r", "beat": beat, "over": beat > 1, "status": said})
+
+    def then_over(look: Callable[[SweepRecord], Any]) -> Callable[[SweepRecord], Any]:
+        def looked(its: SweepRecord) -> Any:
+            found = look(its)
+            if next(looks) == 3:
+                say(2)
+                driving.close()
+            return found
+
+        return looked
+
+    monkeypatch.setattr(SweepRecord, "locked", property(then_over(locked.__get__)))
+    monkeypatch.setattr("orchestrator.watch.read_live", then_over(read_live))
+    with driving:
+        driving.enter_context(record.lock())
+        say(1)
+        seen, _ = watched(record.home)
+    assert [one.trials[0].iteration for one in seen] == [100, 200]
 
 
 def test_in_a_bucket_silence_ends_the_watch(tmp_path: Path, tiny_trial: dict[str, Any]) -> None:
