@@ -435,6 +435,17 @@ def test_on_an_object_store_a_sweep_that_may_run_stays(tmp_path: Path, tiny_tria
     assert check_forgettable(home, "both", quiet_s=0)
 
 
+def test_on_an_object_store_a_sweep_that_may_run_does_not_begin_afresh(
+    tmp_path: Path, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = remote_home(tmp_path)
+    spec = put_sweep(home, tmp_path, "one", tiny_trial, grid={"seeds": 1})
+    monkeypatch.setattr("orchestrator.sweep.open_home", lambda url: home)
+    monkeypatch.setattr(SweepRecord, "forget", lambda record: pytest.fail("forgotten"))
+    with pytest.raises(InputError, match=r"'one' is not done and wrote something \d+ s ago"):
+        run_sweep(spec, Where(home=f"file://{tmp_path}/home"), fresh=True)
+
+
 def test_commands_say_what_they_do(tmp_path: Path, tiny_trial: dict[str, Any]) -> None:
     home = local_home(tmp_path)
     two_sweeps(home, tmp_path, tiny_trial)
