@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from in_process import GRID, opened, outcome, run_here, sweep_file
+from in_process import GRID, TINY, opened, outcome, run_here, sweep_file
 
 from orchestrator.cluster.execute import Event, Request, run_request
 from orchestrator.cluster.sharing import Shared
@@ -107,6 +107,23 @@ def test_a_lost_worker_leaves_failed_attempts_and_the_next_one_ends_the_trial(
         first, second = Store(opened(home)).attempts(key)
         assert (first["state"], first["failure"], first["cause"]) == ("failed", "lost", lost.cause)
         assert (second["state"], second["failure"]) == ("complete", None)
+
+
+def test_a_failure_of_an_earlier_run_is_none_of_this_one(fresh: Callable[[str], Path], tmp_path: Path) -> None:
+    """It tests what was asked for since, of the same training."""
+    trial = TINY | {"algorithm": {"name": "random", "inner_lr": 1e30}}
+    home, policy = fresh("h"), FailurePolicy(max_failures=1)
+
+    def file(*measures: str) -> Path:
+        tests = {"evaluation.head": ["linear"], "evaluation.inner_steps": [2], "evaluation.frozen_layers": [0]}
+        grid = {"test": tests | {"evaluation.measure": [*measures]}}
+        return sweep_file(tmp_path, "s", {"trial": trial, "grid": grid})
+
+    with pytest.raises(TooManyFailures, match=r"the last is trial 0: .* not finite"):
+        run_here(file("cka"), str(home), policy=policy)
+    events: list[Event] = []
+    assert run_here(file("cka", "accuracy"), str(home), events, policy=policy) == []
+    assert [event["kind"] for event in events] == ["tested"]
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

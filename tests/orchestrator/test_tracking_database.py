@@ -97,6 +97,17 @@ def test_the_first_of_several_is_kept(tmp_path):
     assert tables(tmp_path / "mlflow.db") == {made}
 
 
+def test_one_that_another_has_put_meanwhile_is_kept(tmp_path):
+    uri = default_uri(tmp_path)
+
+    def fill(unfinished: str) -> None:
+        make("made_by_another")(uri)
+        make("late")(unfinished)
+
+    ensure_database(uri, fill)
+    assert tables(tmp_path / "mlflow.db") == {"made_by_another"}
+
+
 def test_a_client_opens_none_that_is_not_whole(tmp_path, monkeypatch):
     path, opened = tmp_path / "mlflow.db", []
 
