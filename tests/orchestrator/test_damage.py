@@ -20,9 +20,10 @@ from orchestrator.curves import StoredCurve, stored_curve
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
-from orchestrator.record import SweepRecord
+from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.results import load_study
 from orchestrator.search.proposals import Proposal
+from orchestrator.spec_file import load_spec
 from orchestrator.store import Store
 from orchestrator.sweep_state import status
 
@@ -255,6 +256,21 @@ def test_a_proposal_under_the_number_of_another_is_none(fresh: Callable[[Any], P
     assert SweepRecord(home.mending(said.append), "s").proposals() == [first]
     (line,) = said
     assert "sweeps/s/proposals/1.json: damaged (it says that it is number 0); set aside as" in line
+
+
+def test_a_sweep_is_there_once_its_data_is_known(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    home, spec = open_home(str(fresh("h"))), load_spec(sweep_file(tmp_path, "s", SEARCH))
+    record, data = SweepRecord(home, "s"), {"glyphs": "0" * 20}
+    for at in itertools.count():
+        record.forget()
+        try:
+            with crash_points(at):
+                record.put_spec(spec, data)
+            break
+        except Killed:
+            assert sweep_names(home) == [] or record.fingerprints == data, at
+    assert at > 3
+    assert sweep_names(home) == ["s"]
 
 
 def test_a_sweep_whose_data_is_not_known_any_more(fresh: Callable[[Any], Path], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from in_process import GRID, TINY, opened, outcome, run_here, sweep_file
 
+from orchestrator.cli_spec import asked_policy
 from orchestrator.cluster.execute import Event, Request, run_request
 from orchestrator.cluster.sharing import Shared
 from orchestrator.errors import TooManyFailures
@@ -81,6 +82,11 @@ def test_a_run_ends_with_as_many_failures_as_it_may_have() -> None:
     count.failed("0", "why")
     with pytest.raises(TooManyFailures, match=r"^2 trials failed, the last is trial 3: else$"):
         count.failed("3", "else")
+
+
+@pytest.mark.parametrize(("fail_fast", "given", "most"), [(True, None, 1), (False, 3, 3), (False, None, None)])
+def test_how_many_failures_are_asked_for(fail_fast: bool, given: int | None, most: int | None) -> None:
+    assert asked_policy(False, fail_fast, given, None) == FailurePolicy(max_failures=most)
 
 
 def test_a_lost_worker_leaves_failed_attempts_and_the_next_one_ends_the_trial(

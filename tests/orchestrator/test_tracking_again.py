@@ -12,9 +12,10 @@ from in_process import GRID, TINY, opened, run_here, sweep_file
 from mlflow_server import Read
 
 from orchestrator import sweep
+from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
 from orchestrator.track import track
-from orchestrator.tracking import default_uri
+from orchestrator.tracking import Mark, default_uri
 
 
 def everything(uri: str) -> list[Any]:
@@ -70,3 +71,9 @@ def test_nobody_else_drives_a_sweep_while_it_is_written(
     monkeypatch.setattr("orchestrator.track.write_all", lambda *_: locked.append(record.locked))
     assert track("one", str(home)) == (default_uri(home), 1)
     assert (locked, record.locked) == ([True], False)
+
+
+def test_who_begins_to_write_and_is_killed_leaves_no_mark(fresh: Callable[[Any], Path]) -> None:
+    record, mark = SweepRecord(open_home(str(fresh("marked"))), "s"), Mark("run", "digest")
+    record.put_tracked(mark)
+    assert [record.take_tracked(), record.take_tracked()] == [mark, None]
