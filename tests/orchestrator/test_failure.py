@@ -18,7 +18,7 @@ from in_process import GRID, TINY, opened, outcome, run_here, sweep_file
 from orchestrator.cli_spec import asked_policy
 from orchestrator.cluster.execute import Event, Request, run_request
 from orchestrator.cluster.sharing import Shared
-from orchestrator.errors import TooManyFailures
+from orchestrator.errors import InterruptedSweep, TooManyFailures
 from orchestrator.failure import ATTEMPTS_IN_A_RUN, Failure, FailureCount, FailurePolicy, failure_of
 from orchestrator.store import Store
 from trainers.errors import AdaptationDiverged, DatasetError, TrainingDiverged
@@ -113,6 +113,21 @@ def test_a_lost_worker_leaves_failed_attempts_and_the_next_one_ends_the_trial(
         first, second = Store(opened(home)).attempts(key)
         assert (first["state"], first["failure"], first["cause"]) == ("failed", "lost", lost.cause)
         assert (second["state"], second["failure"]) == ("complete", None)
+
+
+def test_a_full_disk_ends_the_run(
+    fresh: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, asked = Failure("disk", "h/x: No space left on device"), list[int]()
+
+    def fails(request: Request, shared: Shared) -> Iterator[Event]:
+        asked.append(request.number)
+        yield full.event("lost")
+
+    monkeypatch.setattr("in_process.run_request", fails)
+    with pytest.raises(InterruptedSweep, match=r"the sweep stopped: h/x: No space left on device; mend that"):
+        run_here(sweep_file(tmp_path, "s", {"trial": TINY, "grid": {"seeds": 2}}), str(fresh("h")))
+    assert asked == [0]
 
 
 def test_a_failure_of_an_earlier_run_is_none_of_this_one(fresh: Callable[[str], Path], tmp_path: Path) -> None:
