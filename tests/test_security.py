@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import os
 import pickle
+import socket
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,10 +20,14 @@ import torch
 from click.testing import CliRunner, Result
 
 from orchestrator import cli as commands
-from orchestrator.errors import HomeError, MetaSweepError, TrackingError
+from orchestrator.doctor import examine
+from orchestrator.download import fetch_archives
+from orchestrator.errors import ClusterError, HomeError, MetaSweepError, OutOfReach, TrackingError
 from orchestrator.home import existing_home
-from orchestrator.inputs import Where
+from orchestrator.inputs import Where, check_inputs
+from orchestrator.remote import Answer
 from orchestrator.spec_file import load_spec
+from orchestrator.track import track
 from orchestrator.tracking_uri import check_uri
 from orchestrator.url_secrets import holds_secrets, masked, without_credentials
 from trainers.datasets.source import Source
@@ -209,6 +214,32 @@ def test_a_secret_is_in_nothing_that_a_sweep_leaves_or_says(small_home: Path, mo
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
+def test_a_server_out_of_reach_is_named_without_its_secret(small_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nothing listens
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        uri, spec = f"http://me:{SECRET}@{address}", load_spec(small_home.parent / "grid.yaml")
+        check_inputs(spec, Where(str(small_home), tracking_uri=uri), said.append)
+        with pytest.raises(TrackingError) as required:
+            check_inputs(spec, Where(str(small_home), tracking_uri=uri, require_tracking=True), said.append)
+        with pytest.raises(OutOfReach) as gone:
+            track("grid", str(small_home), uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        said += [str(required.value), str(gone.value), *(its.found for its in examine(".") if its.what == "mlflow")]
+    assert ["http://***@" + address in line for line in said] == [True] * 4
+    assert SECRET not in " ".join(said)
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "http"])
+def test_a_mirror_is_named_without_its_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setattr("orchestrator.download._download", lambda *_: "not found")
+    with pytest.raises(DatasetError) as caught:
+        fetch_archives(tmp_path, "omniglot", f"{scheme}://me:{SECRET}@host", lambda name: nullcontext())
+    assert f"{scheme}://***@host" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
 # --- paths and servers ------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +249,15 @@ def test_a_zip_whose_names_lead_out_is_refused(tmp_path: Path, name: str) -> Non
         archive.writestr(name, b"")
     with pytest.raises(DatasetError, match="unsafe name"):
         _ = Source(tmp_path / "source.zip").sizes
+
+
+@pytest.mark.parametrize("name", ["{}/x.png", "../x.png", "a/../../x.png"])
+def test_a_file_of_a_cluster_that_leads_out_is_not_kept(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "report"
+    folder.mkdir()
+    with pytest.raises(ClusterError, match="leads out of its folder"):
+        Answer(0, b"", "", {name.format(tmp_path): b""}).write_files(folder)
+    assert [*tmp_path.rglob("*")] == [folder]
 
 
 @pytest.mark.parametrize(("host", "warned"), [(None, False), ("localhost", False), ("0.0.0.0", True), ("::", True)])

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from orchestrator.attempt import attempt_trial
-from orchestrator.attempt_record import record_lost, set_failures_aside
+from orchestrator.attempt_record import AttemptRecord, record_lost, set_failures_aside
 from orchestrator.failure import Failure
 from orchestrator.home import open_home
 from orchestrator.rows import read_row
@@ -349,6 +349,20 @@ def test_a_failure_that_no_worker_could_record_ends_the_attempt_that_it_left(
     assert (first["state"], first["failure"], first["cause"]) == ("failed", "timeout", "took too long")
     assert first["environment"]["threads"] == 1  # what it had recorded stays
     assert (second["state"], second["failure"], second["environment"]) == ("failed", "lost", None)
+
+
+def test_what_another_sweep_did_at_the_same_training_is_its_own(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any]
+) -> None:
+    """A lost worker ends the attempt that it left, and ``--retry-failed`` forgets the failures of its sweep."""
+    key = keys_of(config(tiny_trial), glyphs.fingerprint).training
+    for sweep in ("s", "other"):
+        AttemptRecord(store, key, ASKED_BY | {"sweep": sweep}).begin(None)
+    record_lost(store, key, (), ASKED_BY, Failure("lost", "gone"))
+    assert [one["state"] for one in store.attempts(key)] == ["failed", "running"]
+    record_lost(store, key, (), ASKED_BY | {"sweep": "other"}, Failure("lost", "gone"))
+    set_failures_aside(store, key, "s")
+    assert [one["state"] for one in store.attempts(key)] == ["set aside", "failed"]
 
 
 def test_attempts_are_in_their_order_though_a_clock_was_set_back(

@@ -6,6 +6,7 @@ import copy
 import errno
 import itertools
 import json
+import os
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -156,6 +157,30 @@ def test_the_record_is_kept_up_to_date_meanwhile(record: SweepRecord, monkeypatc
         clock.now += HOUR
         assert all(puts.acquire(timeout=60) for _ in range(3))  # at its begin, perhaps one before the hour, one after
         assert record.used.seconds == HOUR
+
+
+def test_a_full_disk_is_for_others_to_say(record: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run used is put again once there is room; a run that ends meanwhile ends as it would."""
+    full, puts, put = threading.Event(), threading.Semaphore(0), record.put_used
+
+    def tried(run: str, used: Used) -> None:
+        puts.release()
+        if full.is_set():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(run, used)
+
+    monkeypatch.setattr(record, "put_used", tried)
+    full.set()
+    clock = Clock()
+    spending = Spending(record, "r", None, 0, clock)
+    spending.begin([row(0.1)])
+    with spending.kept(every_s=0.01):
+        assert all(puts.acquire(timeout=60) for _ in range(2))
+        clock.now += HOUR
+        full.clear()
+        assert all(puts.acquire(timeout=60) for _ in range(2))
+        assert record.used.seconds == HOUR
+        full.set()
 
 
 def test_what_a_begin_puts_on_record_does_not_grow_with_those_before(

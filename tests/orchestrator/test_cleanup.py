@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from in_process import TINY, run_here, sweep_file
 from made_home import DATA, age, listing, local_home, put_progress, put_sweep, put_training, put_trainings, remote_home
 
 from orchestrator.analyses import cell_pairs, put_scores
@@ -37,6 +38,7 @@ from orchestrator.cleanup import (
 )
 from orchestrator.cli import cli
 from orchestrator.config_paths import with_values
+from orchestrator.environment import environment
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.forget import check_forgettable, forget_sweep
 from orchestrator.home import open_home
@@ -46,10 +48,13 @@ from orchestrator.inputs import Where
 from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.references import disk_use
 from orchestrator.rows import find_sweep, load_rows
+from orchestrator.search.proposals import Proposal
+from orchestrator.single import run_single
 from orchestrator.spec import SweepSpec
 from orchestrator.spec_file import load_spec
 from orchestrator.store import Keys, Store, keys_of
 from orchestrator.sweep import run_sweep
+from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 
 GONE = "gone"
@@ -320,6 +325,27 @@ def test_nothing_begins_while_a_home_is_cleaned(tmp_path: Path, monkeypatch: pyt
         pass
 
 
+@pytest.mark.parametrize("command", ["sweep", "trial"])
+def test_a_home_is_in_use_while_trials_run(
+    tmp_path: Path, fresh_glyphs_home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    home, found = open_home(str(fresh_glyphs_home)), list[bool]()
+
+    def look(device: str) -> dict[str, Any]:
+        with alone(home) as is_alone:
+            found.append(is_alone)
+        return environment(device)
+
+    monkeypatch.setattr("orchestrator.attempt.environment", look)
+    if command == "sweep":
+        run_here(sweep_file(tmp_path, "one", {"trial": TINY, "grid": {"seeds": 1}}), home.url)
+    else:
+        run_single(TrialConfig.model_validate(TINY), home.url, lambda done, of: None, lambda line: None)
+    assert found == [False]
+    with alone(home) as is_alone:
+        assert is_alone
+
+
 def test_a_worker_that_outlives_its_driver_is_left_to_end(tmp_path: Path, tiny_trial: dict[str, Any]) -> None:
     home = local_home(tmp_path)
     put_progress(home, tmp_path, f"{'a' * 20}-8", "orphan", 4, "gone", "running")
@@ -409,6 +435,17 @@ def test_on_an_object_store_a_sweep_that_may_run_stays(tmp_path: Path, tiny_tria
     assert check_forgettable(home, "both", quiet_s=0)
 
 
+def test_on_an_object_store_a_sweep_that_may_run_does_not_begin_afresh(
+    tmp_path: Path, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = remote_home(tmp_path)
+    spec = put_sweep(home, tmp_path, "one", tiny_trial, grid={"seeds": 1})
+    monkeypatch.setattr("orchestrator.sweep.open_home", lambda url: home)
+    monkeypatch.setattr(SweepRecord, "forget", lambda record: pytest.fail("forgotten"))
+    with pytest.raises(InputError, match=r"'one' is not done and wrote something \d+ s ago"):
+        run_sweep(spec, Where(home=f"file://{tmp_path}/home"), fresh=True)
+
+
 def test_commands_say_what_they_do(tmp_path: Path, tiny_trial: dict[str, Any]) -> None:
     home = local_home(tmp_path)
     two_sweeps(home, tmp_path, tiny_trial)
@@ -479,7 +516,7 @@ def test_a_sweep_of_a_name_that_was_forgotten_begins_afresh(
 
     config = with_values(search(0.5).trial, {"algorithm.inner_lr": 0.25})
     assert [event["kind"] for event in attempt_trial(Store(home), [config], glyphs, {"sweep": None})][-1] == "tested"
-    home.put("sweeps/tiny/proposals/0.json", b"what a kill left of another search")
+    SweepRecord(home, "tiny").put_proposal(Proposal(0, {"algorithm.inner_lr": 0.4}, "left of another search"))
     assert run_sweep(search(0.5), where)["trials"]["completed"] == 1
 
     with pytest.raises(SpecError, match="forget that one by --fresh"):

@@ -20,7 +20,10 @@ from orchestrator.curves import StoredCurve, stored_curve
 from orchestrator.errors import HomeError, InputError, SpecError
 from orchestrator.home import open_home
 from orchestrator.home_objects import Home
+from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.results import load_study
+from orchestrator.search.proposals import Proposal
+from orchestrator.spec_file import load_spec
 from orchestrator.store import Store
 from orchestrator.sweep_state import status
 
@@ -142,6 +145,20 @@ def test_a_record_is_set_aside_once_for_each_damage(fresh: Callable[[Any], Path]
     assert len(said) == 3
 
 
+def test_a_name_in_a_foreign_home_commands_no_terminal(
+    fresh: Callable[[Any], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    said: list[str] = []
+    home = open_home(str(fresh("h")))
+    home.put("a/\x1b[2J.json", b"torn")
+    with caplog.at_level(logging.WARNING, "metasweep"):
+        assert home.read_json("a/\x1b[2J.json") is None
+    assert home.mending(said.append).read_json("a/\x1b[2J.json") is None
+    for (line,) in (caplog.messages, said):
+        assert "/a/\\x1b[2J.json: damaged (" in line
+        assert line.isprintable()
+
+
 def test_a_record_that_was_made_again_meanwhile_stays(fresh: Callable[[Any], Path]) -> None:
     said: list[str] = []
     home = open_home(str(fresh("h"))).mending(said.append)
@@ -229,6 +246,31 @@ def test_a_lost_spec_leaves_the_window_of_its_proposals(
     with pytest.raises(SpecError, match=r"sweep 's': its spec.yaml is lost, and it has proposals of another search"):
         run_here(other, str(home))
     assert not spec.exists()
+
+
+def test_a_proposal_under_the_number_of_another_is_none(fresh: Callable[[Any], Path]) -> None:
+    said: list[str] = []
+    home = open_home(str(fresh("h")))
+    first = SweepRecord(home, "s").put_proposal(Proposal(0, {"algorithm.inner_lr": 0.1}, "told"))
+    home.put("sweeps/s/proposals/1.json", home.read("sweeps/s/proposals/0.json") or b"")
+    assert SweepRecord(home.mending(said.append), "s").proposals() == [first]
+    (line,) = said
+    assert "sweeps/s/proposals/1.json: damaged (it says that it is number 0); set aside as" in line
+
+
+def test_a_sweep_is_there_once_its_data_is_known(fresh: Callable[[Any], Path], tmp_path: Path) -> None:
+    home, spec = open_home(str(fresh("h"))), load_spec(sweep_file(tmp_path, "s", SEARCH))
+    record, data = SweepRecord(home, "s"), {"glyphs": "0" * 20}
+    for at in itertools.count():
+        record.forget()
+        try:
+            with crash_points(at):
+                record.put_spec(spec, data)
+            break
+        except Killed:
+            assert sweep_names(home) == [] or record.fingerprints == data, at
+    assert at > 3
+    assert sweep_names(home) == ["s"]
 
 
 def test_a_sweep_whose_data_is_not_known_any_more(fresh: Callable[[Any], Path], tmp_path: Path) -> None:

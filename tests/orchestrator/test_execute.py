@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from orchestrator.cluster import execute as executor
 from orchestrator.cluster.connect import cluster
 from orchestrator.cluster.scratch import PREFIX, scratch_folder
 from orchestrator.cluster.tune_failure import OUT_OF_MEMORY, WORKER_LOST, worker_failure
-from orchestrator.failure import Failure
+from orchestrator.cluster.watch import ClusterDied
+from orchestrator.failure import Failure, Kind
 from orchestrator.spec import Resources
 
 HOLD = """
@@ -158,6 +160,73 @@ def test_trials_are_placed_in_the_order_in_which_they_came() -> None:
     trials[0].status = trials[2].status = Trial.TERMINATED
     scheduler.on_trial_add(None, later := Waits())
     assert scheduler.choose_trial_to_run(None) is later
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "began", "failure"),
+    [
+        (0.0, True, Failure("timeout", "took longer than 0 s (--trial-timeout)")),
+        (0.0, False, Failure("lost", WORKER_LOST)),  # it was loading libraries
+        (3600.0, True, Failure("lost", WORKER_LOST)),
+    ],
+)
+def test_a_worker_that_went_away_took_too_long_or_was_lost(timeout_s: float, began: bool, failure: Failure) -> None:
+    from orchestrator.cluster.tune_adapter import TrialFeeder
+
+    events: list[dict[str, Any]] = []
+    request = executor.Request(3, "home", "data", "0" * 20, ("{}",), "cpu", 1, {}, timeout_s=timeout_s)
+    feeder = TrialFeeder(lambda: request, lambda number, event: events.append(event))
+    feeder.suggest("t")
+    if began:
+        feeder.on_trial_result("t", {"event": json.dumps({"kind": "began"})})
+    feeder.on_trial_complete("t", error=True)
+    assert events == [failure.event("lost"), {"kind": "ended"}]
+
+
+def test_a_worker_keeps_the_limit_of_time_and_says_when_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+
+    @contextmanager
+    def deadline(timeout_s: float | None) -> Iterator[None]:
+        limits.append(timeout_s)
+        yield
+
+    monkeypatch.setattr(executor, "deadline", deadline)
+    home = str(tmp_path / "absent")
+    request = executor.Request(3, home, "glyphs", "0" * 20, ("{}",), "cpu", 1, {}, timeout_s=7.0)
+    began, lost = executor.run_request(request, {})
+    assert (began, lost["kind"], limits) == ({"kind": "began"}, "lost", [7.0])
+
+
+def test_a_cluster_that_is_dead_is_no_failure_of_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestrator.cluster.tune_adapter import TrialFeeder
+
+    request = executor.Request(3, "home", "data", "0" * 20, ("{}",), "cpu", 1, {})
+    feeder = TrialFeeder(lambda: request, lambda number, event: pytest.fail(str(event)))
+    feeder.suggest("t")
+    monkeypatch.setattr("orchestrator.cluster.watch.dead_part", lambda: "raylet")
+    with pytest.raises(ClusterDied, match="Ray's raylet on this machine was killed"):
+        feeder.on_trial_complete("t", error=True)
+
+
+@pytest.mark.parametrize("kind", ["memory", "diverged"])
+def test_a_process_in_which_a_trial_failed_runs_no_other(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
+    """But for one that diverged: that has left nothing behind."""
+    from orchestrator.cluster import tune_adapter
+
+    failed = Failure(kind, "why").event("failed")
+    monkeypatch.setattr(tune_adapter, "run_request", lambda request, shared: iter([failed]))
+    runner = tune_adapter.TrialRunner.__new__(tune_adapter.TrialRunner)
+    request = executor.Request(3, "home", "data", "0" * 20, ("{}",), "cpu", 1, {})
+    runner.setup({"request": json.dumps(asdict(request))})
+    assert json.loads(runner.step()["event"]) == failed
+    if kind == "diverged":
+        assert runner.step() == {"done": True}
+    else:
+        with pytest.raises(tune_adapter.WorkerSpent):
+            runner.step()
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,21 @@ import errno
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from in_process import GRID, TINY, opened, outcome, run_here, sweep_file
 
-from orchestrator.errors import TooManyFailures
+from orchestrator.cli_spec import asked_policy
+from orchestrator.cluster.execute import Event, Request, run_request
+from orchestrator.cluster.sharing import Shared
+from orchestrator.errors import InterruptedSweep, TooManyFailures
 from orchestrator.failure import ATTEMPTS_IN_A_RUN, Failure, FailureCount, FailurePolicy, failure_of
+from orchestrator.store import Store
 from trainers.errors import AdaptationDiverged, DatasetError, TrainingDiverged
 
 
@@ -77,6 +82,69 @@ def test_a_run_ends_with_as_many_failures_as_it_may_have() -> None:
     count.failed("0", "why")
     with pytest.raises(TooManyFailures, match=r"^2 trials failed, the last is trial 3: else$"):
         count.failed("3", "else")
+
+
+@pytest.mark.parametrize(("fail_fast", "given", "most"), [(True, None, 1), (False, 3, 3), (False, None, None)])
+def test_how_many_failures_are_asked_for(fail_fast: bool, given: int | None, most: int | None) -> None:
+    assert asked_policy(False, fail_fast, given, None) == FailurePolicy(max_failures=most)
+
+
+def test_a_lost_worker_leaves_failed_attempts_and_the_next_one_ends_the_trial(
+    fresh: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed on its way to the snapshot, so in two attempts at once, which nobody but the driver can end."""
+    undisturbed, home = fresh("undisturbed"), fresh("lost")
+    file, lost = sweep_file(tmp_path, "s", GRID), Failure("lost", "its worker was lost")
+    assert run_here(file, str(undisturbed)) == []
+    began: list[Event] = []
+
+    def killed_once(request: Request, shared: Shared) -> Iterator[Event]:
+        events = run_request(request, shared)
+        if not began:
+            began.append(next(events))
+            events.close()
+            yield lost.event("lost")
+        yield from events
+
+    monkeypatch.setattr("in_process.run_request", killed_once)
+    assert run_here(file, str(home)) == ["trial 0: its worker was lost; attempt 2 of 3 follows"]
+    assert outcome(opened(home), "s") == outcome(opened(undisturbed), "s")
+    for key in opened(home).names("trainings"):
+        first, second = Store(opened(home)).attempts(key)
+        assert (first["state"], first["failure"], first["cause"]) == ("failed", "lost", lost.cause)
+        assert (second["state"], second["failure"]) == ("complete", None)
+
+
+def test_a_full_disk_ends_the_run(
+    fresh: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, asked = Failure("disk", "h/x: No space left on device"), list[int]()
+
+    def fails(request: Request, shared: Shared) -> Iterator[Event]:
+        asked.append(request.number)
+        yield full.event("lost")
+
+    monkeypatch.setattr("in_process.run_request", fails)
+    with pytest.raises(InterruptedSweep, match=r"the sweep stopped: h/x: No space left on device; mend that"):
+        run_here(sweep_file(tmp_path, "s", {"trial": TINY, "grid": {"seeds": 2}}), str(fresh("h")))
+    assert asked == [0]
+
+
+def test_a_failure_of_an_earlier_run_is_none_of_this_one(fresh: Callable[[str], Path], tmp_path: Path) -> None:
+    """It tests what was asked for since, of the same training."""
+    trial = TINY | {"algorithm": {"name": "random", "inner_lr": 1e30}}
+    home, policy = fresh("h"), FailurePolicy(max_failures=1)
+
+    def file(*measures: str) -> Path:
+        tests = {"evaluation.head": ["linear"], "evaluation.inner_steps": [2], "evaluation.frozen_layers": [0]}
+        grid = {"test": tests | {"evaluation.measure": [*measures]}}
+        return sweep_file(tmp_path, "s", {"trial": trial, "grid": grid})
+
+    with pytest.raises(TooManyFailures, match=r"the last is trial 0: .* not finite"):
+        run_here(file("cka"), str(home), policy=policy)
+    events: list[Event] = []
+    assert run_here(file("cka", "accuracy"), str(home), events, policy=policy) == []
+    assert [event["kind"] for event in events] == ["tested"]
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -31,6 +31,22 @@ with interruptible(), ended_with_us(lambda: 1 / 0), ended_with_us(lambda: print(
         time.sleep(60)
 """
 
+AFTER = """
+import signal
+from orchestrator.interrupt import SIGNALS, handlers_kept, interruptible
+
+def handlers():
+    return [signal.getsignal(number) for number in SIGNALS]
+
+before = handlers()
+with interruptible():
+    ours = handlers()
+    with handlers_kept():
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    assert handlers() == ours != before
+assert handlers() == before
+"""
+
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
@@ -49,3 +65,8 @@ def test_the_second_ends_the_process(number: str) -> None:
     done = run(SECOND.format(number=number))
     assert (done.returncode, done.stdout) == (130, "ended\n")
     assert "interrupted at once" in done.stderr
+
+
+def test_handlers_are_put_back() -> None:
+    done = run(AFTER)
+    assert done.returncode == 0, done.stderr

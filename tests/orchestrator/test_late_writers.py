@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from orchestrator.attempt import attempt_trial
+from orchestrator.errors import HomeError
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
 from orchestrator.search.proposals import Proposal
-from orchestrator.store import Store, keys_of
+from orchestrator.store import Manifest, Store, keys_of
 from trainers.config import TrialConfig
 from trainers.datasets.image_file import ImageTable
 from trainers.snapshots import Progress
@@ -96,6 +97,13 @@ def test_a_late_evaluation_of_other_weights_does_not_count(
     assert store.accuracies(asked, keys, committed) is None
     assert [event["kind"] for event in attempt_trial(store, [asked], glyphs, ASKED_BY)] == ["tested"]
     np.testing.assert_array_equal(store.accuracies(asked, keys, committed), accuracies)
+
+
+def test_who_sets_nothing_aside_completes_no_training_behind_a_damaged_manifest(store: Store) -> None:
+    store.home.put("trainings/k-8/manifest.json", b"torn")
+    with pytest.raises(HomeError, match=r"trainings/k-8/manifest.json: can't be read back"):
+        store.put_manifest("k-8", Manifest("late", {}, 8, {}, 1))
+    assert store.home.read("trainings/k-8/manifest.json") == b"torn"
 
 
 def test_the_first_proposal_of_a_number_stands(store: Store) -> None:

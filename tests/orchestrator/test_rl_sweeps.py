@@ -15,8 +15,9 @@ import yaml
 from in_process import Event, opened, outcome, run_here, sweep_file, validations
 
 from orchestrator.board import Board
+from orchestrator.cluster.execute import request, run_request
 from orchestrator.doctor import examine
-from orchestrator.errors import SpecError
+from orchestrator.errors import InputError, SpecError
 from orchestrator.inputs import Where
 from orchestrator.layout import lay_out, layout_text
 from orchestrator.preview import preview
@@ -29,6 +30,7 @@ from orchestrator.results import Study, cells_table, load_study
 from orchestrator.row_table import results
 from orchestrator.rows import best_row, confidence_95
 from orchestrator.single import run_single
+from orchestrator.spec import Resources
 from orchestrator.spec_file import load_spec, spec_to_yaml
 from orchestrator.status import TrialLine
 from orchestrator.status_text import progress, result
@@ -43,6 +45,7 @@ from trainers.config import TrialConfig
 from trainers.problems import problem_of
 from trainers.rl.canonical import environment_fingerprint, resolved_training
 from trainers.rl.config import RLConfig
+from trainers.rl.problem import EnvironmentSource
 
 TINY: dict[str, Any] = {
     "problem": "rl",
@@ -354,6 +357,21 @@ def test_doctor_says_which_environments_this_machine_can_run(tmp_path: Path, mon
     state, those, way_out = found()
     assert (state, those) == ("note", "navigation_2d")
     assert way_out.endswith("pip install 'metasweep[rl]'")
+
+
+def test_an_environment_of_another_version_is_refused_by_driver_and_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, file = str(tmp_path / "home"), sweep_file(tmp_path, "one", {"trial": TINY, "grid": {"seeds": 1}})
+    assert run_here(file, home) == []
+    config, source = RLConfig.model_validate(TINY), EnvironmentSource("navigation_2d", "0" * 20)
+    asked_by = {"sweep": "one", "number": 0, "run": "r", "git_commit": None}
+    (lost,) = run_request(request(0, opened(home), source, [config], Resources(cpu=1), asked_by), {})
+    assert (lost["kind"], lost["failure"]) == ("lost", "lost")
+    assert "navigation_2d is of another version here" in lost["cause"]
+    monkeypatch.setattr("trainers.rl.problem.environment_fingerprint", lambda name, version: source.fingerprint)
+    with pytest.raises(InputError, match=f"environment 'navigation_2d' has changed .*, {source.fingerprint} is there"):
+        run_here(file, home)
 
 
 def test_configs_that_mean_the_same_training_are_one() -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 from scipy import stats
 
-from orchestrator.attempt_record import record_lost
+from orchestrator.attempt_record import AttemptRecord, record_lost
 from orchestrator.early_stopping import Cutoffs
 from orchestrator.errors import ClusterError, DatasetError
 from orchestrator.export import encode
@@ -173,6 +173,19 @@ def test_a_failure_that_can_pass_is_of_the_sweep_that_met_it(tmp_path: Path) -> 
     store.put_failure(keys.training, "a", "the training loss is nan")
     other = read_row(store, 0, config, keys, "other", "r", live=False)
     assert (other.state, other.error, other.final) == ("failed", "the training loss is nan", True)
+
+
+@pytest.mark.parametrize(
+    ("run", "live", "state"),
+    [("now", True, "running"), ("before", True, "planned"), ("now", False, "planned")],
+    ids=["of this run", "left by a run before", "left by the last run"],
+)
+def test_an_attempt_runs_as_long_as_the_run_that_asked_for_it(tmp_path: Path, run: str, live: bool, state: str) -> None:
+    store = Store(open_home(str(tmp_path)))
+    config = TrialConfig()
+    keys = keys_of(config, DATA)
+    AttemptRecord(store, keys.training, {"sweep": "one", "run": run, "number": 0}).begin(None)
+    assert read_row(store, 0, config, keys, "one", "now", live).state == state
 
 
 def test_gpus_are_refused_without_starting_ray_where_there_is_no_driver(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
@@ -149,6 +152,27 @@ def test_twice_is_the_same_and_a_sweep_that_went_on_takes_its_place(home: Home, 
         running = exported(home, tmp_path, ending).trials
     assert running[:5] == before[:5]
     assert (running[5].state, running[5].params) == (TrialState.RUNNING, before[5].params)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_disk_that_is_full_leaves_the_export_that_was_there(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    exported(home, tmp_path, ending)
+    path, copy = tmp_path / f"study.{ending}", shutil.copyfile
+    before = path.read_bytes()
+
+    def full(source: Path, target: Path) -> object:
+        if target.parent != tmp_path:
+            return copy(source, target)
+        target.write_bytes(source.read_bytes()[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        export_study("made", home.url, str(path))
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.glob("*study*")] == [path.name]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

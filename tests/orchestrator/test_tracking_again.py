@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import GRID, run_here, sweep_file
+from in_process import GRID, TINY, opened, run_here, sweep_file
 from mlflow_server import Read
 
 from orchestrator import sweep
+from orchestrator.home import open_home
+from orchestrator.record import SweepRecord
 from orchestrator.track import track
-from orchestrator.tracking import default_uri
+from orchestrator.tracking import Mark, default_uri
 
 
 def everything(uri: str) -> list[Any]:
@@ -57,3 +59,21 @@ def test_a_home_that_can_not_be_read_at_the_end_is_said_and_the_runs_are_ended(
     assert [line for line in said if "OSError: no answer" in line and "`orchestrate track unread`" in line]
     assert Read(uri).parents[0].info.status == "FINISHED"
     assert json.loads((home / "sweeps" / "unread" / "tracking.json").read_text())["synced"] is False
+
+
+def test_nobody_else_drives_a_sweep_while_it_is_written(
+    tmp_path: Path, fresh: Callable[[Any], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = fresh("tracked")
+    assert run_here(sweep_file(tmp_path, "one", {"trial": TINY, "grid": {"seeds": 1}}), str(home)) == []
+    record, locked = SweepRecord(opened(home), "one"), list[bool]()
+    monkeypatch.setattr("orchestrator.track.outcome", lambda *_: None)
+    monkeypatch.setattr("orchestrator.track.write_all", lambda *_: locked.append(record.locked))
+    assert track("one", str(home)) == (default_uri(home), 1)
+    assert (locked, record.locked) == ([True], False)
+
+
+def test_who_begins_to_write_and_is_killed_leaves_no_mark(fresh: Callable[[Any], Path]) -> None:
+    record, mark = SweepRecord(open_home(str(fresh("marked"))), "s"), Mark("run", "digest")
+    record.put_tracked(mark)
+    assert [record.take_tracked(), record.take_tracked()] == [mark, None]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.tracking.client import open_client
 from orchestrator.tracking_database import ensure_database
 from orchestrator.tracking_uri import default_uri, sqlite_path
 
@@ -94,6 +95,33 @@ def test_the_first_of_several_is_kept(tmp_path):
     (made,) = tables(tmp_path / "mlflow.db")
     ensure_database(uri, make("another"))
     assert tables(tmp_path / "mlflow.db") == {made}
+
+
+def test_one_that_another_has_put_meanwhile_is_kept(tmp_path):
+    uri = default_uri(tmp_path)
+
+    def fill(unfinished: str) -> None:
+        make("made_by_another")(uri)
+        make("late")(unfinished)
+
+    ensure_database(uri, fill)
+    assert tables(tmp_path / "mlflow.db") == {"made_by_another"}
+
+
+def test_a_client_opens_none_that_is_not_whole(tmp_path, monkeypatch):
+    path, opened = tmp_path / "mlflow.db", []
+
+    class Client:
+        def __init__(self, tracking_uri: str) -> None:
+            self.uri = tracking_uri
+            opened.append((sqlite_path(tracking_uri) == path, path.exists()))
+
+        def search_experiments(self, max_results: int) -> None:
+            make("experiments")(self.uri)
+
+    monkeypatch.setattr("mlflow.MlflowClient", Client)
+    open_client(default_uri(tmp_path))
+    assert opened == [(False, False), (True, True)]
 
 
 def test_other_stores_are_left_alone():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +143,16 @@ def test_what_goes_wrong_once_does_not_silence_a_driver(record: SweepRecord, mon
     assert last.over
 
 
+def test_a_full_disk_is_for_others_to_say(record: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Home, "put_json", full)
+    with said_in_home(record, "run-1") as say:
+        say(status(line(1)))
+    assert read_live(record) is None
+
+
 def _drive(folder: str, ready: multiprocessing.synchronize.Event, end: multiprocessing.synchronize.Event) -> None:
     record = SweepRecord(local_home(Path(folder)), "omniglot")
     with record.lock():
@@ -166,6 +180,33 @@ def test_a_driver_that_dies_ends_the_watch_at_once(record: SweepRecord, tmp_path
         driver.kill()
     assert seen
     assert seconds == 2.0, "no waiting for a driver that may be slow: the lock tells"
+
+
+def test_the_last_that_a_driver_says_is_seen(record: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that and ends while a watcher is between its two looks: is it driven, and what does it say?"""
+    looks, driving, locked = itertools.count(1), ExitStack(), SweepRecord.locked
+
+    def say(beat: int) -> None:
+        said = live_record.status_json(status(line(1, iteration=100 * beat)))
+        record.home.put_json(record.live_path, {"run": "r", "beat": beat, "over": beat > 1, "status": said})
+
+    def then_over(look: Callable[[SweepRecord], Any]) -> Callable[[SweepRecord], Any]:
+        def looked(its: SweepRecord) -> Any:
+            found = look(its)
+            if next(looks) == 3:
+                say(2)
+                driving.close()
+            return found
+
+        return looked
+
+    monkeypatch.setattr(SweepRecord, "locked", property(then_over(locked.__get__)))
+    monkeypatch.setattr("orchestrator.watch.read_live", then_over(read_live))
+    with driving:
+        driving.enter_context(record.lock())
+        say(1)
+        seen, _ = watched(record.home)
+    assert [one.trials[0].iteration for one in seen] == [100, 200]
 
 
 def test_in_a_bucket_silence_ends_the_watch(tmp_path: Path, tiny_trial: dict[str, Any]) -> None:

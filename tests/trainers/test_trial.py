@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainers import trial
 from trainers.baselines import nearest_neighbour_accuracy
 from trainers.canonical import EVALUATION_VERSION, TRAINER_VERSION
 from trainers.config import TrialConfig
@@ -165,8 +167,20 @@ def test_more_shots_are_paired_with_fewer(strokes: ImageTable) -> None:
 
 
 def test_divergence_is_said(strokes: ImageTable) -> None:
-    with pytest.raises(TrainingDiverged, match=r"iteration \d+"):
+    with pytest.raises(TrainingDiverged, match=r"the training loss is nan at iteration \d+"):
         end(small(40, algorithm={"inner_lr": 1e30, "inner_steps": 5}, training={"meta_lr": 1e30}), strokes)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_validation_whose_loss_is_no_number_is_divergence(
+    strokes: ImageTable, monkeypatch: pytest.MonkeyPatch, loss: float
+) -> None:
+    losses = iter([1.0, loss])
+    monkeypatch.setattr(trial, "validate", lambda *_: (next(losses), {"linear": 0.5}))
+    training = train(small(), strokes)
+    first = next(training)
+    with pytest.raises(TrainingDiverged, match=f"the validation loss is {loss} at iteration {2 * first.iteration}"):
+        next(training)
 
 
 def test_scores_that_are_not_finite_are_mistakes() -> None:
