@@ -110,6 +110,7 @@ def _attempt(
 ) -> Generator[Event, None, None]:
     keys = [keys_of(config, data.fingerprint) for config in configs]
     attempt = AttemptRecord(store, keys[0].training, asked_by, [its.evaluation for its in keys])
+    tested: set[str] = set()
     try:
         place = environment(device)
         end = _End(configs[0].training.iterations, cutoffs or (), configs[0].algorithm_entry.head)
@@ -129,7 +130,9 @@ def _attempt(
                 yield _pruned(trained)
                 return
             manifest = trained
-        yield from _evaluations(store, list(zip(configs, keys, strict=True)), manifest, data, device, place)
+        for event in _evaluations(store, list(zip(configs, keys, strict=True)), manifest, data, device, place):
+            tested.add(event["evaluation_key"])
+            yield event
         if attempt.begun:
             attempt.end()
     except Exception as error:  # whatever it is, it is this trial's failure and not the sweep's
@@ -138,7 +141,7 @@ def _attempt(
         failure = failure_of(error)
         if failure.kind == "disk":
             raise
-        attempt.fail(failure)
+        attempt.fail(failure, tested)
         yield failure.event("failed")
 
 
@@ -322,7 +325,7 @@ def _evaluations(
         group = list(by_key.values())
         stored = store.read_weights(training, trained[training], group[0][0])
         if stored is None:
-            raise DamagedSnapshot(f"trainings/{training}/{path} was damaged just now; the same command makes it again")
+            raise OSError(f"trainings/{training}/{path} is gone or damaged since just now")  # the next attempt mends it
         params = Weights.from_bytes(stored).params
         problem = problem_of(group[0][0])
         found = _evaluated(problem, [config for config, _ in group], params, data, device)

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,10 +78,11 @@ class AttemptRecord:
         self._record |= ending(failure) | state | {"peak_memory_mb": peak_memory_mb()}
         self._put()
 
-    def fail(self, failure: Failure) -> None:
-        """The attempt ends as failed, whether it had begun or not."""
+    def fail(self, failure: Failure, tested: Collection[str] = ()) -> None:
+        """The attempt ends as failed, whether it had begun or not; of the evaluations ``tested`` that says nothing."""
         if not self.begun:
             self.begin(None)
+        self._record["evaluations"] = [key for key in self.evaluations if key not in tested]
         self.end(failure)
 
     def _put(self) -> None:

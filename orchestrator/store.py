@@ -168,12 +168,12 @@ class Store:
         """Commits a complete training. The first manifest wins and is returned.
 
         Raises:
-            HomeError: what was put can't be read back.
+            OSError: what was put can't be read back.
         """
         self.home.put_first(_manifest_path(key), seal_json(vars(manifest)))
         committed = self.manifest(key)
         if committed is None:
-            raise HomeError(f"{self.home.url}/{_manifest_path(key)}: can't be read back; try again")
+            raise OSError(f"{self.home.url}/{_manifest_path(key)}: can't be read back")
         return committed
 
     def set_training_aside(self, key: str, reason: str) -> None:

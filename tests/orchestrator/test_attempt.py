@@ -333,6 +333,29 @@ def test_a_test_that_diverges_is_the_failure_of_that_test_alone(
     assert one.keys.training == other.keys.training
     assert (one.state, one.final, one.error) == ("failed", True, events[-1]["cause"])
     assert (other.state, other.final) == ("completed", True)
+    store.home.remove(f"trainings/{other.keys.training}/evaluations/{other.keys.evaluation}.arrow")
+    lost = read_row(store, 0, plain, other.keys, "s", "r", live=False)
+    assert (lost.state, lost.final) == ("planned", False)  # to be made again: the failure was the other one's
+    assert kinds(run(store, glyphs, plain)) == ["tested"]
+
+
+def test_weights_that_are_damaged_while_they_are_tested_fail_for_the_moment(
+    store: Store, glyphs: ImageTable, tiny_trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(tiny_trial)
+    keys = keys_of(asked, glyphs.fingerprint)
+
+    def damaged(*_: Any) -> None:
+        (path,) = Path(store.home.local or "").glob("trainings/*/attempts/*/snapshots/8.safetensors")
+        path.write_bytes(b"torn")
+        monkeypatch.undo()
+
+    monkeypatch.setattr(Store, "read_weights", damaged)
+    (*_, failed) = run(store, glyphs, asked)
+    assert (failed["kind"], failed["failure"]) == ("failed", "lost")
+    assert "/snapshots/8.safetensors is gone or damaged since just now" in failed["cause"]
+    assert read_row(store, 0, asked, keys, "s", "r", live=False).lost
+    assert kinds(run(store, glyphs, asked)) == ["warned", "tested"]
 
 
 def test_a_failure_that_no_worker_could_record_ends_the_attempt_that_it_left(
