@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,6 +47,7 @@ def known_path(path: str) -> str:
     return path
 
 
+@lru_cache(4096)
 def elsewhere(path: str, problem: str) -> str | None:
     """Why a path, or the first part of one, can't stand in a trial of this problem: it is of another. Else None."""
 

@@ -66,8 +66,13 @@ def check_size(spec: SweepSpec) -> None:
 
 
 def expand(spec: SweepSpec) -> tuple[GridPoint, ...]:
-    """All points of a grid, as ``points``."""
-    return tuple(points(spec))
+    """All points of a grid, as ``points``. Those of the last spec are kept: a large grid takes seconds."""
+    if not (_last and _last[0][0] is spec):
+        _last[:] = [(spec, tuple(points(spec)))]
+    return _last[0][1]
+
+
+_last: list[tuple[SweepSpec, tuple[GridPoint, ...]]] = []
 
 
 def group_by_training(points: Iterable[GridPoint], key: Callable[[Config], str]) -> list[tuple[str, list[GridPoint]]]:

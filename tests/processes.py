@@ -135,6 +135,14 @@ class Driver:
         (found,) = [one for one in self.family.values() if (command_of(one) or [""])[0].endswith(program)]
         return found
 
+    def listens_on(self) -> set[str]:
+        """The addresses at which its processes can be reached."""
+        found = set()
+        for one in [self.process, *self.family.values()]:
+            with suppress(psutil.Error):
+                found |= {its.laddr.ip for its in one.net_connections("inet") if its.status == psutil.CONN_LISTEN}
+        return {address.removeprefix("::ffff:") for address in found}
+
     def end(self, still: bool = False) -> tuple[int, str, str]:
         """Waits for it, with nothing held any more unless ``still``; gives exit code, stdout and stderr."""
         deadline = time.monotonic() + 2 * PATIENCE_S

@@ -55,7 +55,9 @@ def cluster(address: str | None) -> Iterator[list[Machine]]:
     if address is not None:
         check_address(address)
     settings = _SETTINGS | token_settings(standing=address is not None)
-    if address is not None:
+    if address is None:
+        settings |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on Linux too it then listens on 127.0.0.1 alone
+    else:
         settings |= {"RAY_BACKEND_LOG_LEVEL": "fatal"}  # what does not answer is said once, by us
     with set_variables(settings):
         _read_settings_again()
@@ -66,7 +68,12 @@ def cluster(address: str | None) -> Iterator[list[Machine]]:
 def _read_settings_again() -> None:
     """Ray looks at these variables, and at the token, once a process; an earlier cluster may have had others."""
     from ray import _raylet  # compiled: it has no types
+    from ray._private import ray_constants
 
+    may_reach_others = ray_constants.env_bool(
+        ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, not ray_constants.IS_WINDOWS_OR_OSX
+    )
+    ray_constants.ENABLE_RAY_CLUSTER = may_reach_others
     _raylet.Config.initialize("")  # type: ignore[attr-defined]
     _raylet.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]
 

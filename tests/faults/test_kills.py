@@ -72,6 +72,7 @@ def test_a_search_interrupted_and_killed(
     with driving(home, *command, **HELD) as driver:
         driver.wait_held()
         assert status(open_home(str(home)), "search")["state"] == "running"
+        assert driver.listens_on() == {"127.0.0.1"}
         second = orchestrate_in(tmp_path, "sweep", str(path), "--home", str(home))
         assert second.returncode == 2
         assert "run by another process" in second.stderr
