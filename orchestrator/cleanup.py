@@ -285,7 +285,8 @@ def _asked(home: Home, names: Iterable[str]) -> References:
             asked |= references_of(home, [name])
         except InputError as error:
             way_out = (
-                f"nothing is removed while it is not known what sweep {name!r} asks for; mend its record, or forget"
+                f"nothing is removed while it is not known what sweep {name!r} asks for; mend its record, or forget "
+                f"it: orchestrate rm {name}"
             )
-            raise InputError(f"{error}\n{way_out} it: orchestrate rm {name}") from error
+            raise InputError(*error.args, way_out) from error
     return asked

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli_options import home_option, json_option
+from orchestrator.cli_options import LONGEST_S, home_option, json_option
 
 if TYPE_CHECKING:
     from orchestrator.cleanup import Part
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--older-than",
     "quiet_s",
     metavar="SECONDS",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, LONGEST_S),
     default=3600,
     show_default=True,
     help="On object stores: refuse a sweep that is not done and wrote something since.",
@@ -59,7 +59,7 @@ def rm(name: str, home: str, quiet_s: int, dry_run: bool, as_json: bool) -> None
     "--older-than",
     "older_than_s",
     metavar="SECONDS",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, LONGEST_S),
     help="Keep what was written since. Where left out: an hour while something may run, and for what is imported.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would go; remove nothing.")

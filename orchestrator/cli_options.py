@@ -10,6 +10,9 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+LONGEST_S = 10**9
+"""Of what users give in seconds: thirty years; clocks and timers take no more than some centuries."""
+
 
 def home_option(command: Command) -> Command:
     """``--home``, which every command takes."""

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli_options import Command, scale_option, set_option, weights_option
+from orchestrator.cli_options import LONGEST_S, Command, scale_option, set_option, warn, weights_option
 from orchestrator.spec_names import find_spec
 
 if TYPE_CHECKING:
     from orchestrator.failure import FailurePolicy
     from orchestrator.spec import SweepSpec
+
+MANY_CELLS = 20_000
+"""From here on to look at them all takes so long, seconds, that it is said."""
 
 
 def plan_options(command: Command) -> Command:
@@ -48,7 +51,7 @@ def run_options(command: Command) -> Command:
         click.option("--max-failures", type=click.IntRange(min=1), help="Stop as soon as so many trials have failed."),
         click.option(
             "--trial-timeout",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, LONGEST_S),
             metavar="SECONDS",
             help="End a trial, or comparisons between trainings, that take longer at a stretch.",
         ),
@@ -122,10 +125,14 @@ def check_cells(spec: SweepSpec, yes: bool) -> None:
     Raises:
         SpecError: it has.
     """
-    if spec.grid is not None and not yes:
-        from orchestrator.grid import check_size
+    if spec.grid is None:
+        return
+    from orchestrator.grid import check_size
 
+    if not yes:
         check_size(spec)
+    if (most := spec.grid.most * spec.grid.seed_count) > MANY_CELLS:
+        warn(f"{spec.name}: grid: up to {most:,} cells; to look at them all takes a while")
 
 
 def _named_as_typed(line: str, typed: dict[str, str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -79,7 +78,6 @@ def _watch(opened: Home, name: str, as_json: bool) -> None:
     from orchestrator.live import open_display
     from orchestrator.watch import watch
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the terminal gets its cursor back
     try:
         with nullcontext(None) if as_json else open_display(sys.stdout, quiet=False) as display:
             watch(opened, name, _as_json_lines() if display is None else display.update)

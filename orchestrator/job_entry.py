@@ -22,7 +22,7 @@ BAD_INPUT = 2
 MARK = "metasweep-answer:"
 """Begins the line of an answer; whatever else is in the log, Ray has written."""
 
-COMMAND = "from orchestrator.cli import main; main()"
+COMMAND = "from orchestrator.entry import main; main()"
 
 
 def problem() -> str | None:

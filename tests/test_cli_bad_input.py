@@ -270,6 +270,10 @@ OPTIONS = {
         ["--fail-fast: means --max-failures 1, and --max-failures 2 is given too", "drop one"],
     ),
     "--trial-timeout 0": (["--trial-timeout", "0"], ["--trial-timeout 0: must be a whole number of at least 1"]),
+    "--trial-timeout without end": (
+        ["--trial-timeout", "99999999999999"],
+        ["--trial-timeout 99999999999999: must be a whole number of at least 1 and at most 1000000000"],
+    ),
     "an option of one letter": (["-x"], ["-x: no such option", "--home, --json"]),
     "an argument too many": (["other.yaml"], ["other.yaml", "sweep --help"]),
     "a line break in an argument": (["other\nfile"], ["other file"]),

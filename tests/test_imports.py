@@ -22,7 +22,18 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A module imports only from layers below its own, and from ``trainers``. A new module joins the lowest
 # layer that is above everything it imports. ``cluster`` is one unit.
 LAYERS = (
-    {"budget", "errors", "pace", "record_shapes", "seal", "server_guard", "trial_numbers", "url_secrets", "usage"},
+    {
+        "budget",
+        "errors",
+        "pace",
+        "patience",
+        "record_shapes",
+        "seal",
+        "server_guard",
+        "trial_numbers",
+        "url_secrets",
+        "usage",
+    },
     # parts that know nothing of sweeps
     {
         "data",
@@ -93,6 +104,7 @@ LAYERS = (
         "cli_track",
     },
     {"cli", "__init__"},
+    {"entry"},
 )
 
 # The one place of each heavy library.

@@ -47,6 +47,20 @@ with interruptible():
 assert handlers() == before
 """
 
+EARLY = """
+import builtins, os, signal, sys
+from orchestrator import entry
+imported, sent = builtins.__import__, []
+def when(name, *its):
+    if name == "{module}" and not sent:
+        sent.append(name)
+        os.kill(os.getpid(), signal.{number})
+    return imported(name, *its)
+builtins.__import__ = when
+sys.argv = ["orchestrate", "status", "--home", "/nowhere"]
+entry.main()
+"""
+
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
@@ -70,3 +84,12 @@ def test_the_second_ends_the_process(number: str) -> None:
 def test_handlers_are_put_back() -> None:
     done = run(AFTER)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("module", ["orchestrator.cli", "orchestrator.home"], ids=["importing", "at work"])
+def test_a_signal_before_there_is_anything_to_stop(number: str, module: str) -> None:
+    done = run(EARLY.format(number=number, module=module))
+    assert (done.returncode, done.stdout) == (130, "")
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("interrupted")
