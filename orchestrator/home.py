@@ -10,7 +10,7 @@ from typing import Any
 from pyarrow import fs
 
 from orchestrator.errors import AbsentHome, HomeError, SilentHome
-from orchestrator.home_objects import Home, one_line
+from orchestrator.home_objects import IDENTITY, Home, one_line
 from orchestrator.patience import Patience
 from orchestrator.seal import open_json, seal_json
 from orchestrator.url_secrets import holds_secrets
@@ -51,7 +51,7 @@ def _open(url: str, create: bool) -> Home:
         if record is None:
             if not create:
                 raise AbsentHome(f"--home {url}: no home there; `orchestrate sweep` makes one, or name another")
-            home.put_first("home.json", seal_json({"schema": SCHEMA, "id": uuid.uuid4().hex}))
+            home.put_first(IDENTITY, seal_json({"schema": SCHEMA, "id": uuid.uuid4().hex}))
             record = _read_identity(home)
         elif create:
             _check_writable(home)
@@ -63,12 +63,13 @@ def _open(url: str, create: bool) -> Home:
         raise HomeError(
             f"--home {url}: home.json says schema {found!r}, this version reads {SCHEMA}; use the version that made it"
         )
+    home.identified = True
     return home
 
 
 def _read_identity(home: Home) -> Any:
     """What home.json says; None where there is none. Nothing could make it again, so damage ends everything here."""
-    data = home.read("home.json")
+    data = home.read(IDENTITY)
     try:
         return None if data is None else open_json(data)
     except ValueError as error:

@@ -26,6 +26,9 @@ Record = TypeVar("Record")
 Tell = Callable[[str], None]
 """Gets a line that a user should see."""
 
+IDENTITY = "home.json"
+"""Says of which version a home is, and tells it from others."""
+
 DAMAGED = "damaged"
 """Folder of the home for records that were set aside, each under the path that it had."""
 
@@ -34,6 +37,9 @@ MAX_HEADER_BYTES = 100_000_000
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a disk without hard links says: exFAT, some network and FUSE mounts."""
+
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""What a network or FUSE mount says that flushes files only."""
 
 
 class StoredFile(NamedTuple):
@@ -82,10 +88,14 @@ class Home:
         """What the user called it; opens the same home in another process."""
         self._tell, self._mends = tell, mends
         self._told: set[str] = set()
+        self.identified = False
+        """Whether its identity was read. Where that is gone later on, a disk was unmounted, say, nothing is put."""
 
     def mending(self, tell: Tell) -> Home:
         """This home for who makes again what is lacking: a damaged record is set aside, and ``tell`` gets a line."""
-        return Home(self._fs, self._root, self.url, tell, mends=True, patience=self._patience)
+        home = Home(self._fs, self._root, self.url, tell, mends=True, patience=self._patience)
+        home.identified = self.identified
+        return home
 
     @property
     def local(self) -> Path | None:
@@ -95,7 +105,7 @@ class Home:
     @property
     def id(self) -> str:
         """Tells this home from others, wherever it is moved."""
-        return str(open_json(self.read("home.json") or b"")["id"])
+        return str(open_json(self.read(IDENTITY) or b"")["id"])
 
     def read(self, path: str) -> bytes | None:
         """The object, or None where there is none."""
@@ -276,7 +286,10 @@ class Home:
 
     def _write_temporary(self, path: str, data: bytes) -> Path:
         target = Path(self._full(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.is_dir():
+            if self.identified and not self.exists(IDENTITY):  # else records would go to a disk that is not the home's
+                raise FileNotFoundError(errno.ENOENT, "is not there any more", self.url)
+            target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
         try:
             with temporary.open("wb") as stream:
@@ -305,5 +318,8 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import stat
 import threading
@@ -109,6 +110,33 @@ def test_a_put_is_on_the_disk_before_and_after_it_gets_its_name(
         monkeypatch.setattr(os, name, noted(getattr(os, name), lambda _: "name"))
     put(home, "a/x", b"1")
     assert steps == ["content", "name", "folder"]
+
+
+def test_a_disk_that_flushes_no_folders(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    home.put("a/x", b"1")
+    assert home.put_first("a/y", b"2")
+    assert (home.read("a/x"), home.read("a/y")) == (b"1", b"2")
+
+
+@pytest.mark.parametrize("put", [Home.put, Home.put_first])
+def test_a_home_whose_disk_is_unmounted_gets_nothing(home: Home, put: Callable[[Home, str, bytes], Any]) -> None:
+    """What is left of it is the empty folder on which it was mounted."""
+    home.put("a/x", b"1")
+    shutil.rmtree(home.local)
+    home.local.mkdir()
+    for its in (home, home.mending(print)):
+        with pytest.raises(FileNotFoundError, match="is not there any more") as caught:
+            put(its, "a/x", b"2")
+        assert caught.value.filename == home.url
+    assert list(home.local.iterdir()) == []
 
 
 def test_an_unfinished_temporary_is_not_an_object(home: Home) -> None:
