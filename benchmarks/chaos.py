@@ -35,6 +35,8 @@ VICTIMS = ("worker", "worker", "driver", "raylet")
 SHORT_PHASES = ("saving", "evaluating", "proposing")
 PHASES = ("training", *SHORT_PHASES, "between trials")
 PATIENCE_S = 600
+GO_ON = (1, 3)
+"""Exit codes after which the same command goes on."""
 WINDOW = 2
 
 ITERATIONS = 200
@@ -92,9 +94,11 @@ class Sweep:
             self.driver = psutil.Popen(command, stdout=log, stderr=log)
         self._drivers.append(self.driver.pid)
 
-    def finish(self) -> None:
-        """Runs to the end, undisturbed."""
-        code = self.driver.wait(PATIENCE_S)
+    def finish(self, again: int = 0) -> None:
+        """Runs to the end, undisturbed; so often ``again`` where kills have ended it, or failed a trial."""
+        while (code := self.driver.wait(PATIENCE_S)) in GO_ON and again > 0:
+            again -= 1
+            self.start()
         if code != 0:
             raise SystemExit(f"chaos: {self.name}: exit code {code}\n{self._log.read_text()[-3000:]}")
 
@@ -248,6 +252,9 @@ def disturb(sweep: Sweep, quota: int, draw: random.Random, tally: Tally, pace: f
         if hit is None:
             if sweep.driver.poll() is None:
                 continue  # what was aimed at did not come in time
+            if sweep.driver.returncode in GO_ON:  # it had one trial lose its worker three times
+                sweep.start()
+                continue
             break
         phase, again = hit
         if phase == "start-up":
@@ -260,7 +267,7 @@ def disturb(sweep: Sweep, quota: int, draw: random.Random, tally: Tally, pace: f
         if victim != "worker":
             sweep.end()
             sweep.start()
-    sweep.finish()
+    sweep.finish(again=3)
     return kills
 
 
