@@ -88,6 +88,7 @@ def test_what_is_being_put_when_a_signal_comes_is_put_whole(monkeypatch: pytest.
     assert put == ["whole"]
 
 
+@pytest.mark.timeout(80)  # Python's own exit takes 100 s here
 def test_a_command_does_not_wait_at_its_end(mute: str) -> None:
     url = f"s3://bucket/x?endpoint_override={mute}&scheme=http&region=us-east-1"
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_EC2_METADATA_DISABLED": "true"}
