@@ -29,7 +29,7 @@ class StoredCurve:
 
     def by(self, head: str) -> Curve:
         """The validation accuracies of one head."""
-        return tuple((int(one["iteration"]), one["validation_accuracy"][head]) for one in self.validations)
+        return tuple((int(one["iteration"]), float(one["validation_accuracy"][head])) for one in self.validations)
 
 
 def stored_curve(store: Store, key: str, manifest: Manifest | None = None) -> StoredCurve:
