@@ -169,7 +169,7 @@ def export(name: str, home: str, as_format: str, output: str | None) -> None:
     from orchestrator.export import encode
     from orchestrator.row_table import results
 
-    encoded = encode(results(name, home), as_format)
+    encoded = encode(results(name, home), as_format, output is None and sys.stdout.isatty())
     if output is None:
         sys.stdout.buffer.write(encoded)
         return

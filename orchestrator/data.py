@@ -283,7 +283,7 @@ def _files(home: Path) -> Iterator[tuple[Path, str, str]]:
     folder = home / FOLDER
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _FILE.fullmatch(path.name)
-        if match:
+        if match and path.is_file():  # opening a named pipe would wait
             yield path, match["name"], match["fingerprint"]
 
 

@@ -69,8 +69,10 @@ def _open(url: str, create: bool) -> Home:
 
 def _read_identity(home: Home) -> Any:
     """What home.json says; None where there is none. Nothing could make it again, so damage ends everything here."""
-    data = home.read(IDENTITY)
     try:
+        if home.obstructed(IDENTITY):
+            raise ValueError("it is no file")
+        data = home.read(IDENTITY)
         return None if data is None else open_json(data)
     except ValueError as error:
         raise HomeError(

@@ -7,12 +7,13 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 from pyarrow import fs
 from pydantic import BaseModel
@@ -41,6 +42,12 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 """What a network or FUSE mount says that flushes files only."""
 
+_NO_FILE = "it is no file"
+
+
+class _NoFile(Exception):
+    """In the place of an object lies a folder, a named pipe or the like."""
+
 
 class StoredFile(NamedTuple):
     """An object as a listing shows it."""
@@ -58,8 +65,8 @@ def _log_once(line: str) -> None:
     logging.getLogger("metasweep").warning(line)
 
 
-def _printable(line: str) -> str:
-    """Without commands for a terminal, which names in a foreign home may hold."""
+def printable(line: str) -> str:
+    """With what a terminal would obey escaped: names and texts in a foreign home may hold it."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
@@ -69,7 +76,8 @@ class Home:
     A put is atomic: readers see the old object, or the new one, never a part. On local disks a put is a temporary
     file, fsync and rename; on object stores it is what their put does.
 
-    A damaged record counts as absent, and is said once. Only a home that is ``mending`` changes anything then.
+    A damaged record counts as absent, and is said once. Only a home that is ``mending`` changes anything then. On a
+    local disk so does what lies in its place and is no file.
     """
 
     def __init__(
@@ -109,16 +117,17 @@ class Home:
 
     def read(self, path: str) -> bytes | None:
         """The object, or None where there is none."""
-        full = self._full(path)
 
         def read() -> bytes:
-            with self._fs.open_input_stream(full) as stream:
-                data: bytes = stream.read()
-                return data
+            with self._opened(path) as stream:
+                return stream.read()
 
         try:
             return self._ask(read)
         except (FileNotFoundError, NotADirectoryError):
+            return None
+        except _NoFile:
+            self._give_up_place(path)
             return None
 
     def read_record(self, path: str, parse: Callable[[bytes], Record]) -> Record | None:
@@ -150,19 +159,20 @@ class Home:
         Raises:
             ValueError: it is damaged.
         """
-        full = self._full(path)
 
         def read() -> bytes:
-            with self._fs.open_input_stream(full) as stream:
+            with self._opened(path) as stream:
                 length = int.from_bytes(stream.read(8), "little")
                 if length > MAX_HEADER_BYTES:
                     raise ValueError(f"a header of {length} bytes")
-                header: bytes = stream.read(length)
-                return header
+                return stream.read(length)
 
         try:
             return json.loads(self._ask(read))
         except (FileNotFoundError, NotADirectoryError):
+            return None
+        except _NoFile:
+            self._give_up_place(path)
             return None
         except RecursionError as error:
             raise ValueError(str(error)) from error
@@ -176,10 +186,7 @@ class Home:
 
     def pass_over(self, path: str, reason: str) -> None:
         """Says, once, that a damaged object counts as absent."""
-        line = _printable(f"{self.url}/{path}: damaged ({one_line(reason)}); passed over, as if it were not there")
-        if line not in self._told:
-            self._told.add(line)
-            self._tell(line)
+        self._tell_once(f"{self.url}/{path}: damaged ({one_line(reason)}); passed over, as if it were not there")
 
     def set_aside(self, path: str, reason: str) -> None:
         """Moves an object out of the way, below ``DAMAGED``, where nothing is ever overwritten; says so.
@@ -194,7 +201,24 @@ class Home:
             aside += f".{hashlib.sha256(data).hexdigest()[:16]}"
             self.put(aside, data)
         self.remove(path)
-        self._tell(_printable(f"{self.url}/{path}: damaged ({one_line(reason)}); set aside as {aside}, and made again"))
+        self._tell_set_aside(path, aside, reason)
+
+    def obstructed(self, path: str) -> bool:
+        """Whether in the place of an object lies what is no file: a folder, a named pipe, a link to nothing."""
+        if self.local is None:  # there, nothing else can be
+            return False
+        full = self._full(path)
+        return os.path.lexists(full) and not os.path.isfile(full)
+
+    def clear(self, path: str) -> str:
+        """Moves what is no file out of the place of an object, as ``set_aside`` but silently; says where to."""
+        aside = f"{DAMAGED}/{path}"
+        if os.path.lexists(self._full(aside)):
+            aside += f".{uuid.uuid4().hex[:16]}"
+        Path(self._full(aside)).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # another process was faster
+            os.rename(self._full(path), self._full(aside))
+        return aside
 
     def put(self, path: str, data: bytes) -> None:
         """Puts an object, over what is there."""
@@ -203,7 +227,11 @@ class Home:
             return
         temporary = self._write_temporary(path, data)
         try:
-            os.replace(temporary, self._full(path))
+            try:
+                os.replace(temporary, self._full(path))
+            except IsADirectoryError:
+                self._tell_set_aside(path, self.clear(path), _NO_FILE)
+                os.replace(temporary, self._full(path))
         except BaseException:
             _discard(temporary)
             raise
@@ -220,7 +248,10 @@ class Home:
         try:
             os.link(temporary, self._full(path))
         except FileExistsError:
-            return False
+            if not self.obstructed(path):
+                return False
+            self._tell_set_aside(path, self.clear(path), _NO_FILE)
+            return self.put_first(path, data)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
@@ -248,15 +279,16 @@ class Home:
     def names(self, path: str) -> list[str]:
         """Names of the objects and folders directly below a folder, sorted; temporary files left out."""
         selector = fs.FileSelector(self._full(path), allow_not_found=True)
-        return sorted(info.base_name for info in self._infos(selector) if not info.base_name.startswith("."))
+        names = (found.rpartition("/")[2] for found, _ in self._listed(path, selector))
+        return sorted(name for name in names if not name.startswith("."))
 
     def files(self, path: str, recursive: bool = True) -> list[StoredFile]:
         """All objects below a folder, by path; temporary files too. Directly below it only, if not ``recursive``."""
         selector = fs.FileSelector(self._full(path).rstrip("/"), allow_not_found=True, recursive=recursive)
         return sorted(
-            StoredFile(info.path[len(self._root) + 1 :], info.size, info.mtime_ns / 1e9)
-            for info in self._infos(selector)
-            if info.type == fs.FileType.File
+            StoredFile(found[len(self._root) + 1 :], info.size or 0, info.mtime_ns / 1e9)
+            for found, info in self._listed(path, selector)
+            if info.type in (fs.FileType.File, fs.FileType.Unknown)  # unknown: a named pipe, which can be removed too
         )
 
     def prune(self, path: str) -> None:
@@ -268,12 +300,53 @@ class Home:
                         break
                     folder.rmdir()
 
+    def _listed(self, path: str, selector: fs.FileSelector) -> Iterator[tuple[str, fs.FileInfo]]:
+        """(path, what is known of it) of all below a folder. Names that are no text are none of ours."""
+        for info in self._infos(selector):
+            try:
+                yield info.path, info
+            except UnicodeDecodeError:
+                self._tell_once(f"{self.url}/{path}: a name in it is not UTF-8; passed over, as if it were not there")
+
     def _infos(self, asked: str | fs.FileSelector) -> Any:
         return self._ask(lambda: self._fs.get_file_info(asked))
 
     def _ask(self, request: Callable[[], Answer], sent_bytes: int = 0) -> Answer:
         """Of the filesystem. Raises OSError where an object store gives no answer."""
         return request() if self._patience is None else self._patience.ask(request, sent_bytes)
+
+    def _opened(self, path: str) -> IO[bytes]:
+        """An object to be read. On a local disk only a file is one: of a named pipe a reader may wait for ever."""
+        full = self._full(path)
+        if self.local is None:
+            stream: IO[bytes] = self._fs.open_input_stream(full)
+            return stream
+        try:
+            descriptor = os.open(full, os.O_RDONLY | os.O_NONBLOCK)  # else opening it waits for a writer
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a socket
+                raise _NoFile from error
+            raise
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return open(descriptor, "rb")
+        os.close(descriptor)
+        raise _NoFile
+
+    def _give_up_place(self, path: str) -> None:
+        """``give_up`` of what is no file."""
+        if not self._mends:
+            self.pass_over(path, _NO_FILE)
+        elif self.obstructed(path):  # else somebody has cleared it meanwhile
+            self._tell_set_aside(path, self.clear(path), _NO_FILE)
+
+    def _tell_set_aside(self, path: str, aside: str, reason: str) -> None:
+        self._tell(printable(f"{self.url}/{path}: damaged ({one_line(reason)}); set aside as {aside}, and made again"))
+
+    def _tell_once(self, line: str) -> None:
+        line = printable(line)
+        if line not in self._told:
+            self._told.add(line)
+            self._tell(line)
 
     def _full(self, path: str) -> str:
         if ".." in path.split("/"):

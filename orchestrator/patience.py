@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -15,6 +16,8 @@ ANSWER_S = 30.0
 
 MUTE_S = 2.0
 """How long the next ones may, until the store answers again."""
+
+LOOK_S = 0.2
 
 INTERRUPTED_S = 5.0
 """How long a request that Ctrl-C meets may take to end."""
@@ -41,10 +44,11 @@ class Patience:
         """
         answer: Future[Answer] = Future()
         thread = threading.Thread(target=_make, args=(request, answer), name="object-store", daemon=True)
-        limit_s = MUTE_S if self._mute else self._answer_s + sent_bytes / 2**20
+        began_s, limit_s = time.monotonic(), self._answer_s + sent_bytes / 2**20
         try:
             thread.start()
-            thread.join(limit_s)
+            while thread.is_alive() and time.monotonic() - began_s < (limit_s := MUTE_S if self._mute else limit_s):
+                thread.join(min(LOOK_S, limit_s))  # another thread may find it mute meanwhile
         except KeyboardInterrupt:
             thread.join(INTERRUPTED_S)
             self._note(thread)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import re
 import tempfile
 import time
 import uuid
@@ -38,6 +39,9 @@ from orchestrator.tracking import Mark
 
 LOCK_PATIENCE_S = 1.0
 """How long a new driver waits: reading commands hold the lock for a moment."""
+
+_PROPOSAL = re.compile(r"(0|[1-9][0-9]{0,9})\.json")
+"""The one name that each number has: another of the same number would count twice."""
 
 
 class SweepRecord:
@@ -81,8 +85,8 @@ class SweepRecord:
 
     def proposals(self) -> list[Proposal]:
         """All proposals so far, in number order; damaged ones left out."""
-        names = [name.removesuffix(".json") for name in self.home.names(f"{self._folder}/proposals")]
-        numbers = sorted(int(name) for name in names if name.isdecimal())
+        names = self.home.names(f"{self._folder}/proposals")
+        numbers = sorted(int(name.removesuffix(".json")) for name in names if _PROPOSAL.fullmatch(name))
         found = (self._read_proposal(number) for number in numbers)
         return [proposal for proposal in found if proposal is not None]
 
@@ -161,6 +165,8 @@ class SweepRecord:
 
     def forget(self) -> None:
         """Removes all that the home holds of the sweep, but for its trainings, which stay in the store."""
+        if self.home.obstructed(spec := f"{self._folder}/spec.yaml"):
+            self.home.clear(spec)
         for file in self.files():
             self.home.remove(file.path)
 
@@ -191,8 +197,8 @@ class SweepRecord:
         """Whether a process drives this sweep now (known on local homes only)."""
         if self.home.local is None:
             return False
-        try:
-            descriptor = os.open(self.home.local / self._folder / ".lock", os.O_RDONLY)
+        try:  # a named pipe would have it wait
+            descriptor = os.open(self.home.local / self._folder / ".lock", os.O_RDONLY | os.O_NONBLOCK)
         except OSError:
             return False
         try:
@@ -223,8 +229,12 @@ def lost_specs(home: Home) -> list[str]:
 
 
 def sweep_names(home: Home) -> list[str]:
-    """Names of all sweeps in a home."""
-    return [name for name in home.names("sweeps") if NAME.match(name) and home.exists(f"sweeps/{name}/spec.yaml")]
+    """Names of all sweeps in a home, those whose spec is damaged among them."""
+
+    def has_spec(path: str) -> bool:
+        return home.exists(path) or home.obstructed(path)
+
+    return [name for name in home.names("sweeps") if NAME.match(name) and has_spec(f"sweeps/{name}/spec.yaml")]
 
 
 def _take(descriptor: int, name: str) -> None:

@@ -1,30 +1,54 @@
 """What the JSON records of a home look like, so that one that is damaged, or made by somebody else, is refused where it
-is read. Keys that a shape does not name are left alone: later versions may write more.
+is read. Keys that a shape does not name are left alone: later versions may write more. Every number has bounds, far
+beyond any that a sweep writes, within which all that is made of it can be calculated and stored.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 """Becomes a folder."""
 InnerPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
 """Of a file below the record's own folder: no part begins with a point, so none leads out of it."""
+Iteration = Annotated[int, Field(ge=0, le=10**9)]
+"""No training has more."""
+IterationKey = Annotated[str, Field(pattern=r"^[0-9]{1,10}$")]
+"""The same as a key of JSON."""
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""Fits into a column of a table."""
+TimeMs = Annotated[int, Field(ge=0, lt=2**47)]
+"""Since 1970; what a date can be made of."""
+Amount = Annotated[float, Field(ge=-1e12, le=1e12)]
+"""Of seconds, cores, or either a second."""
+Spent = Annotated[float, Field(ge=0, le=1e12)]
+"""Seconds."""
+
+
+def _within_single_precision(value: float) -> float:
+    if math.isfinite(value) and abs(value) > 1e39:
+        raise ValueError("it is beyond all that is measured")
+    return value
+
+
+Measured = Annotated[float, AfterValidator(_within_single_precision)]
+"""An accuracy, a return or a loss."""
 
 
 class Record(BaseModel):
     """Base of the shapes."""
 
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True, allow_inf_nan=False)
 
 
 class BestShape(Record):
     """The best validation of a head."""
 
-    iteration: int
-    validation_accuracy: float
+    iteration: Iteration
+    validation_accuracy: Measured
 
 
 class ManifestShape(Record):
@@ -32,9 +56,9 @@ class ManifestShape(Record):
 
     attempt: Name
     files: dict[InnerPath, str]
-    final: int
+    final: Iteration
     best: dict[str, BestShape]
-    train_flops: int
+    train_flops: Count
 
 
 class ConfigShape(Record):
@@ -65,7 +89,7 @@ class EnvironmentShape(Record):
     device: str
     instruction_set: str
     torch: str
-    threads: int
+    threads: Annotated[int, Field(ge=0, le=10**6)]
 
 
 class AttemptShape(Record):
@@ -77,13 +101,13 @@ class AttemptShape(Record):
     state: str
     failure: str | None = None
     cause: str | None = None
-    after: int = 0
-    started_ms: Annotated[int, Field(ge=0, lt=2**47)]
-    ended_ms: int | None
-    resumed_at: int = 0
-    validated_ms: dict[str, int]
-    train_seconds: float = 0.0
-    cpu_seconds: float = 0.0
+    after: Count = 0
+    started_ms: TimeMs
+    ended_ms: TimeMs | None
+    resumed_at: Iteration = 0
+    validated_ms: dict[IterationKey, TimeMs]
+    train_seconds: Spent = 0.0
+    cpu_seconds: Spent = 0.0
     environment: EnvironmentShape | None
     versions: dict[str, str]
     node: str = ""
@@ -103,27 +127,35 @@ class AnalysisShape(Record):
 
 
 class ValidationShape(Record):
-    """A point of a curve."""
+    """A point of a curve. What was measured may be no number: a training that diverges has a curve up to there."""
 
-    iteration: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: dict[str, float]
-    others: dict[str, float] = {}
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    iteration: Iteration
+    train_loss: Measured
+    train_accuracy: Measured
+    validation_loss: Measured
+    validation_accuracy: dict[str, Measured]
+    others: dict[str, Measured] = {}
 
 
 class CurveShape(Record):
     """The header of ``progress.safetensors``."""
 
     curve: list[ValidationShape]
-    flops: int = 0
+    flops: Count = 0
+
+    @model_validator(mode="after")
+    def _counts_in_all(self) -> CurveShape:
+        if self.flops * max((point.iteration for point in self.curve), default=0) >= 2**63:
+            raise ValueError("its operations are too many, all iterations together")
+        return self
 
 
 class CutoffsShape(Record):
     """The cut-offs in ``sweeps/<name>/proposals/<n>.json``."""
 
-    cutoffs: list[Annotated[tuple[int, float], Field(strict=False)]] = []
+    cutoffs: list[Annotated[tuple[Iteration, Measured], Field(strict=False)]] = []
     """(rung, value)"""
 
 
@@ -140,8 +172,8 @@ class RunShape(Record):
 class UsedShape(Record):
     """``sweeps/<name>/runs/<id>.json``"""
 
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    gpu_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    seconds: Spent
+    gpu_seconds: Spent
 
 
 class BegunShape(Record):
@@ -153,40 +185,40 @@ class BegunShape(Record):
 class LiveTrialShape(Record):
     """A trial in ``sweeps/<name>/live.json``"""
 
-    number: int
+    number: Count
     state: Literal["planned", "running", "completed", "pruned", "failed"]
     label: str
-    iteration: int
-    iterations: int
-    validation_accuracy: float | None
-    test_accuracy: float | None
+    iteration: Iteration
+    iterations: Iteration
+    validation_accuracy: Measured | None
+    test_accuracy: Measured | None
     unit: Literal["%", "return"] = "%"
     error: str | None
-    seconds: float
-    confirms: int | None
+    seconds: Amount
+    confirms: Count | None
 
 
 class LiveCountsShape(Record):
     """Trials by state in ``sweeps/<name>/live.json``"""
 
-    planned: int
-    completed: int
-    pruned: int
-    failed: int
-    running: int
-    cached: int
+    planned: Count
+    completed: Count
+    pruned: Count
+    failed: Count
+    running: Count
+    cached: Count
 
 
 class LiveResourcesShape(Record):
     """Resources in ``sweeps/<name>/live.json``"""
 
-    cpu: float
-    cpus: float
-    gpu: float
-    gpus: float
+    cpu: Amount
+    cpus: Amount
+    gpu: Amount
+    gpus: Amount
     nodes: list[Annotated[str, Field(pattern="^[A-Za-z0-9_.:-]+$")]]
-    memory_used_bytes: int | None
-    memory_bytes: int | None
+    memory_used_bytes: Count | None
+    memory_bytes: Count | None
 
 
 class LiveStatusShape(Record):
@@ -196,12 +228,12 @@ class LiveStatusShape(Record):
     trials: LiveCountsShape
     best_trial: LiveTrialShape | None
     lines: list[LiveTrialShape]
-    compared: int
-    to_compare: int
-    elapsed_s: float
-    left_s: Annotated[float, Field(allow_inf_nan=False)] | None
-    iterations_per_s: float | None
-    trials_per_h: float | None
+    compared: Count
+    to_compare: Count
+    elapsed_s: Amount
+    left_s: Amount | None
+    iterations_per_s: Amount | None
+    trials_per_h: Amount | None
     resources: LiveResourcesShape | None
 
 
@@ -209,7 +241,7 @@ class LiveShape(Record):
     """``sweeps/<name>/live.json``"""
 
     run: str
-    beat: int
+    beat: Count
     over: bool
     status: LiveStatusShape | None
 

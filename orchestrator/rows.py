@@ -84,12 +84,17 @@ def find_sweep(home: Home, name: str) -> tuple[SweepRecord, SweepSpec]:
     """A stored sweep.
 
     Raises:
-        InputError: the home has none of that name; the nearest is named.
+        InputError: the home has none of that name, and the nearest is named; or its spec is damaged.
     """
     record = SweepRecord(home, name)
     spec = record.spec if NAME.match(name) else None
     if spec is None:
         names = sweep_names(home)
+        if name in names:
+            raise InputError(
+                f"sweep {name!r} in {home.url}: its spec.yaml is damaged; its command makes it again, or forget it: "
+                f"orchestrate rm {name}"
+            )
         way_out = nearest(name, names) if names else "there is none yet; `orchestrate sweep SPEC` runs one"
         raise InputError(f"no sweep {name!r} in {home.url}; {way_out}")
     return record, spec

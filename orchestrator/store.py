@@ -90,7 +90,7 @@ class Manifest:
 
     def validation_accuracy(self, config: Config) -> float:
         """Best validation accuracy, by the head that the config's algorithm predicts with; or score of its problem."""
-        return self.best[config.algorithm_entry.head]["validation_accuracy"]
+        return float(self.best[config.algorithm_entry.head]["validation_accuracy"])
 
 
 class Store:
@@ -256,7 +256,11 @@ class Store:
 
 def _read_manifest(data: bytes) -> Manifest:
     record = shaped(open_json(data), ManifestShape)
-    return Manifest(**{field.name: record[field.name] for field in fields(Manifest)})  # later versions may say more
+    manifest = Manifest(**{field.name: record[field.name] for field in fields(Manifest)})  # later versions may say more
+    for step in (manifest.final, *(best["iteration"] for best in record["best"].values())):
+        if manifest.snapshot(step) not in manifest.files:
+            raise ValueError(f"its files are none after {step} iterations")
+    return manifest
 
 
 def _read_evaluation(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ from orchestrator.store import Store
 
 HEADER_READS = 3
 """How often a header is read before it is called damaged: on S3 its length and it may be of two versions."""
+
+_LENGTH = re.compile("[0-9]{1,10}")
+"""Of a training, at the end of its key; a folder with something else there is none of ours."""
 
 
 def progress_path(key: str, attempt: str) -> str:
@@ -23,7 +27,7 @@ def progress_files(store: Store, digest: str, iterations: int) -> Iterator[tuple
     """(key, attempt, progress) of all attempts at this training, or at shorter ones of the same digest."""
     for key in store.home.names("trainings"):
         its_digest, _, length = key.rpartition("-")
-        if its_digest == digest and int(length) <= iterations:
+        if its_digest == digest and _LENGTH.fullmatch(length) and int(length) <= iterations:
             for attempt in store.home.names(f"trainings/{key}/attempts"):
                 data = store.home.read(progress_path(key, attempt))
                 if data is not None:

@@ -139,7 +139,7 @@ def _complete(
 ) -> None:
     its = {"iteration": best[0], "validation_accuracy": best[1]}
     manifest = Manifest("a", {}, ITERATIONS, {"linear": its, "nil": its}, 2 * 10**9 * ITERATIONS)
-    manifest.files[manifest.weights(config)] = "0" * 64
+    manifest.files.update({manifest.snapshot(step): "0" * 64 for step in (best[0], ITERATIONS)})
     manifest = store.put_manifest(keys.training, manifest)
     accuracies = generator.binomial(15, min(1.0, best[1] - 0.02), EPISODES) / 15
     store.put_accuracies(config, keys, manifest, accuracies)

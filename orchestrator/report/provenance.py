@@ -139,7 +139,7 @@ def _environments(attempts: Iterable[Mapping[str, Any]]) -> tuple[Environment, .
     for attempt in attempts:
         if attempt["environment"] is not None:
             words = (*attempt["environment"].items(), *attempt["versions"].items())
-            alike.setdefault(tuple(sorted(words)), []).append(attempt)
+            alike.setdefault(tuple(sorted(words, key=str)), []).append(attempt)  # of one name may be text and a number
     groups: list[Sequence[Mapping[str, Any]]] = sorted(alike.values(), key=len, reverse=True)
     return tuple(
         Environment(**group[0]["environment"], versions=group[0]["versions"], attempts=len(group)) for group in groups

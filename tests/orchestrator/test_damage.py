@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +284,42 @@ def test_a_sweep_whose_data_is_not_known_any_more(fresh: Callable[[Any], Path], 
     os.link(own, own.with_name(f"glyphs-{'0' * 20}.arrow"))
     with pytest.raises(InputError, match=r"its datasets.json is lost, and the home has 2 versions of glyphs \(0000"):
         run_here(file, str(home))
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "within").write_text("somebody's")
+
+
+IN_THE_WAY: dict[str, Callable[[Path], None]] = {"folder": a_folder, "pipe": os.mkfifo}
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+def test_what_is_no_file_counts_as_absent(
+    done: tuple[Path, Path], kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, whole = done
+    expected = outcome(opened(whole), file.stem, whole=False)
+    found = {path.rpartition("/")[2]: path for path in sorted(files(whole)) if not path.startswith("datasets/")}
+    for path in (path for name, path in found.items() if name != "home.json"):  # of each kind one
+        home = tmp_path / "home"
+        shutil.copytree(whole, home, copy_function=os.link)
+        (home / path).unlink()
+        IN_THE_WAY[kind](home / path)
+        before = sorted(home.rglob("*"))
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "metasweep"):
+            refused(partial(status, opened(home), file.stem))
+            refused(partial(load_study, file.stem, str(home)))
+        assert len(caplog.messages) <= 1, path
+        assert all(f"{path}: damaged (it is no file); passed over" in line for line in caplog.messages)
+        assert sorted(home.rglob("*")) == before
+        if ".lock" not in path:
+            warned = run_here(file, str(home))
+            assert outcome(opened(home), file.stem, whole=False) == expected, path
+            if any(kind in path for kind in MUST_BE_FOUND):
+                (line,) = warned
+                assert f"home/{path}: damaged (it is no file); set aside as damaged/{path}, and made again" in line
+                assert not (home / "damaged" / path).is_file()
+            assert run_here(file, str(home)) == []
+        shutil.rmtree(home)
