@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +28,8 @@ class StoredCurve:
         return int(self.validations[-1]["iteration"]) if self.validations else 0
 
     def by(self, head: str) -> Curve:
-        """The validation accuracies of one head; NaN where a foreign record lacks one."""
-        found = ((one["iteration"], one["validation_accuracy"].get(head, math.nan)) for one in self.validations)
-        return tuple((int(iteration), float(accuracy)) for iteration, accuracy in found)
+        """The validation accuracies of one head."""
+        return tuple((int(one["iteration"]), float(one["validation_accuracy"][head])) for one in self.validations)
 
 
 def stored_curve(store: Store, key: str, manifest: Manifest | None = None) -> StoredCurve:

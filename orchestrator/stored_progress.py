@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -61,4 +62,13 @@ def _read_progress(header: Any) -> dict[str, Any]:
     if wrapper.get("header_sha256", found) != found:
         raise ValueError("its header does not match the digest")
     its: dict[str, Any] = shaped(json.loads(text), CurveShape)
+    for point in its["curve"]:
+        point["validation_accuracy"] = _ByHead(point["validation_accuracy"])
     return its
+
+
+class _ByHead(dict[str, float]):
+    """NaN of a head that a foreign record says nothing of."""
+
+    def __missing__(self, head: str) -> float:
+        return math.nan

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from commands import assert_told, contents, orchestrate
-from made_store import DATA, made_grid, made_search, put_curve
+from made_store import DATA, fail_trial, made_grid, made_search, put_curve
+from processes import ORCHESTRATE
+from terminal import Terminal
 from test_record_shapes import damage
 
 from orchestrator import home_objects
@@ -20,6 +23,7 @@ from orchestrator.record import SweepRecord, sweep_names
 from orchestrator.rows import find_sweep
 from orchestrator.store import Store
 from orchestrator.stored_progress import progress_files
+from trainers.snapshots import Progress, Validation
 
 GRID = "trial: {dataset: {name: glyphs}}\ngrid: {train: {episodes.shots: [1, 2]}}\n"
 BETWEEN = "trial: {dataset: {name: glyphs}}\ngrid: {seeds: 2, between: {measure: cka}}\n"
@@ -210,6 +214,31 @@ def test_a_name_that_is_no_text_is_passed_over(tmp_path: Path, folder: str, read
     said = reading("status made", "status", "clean --dry-run")
     lines = [line for line in said.splitlines() if "not UTF-8" in line]
     assert len(lines) == len(set(lines))
+
+
+def test_an_export_commands_no_terminal(tmp_path: Path) -> None:
+    study = made_grid(tmp_path, GRID)
+    first(tmp_path, "trainings/*/manifest.json").unlink()
+    store = Store(open_home(str(tmp_path / "home")))
+    (config,) = (row.config for row in study.rows if store.manifest(row.keys.training) is None)
+    fail_trial(store, config, "\x1b[2Jgone")
+    command = [*ORCHESTRATE, "export", "made", "--home", str(tmp_path / "home")]
+    with Terminal(200, 50) as terminal:
+        subprocess.run(command, stdout=terminal.theirs, check=True)
+        terminal.wait_drawn()
+        assert b"\\x1b[2Jgone" in terminal.received
+        assert b"\x1b[2J" not in terminal.received
+    assert b"\x1b[2Jgone" in subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def test_a_curve_without_the_head_that_is_asked_for(tmp_path: Path, reading: Callable[..., str]) -> None:
+    study = made_search(tmp_path, STOPPED, [{"algorithm.inner_lr": 0.2}, {"algorithm.inner_lr": 0.4}], [0.5, 0.5])
+    store = Store(open_home(str(tmp_path / "home")))
+    points = tuple(Validation(100 * number, 1.0, 0.5, 1.0, {"nil": 0.2}) for number in (1, 2))
+    for row in study.rows:
+        progress = Progress(200, {}, {}, {}, points)
+        store.put_file(row.keys.training, "a", "progress.safetensors", progress.to_bytes())
+    reading("status made", "export made", "report made")
 
 
 def test_texts_command_no_terminal_and_stay_exact_elsewhere() -> None:
