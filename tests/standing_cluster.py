@@ -111,7 +111,7 @@ def standing_cluster(
         variables: more of its environment, and that of its workers.
         grows_by: Ray's autoscaler starts up to so many machines of one processor, which are processes of this one.
     """
-    port, dashboard = free_port(), free_port()
+    port, dashboard, client = free_port(), free_port(), free_port()
     token = folder / "token"
     token.write_text(os.urandom(32).hex())
     token.chmod(0o600)
@@ -123,7 +123,8 @@ def standing_cluster(
         served = f"--dashboard-host=127.0.0.1 --dashboard-port={dashboard} --dashboard-agent-listen-port={agent}"
     command = [
         str(Path(sys.executable).parent / "ray"),
-        *f"start --head --port={port} --num-cpus={cpus} --num-gpus={gpus} {served} --block --temp-dir={temp}".split(),
+        *f"start --head --port={port} --num-cpus={cpus} --num-gpus={gpus} --block --temp-dir={temp}".split(),
+        *f"--ray-client-server-port={client} {served}".split(),  # else always of one number, as a second cluster's
     ]
     if grows_by:
         launcher = folder / LAUNCHER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from faults_spec import faults, write_spec
@@ -32,12 +31,6 @@ def test_trials_fail_in_three_ways_while_the_tracking_server_is_gone(
     }
     path = write_spec(tmp_path, "failing", TINY, grid={"settings": {k: MAML | its for k, its in settings.items()}})
     _, hanging, large, *_ = (keys_of(its.config, glyphs.fingerprint).training for its in expand(load_spec(path)))
-    # A read from a pipe that nobody writes is a real hang: it never returns, and no signal handler of Python's runs.
-    # It stands for the progress of a shorter training, which only the worker looks for.
-    shorter = f"{hanging.rpartition('-')[0]}-{TINY['validate_every']}"
-    pipe = home / "trainings" / shorter / "attempts/0/progress.safetensors"
-    pipe.parent.mkdir(parents=True)
-    os.mkfifo(pipe)
     command = ("sweep", path, "--home", home, "--max-concurrent", 2)
     done = run(
         ORCHESTRATE,
@@ -46,7 +39,7 @@ def test_trials_fail_in_three_ways_while_the_tracking_server_is_gone(
         6,
         "--tracking-uri",
         "http://me:secret@127.0.0.1:9",
-        **faults(FAULT_MEMORY=f"trainings/{large}/"),
+        **faults(FAULT_MEMORY=f"trainings/{large}/", FAULT_HANG=f"trainings/{hanging}/.config.json"),
     )
     assert done.returncode == 1, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("tracking")]
@@ -71,7 +64,6 @@ def test_trials_fail_in_three_ways_while_the_tracking_server_is_gone(
     assert status(open_home(str(home)), "failing")["state"] == "done"
 
     # What made them fail is gone: the next run tries them again, but not the one that diverged; MLflow gets all of it.
-    pipe.unlink()
     before = len(attempts(home))
     again = run(SERIAL, *command)  # without the time limit: a busy machine may need more than that for one of them
     assert again.returncode == 1, again.stderr

@@ -8,6 +8,7 @@ FAULT_READ_ONLY a folder becomes read-only, for all who open files from then on
 FAULT_DISK      where that disk or folder is mounted
 FAULT_MEMORY    the process may take only SPARE_BYTES more of memory
 FAULT_HOLD      the process stands still, once, until it is killed or continued
+FAULT_HANG      the thread reads from a pipe that nobody writes: for ever, and no signal handler of Python's runs
 FAULT_WAIT      the thread waits until there is a file FAULT_UNTIL; others go on
 FAULT_CLOCK     the clock is set: Python's calendar, not the monotonic clock
 FAULT_CLOCK_S   by so many seconds; from the start where there is no FAULT_CLOCK
@@ -54,6 +55,10 @@ def _hold():
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def _hang():
+    os.read(os.pipe()[0], 1)
+
+
 def _wait():
     while not os.path.exists(os.environ["FAULT_UNTIL"]):
         time.sleep(0.01)
@@ -69,6 +74,7 @@ FAULTS = {
     "FAULT_READ_ONLY": _make_read_only,
     "FAULT_MEMORY": _limit_memory,
     "FAULT_HOLD": _hold,
+    "FAULT_HANG": _hang,
     "FAULT_WAIT": _wait,
     "FAULT_CLOCK": _set_clock,
 }
