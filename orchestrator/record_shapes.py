@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 """Becomes a folder."""
@@ -20,6 +20,8 @@ IterationKey = Annotated[str, Field(pattern=r"^[0-9]{1,10}$")]
 """The same as a key of JSON."""
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """Fits into a column of a table."""
+Operations = Annotated[int, Field(ge=0, le=10**30)]
+"""Floating-point operations; the largest trainings that anybody has made took 10^27."""
 TimeMs = Annotated[int, Field(ge=0, lt=2**47)]
 """Since 1970; what a date can be made of."""
 Amount = Annotated[float, Field(ge=-1e12, le=1e12)]
@@ -58,7 +60,7 @@ class ManifestShape(Record):
     files: dict[InnerPath, str]
     final: Iteration
     best: dict[str, BestShape]
-    train_flops: Count
+    train_flops: Operations
 
 
 class ConfigShape(Record):
@@ -143,13 +145,7 @@ class CurveShape(Record):
     """The header of ``progress.safetensors``."""
 
     curve: list[ValidationShape]
-    flops: Count = 0
-
-    @model_validator(mode="after")
-    def _counts_in_all(self) -> CurveShape:
-        if self.flops * max((point.iteration for point in self.curve), default=0) >= 2**63:
-            raise ValueError("its operations are too many, all iterations together")
-        return self
+    flops: Operations = 0
 
 
 class CutoffsShape(Record):

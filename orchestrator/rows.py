@@ -226,7 +226,7 @@ def read_row(
             for column, (mean, ci95) in problem.tested.items():
                 metrics |= {mean: float(scores[column].mean()), ci95: confidence_95(scores[column])}
             metrics[problem.count] = len(scores[problem.score.column])
-            metrics |= problem.costs(config, manifest.final, manifest.train_flops, image_shape)
+            metrics |= problem.costs(config, manifest.final, _storable(manifest.train_flops), image_shape)
             if "train_seconds" in its:  # an attempt whose record is gone leaves its results
                 metrics["train_seconds"] = its["train_seconds"]
             cached = its.get("asked_by", {}).get("run") != run
@@ -258,10 +258,15 @@ def _pruned(base: Row, rung: int, curve: Curve, flops: int, image_shape: ImageSh
     if not math.isfinite(best):
         error = f"none of its validations up to iteration {rung} is a number"
         return replace(base, state="failed", error=error, final=True)
-    costs = problem_of(base.config).costs(base.config, rung, flops * rung, image_shape)
+    costs = problem_of(base.config).costs(base.config, rung, _storable(flops * rung), image_shape)
     metrics = {base.score.validation: best, **costs}
     until = tuple(point for point in curve if point[0] <= rung)
     return replace(base, state="pruned", metrics=metrics, final=True, curve=until)
+
+
+def _storable(flops: int) -> float:
+    """As a column of a table takes it: beyond 64 bits no integer."""
+    return flops if flops < 2**63 else float(flops)
 
 
 def _is_about(attempt: Mapping[str, Any], sweep: str | None, evaluation: str) -> bool:

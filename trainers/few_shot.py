@@ -107,7 +107,7 @@ class FewShot(Problem[TrialConfig]):
         """Where that is what is measured."""
         return config.evaluation.measure == "speed"
 
-    def costs(self, config: TrialConfig, iterations: int, flops: int, source_shape: Any) -> dict[str, float]:
+    def costs(self, config: TrialConfig, iterations: int, flops: float, source_shape: Any) -> dict[str, float]:
         """Of the training, and of adapting to one episode where the size of an image is known."""
         from trainers.adapt_cost import adapt_flops
 

@@ -196,7 +196,7 @@ class Problem(ABC, Generic[ConfigT]):
         return False
 
     @abstractmethod
-    def costs(self, config: ConfigT, iterations: int, flops: int, source_shape: Any) -> dict[str, float]:
+    def costs(self, config: ConfigT, iterations: int, flops: float, source_shape: Any) -> dict[str, float]:
         """Metrics that follow from a config and its counted operations, whatever came of it.
 
         Args:

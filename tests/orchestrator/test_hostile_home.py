@@ -92,7 +92,6 @@ def test_a_validation_at_no_iteration(tmp_path: Path, reading: Callable[..., str
         ("manifest.json", ["final"], 10**300),
         ("manifest.json", ["final"], True),
         ("manifest.json", ["train_flops"], 10**400),
-        ("manifest.json", ["train_flops"], 2**63),
         ("manifest.json", ["train_flops"], -1),
         ("manifest.json", ["best", "linear", "validation_accuracy"], 10**300),
         ("manifest.json", ["best", "linear", "validation_accuracy"], float("nan")),
@@ -112,6 +111,13 @@ def test_a_number_beyond_all_bounds(
     damage(path, *place, value=value)
     said = reading("status made", "export made --format json", "export made")
     assert f"{path}: damaged ({'.'.join(place)}" in said
+
+
+def test_a_training_of_more_operations_than_64_bits_count(tmp_path: Path, reading: Callable[..., str]) -> None:
+    """The largest ones do take so many."""
+    made_grid(tmp_path, GRID)
+    damage(first(tmp_path, "trainings/*/manifest.json"), "train_flops", value=10**20)
+    assert reading("status made", "export made", "export made --format parquet --output /dev/null", "report made") == ""
 
 
 def test_an_accuracy_that_is_a_whole_number_stands_beside_others(tmp_path: Path, reading: Callable[..., str]) -> None:

@@ -125,7 +125,7 @@ class ReinforcementLearning(Problem[RLConfig]):
 
         return evaluate(configs, dict(params), device)
 
-    def costs(self, config: RLConfig, iterations: int, flops: int, source_shape: Any) -> dict[str, float]:
+    def costs(self, config: RLConfig, iterations: int, flops: float, source_shape: Any) -> dict[str, float]:
         """Steps of environments if every episode goes on to its horizon, and operations of networks."""
         steps = iterations * environment_steps(config)
         return {"iterations": iterations, "environment_steps": steps, "train_flops": flops}
