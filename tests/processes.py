@@ -38,6 +38,13 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in dropped} | quick
 
 
+def faults(**variables: Any) -> dict[str, str]:
+    """Variables for a process with faults of ``faults/shim``."""
+    shim = Path(__file__).parent / "faults" / "shim"
+    path = {"PYTHONPATH": f"{shim}:{os.environ.get('PYTHONPATH', '')}"}
+    return path | {name: str(value) for name, value in variables.items()}
+
+
 def run(program: tuple[str, ...], *arguments: Any, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs ``ORCHESTRATE`` or ``SERIAL`` to its end."""
     command = [*program, *map(str, arguments)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ VALIDATED = list(range(10, 101, 10))
 """Its validations."""
 
 SEARCH = {"trials": 4, "window": 2, "space": {"algorithm.inner_lr": {"loguniform": [0.05, 1.0]}}}
-
-
-def faults(**variables: Any) -> dict[str, str]:
-    """Variables for a process with faults of ``shim``."""
-    shim = Path(__file__).parent / "shim"
-    path = {"PYTHONPATH": f"{shim}:{os.environ.get('PYTHONPATH', '')}"}
-    return path | {name: str(value) for name, value in variables.items()}
 
 
 def write_spec(folder: Path, name: str, training: dict[str, Any] | None = None, **sections: Any) -> Path:

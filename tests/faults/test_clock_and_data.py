@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 from commands import orchestrate_in
-from faults_spec import SEARCH, VALIDATED, faults, write_spec
+from faults_spec import SEARCH, VALIDATED, write_spec
 from in_process import TINY, run_here, sweep_file
 from miniature import folder, picture, write_folder
 from mlflow_server import Read
-from processes import SERIAL, attempts, bits, environment, run, wait_for
+from processes import SERIAL, attempts, bits, environment, faults, run, wait_for
 
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord

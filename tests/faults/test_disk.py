@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from commands import orchestrate_in
-from faults_spec import SEARCH, faults, write_spec
+from faults_spec import SEARCH, write_spec
 from in_process import NO_TRACKING, run_here
-from processes import ORCHESTRATE, SERIAL, bits, run
+from processes import ORCHESTRATE, SERIAL, bits, faults, run
 
 from orchestrator.home import open_home
 from orchestrator.sweep_state import status

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faults_spec import faults, write_spec
-from processes import ORCHESTRATE, SERIAL, attempts, run
+from faults_spec import write_spec
+from processes import ORCHESTRATE, SERIAL, attempts, faults, run
 
 from orchestrator.grid import expand
 from orchestrator.home import open_home

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from commands import orchestrate_in
-from faults_spec import SEARCH, VALIDATED, faults, write_spec
+from faults_spec import SEARCH, VALIDATED, write_spec
 from in_process import NO_TRACKING
 from mlflow_server import Read
-from processes import SERIAL, Driver, attempts, bits, driving, run
+from processes import SERIAL, Driver, attempts, bits, driving, faults, run
 
 from orchestrator.home import open_home
 from orchestrator.sweep_state import status

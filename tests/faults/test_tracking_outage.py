@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from commands import orchestrate_in
-from faults_spec import SEARCH, faults, write_spec
+from faults_spec import SEARCH, write_spec
 from in_process import run_here
 from mlflow_server import Read, Server
-from processes import SERIAL, bits, environment, link_data, wait_for
+from processes import SERIAL, bits, environment, faults, link_data, wait_for
 
 from orchestrator.home import open_home
 from orchestrator.record import SweepRecord
