@@ -9,17 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from in_process import TINY
 from processes import ORCHESTRATE, SERIAL, environment, run, wait_for
 from terminal import Terminal
 
 SWEEP = {
-    "trial": {
-        "dataset": {"name": "glyphs"},
-        "episodes": {"ways": 2, "shots": 1, "queries": 1},
-        "backbone": {"width": 2, "pooling": "stride"},
-        "training": {"iterations": 100_000, "validate_every": 20, "meta_batch": 1, "validation_episodes": 4},
-        "evaluation": {"episodes": 4},
-    },
+    "trial": TINY | {"training": TINY["training"] | {"iterations": 100_000, "validate_every": 20}},
     "grid": {"train": {"algorithm.name": ["maml", "anil"]}},
 }
 

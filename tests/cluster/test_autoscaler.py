@@ -10,19 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
+from in_process import TINY
 from processes import ORCHESTRATE, attempts, driving, faults, run
 from standing_cluster import LAUNCHER, standing_cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SWEEP: dict[str, Any] = {
-    "trial": {
-        "dataset": {"name": "glyphs"},
-        "episodes": {"ways": 2, "shots": 1, "queries": 1},
-        "backbone": {"width": 2, "pooling": "stride"},
-        "training": {"iterations": 20, "validate_every": 20, "meta_batch": 1, "validation_episodes": 2},
-        "evaluation": {"episodes": 4},
-    },
+    "trial": TINY | {"training": TINY["training"] | {"iterations": 20, "validate_every": 20}},
     "grid": {"seeds": 4},
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from in_process import TINY
 from processes import ORCHESTRATE, PATIENCE_S, SERIAL, attempts, bits, environment, frozen, run, wait_for
 from standing_cluster import Head, standing_cluster
 
@@ -34,13 +35,7 @@ announce(sys.argv[1], [Startable({"CPU": 4.0}, 3)])
 """
 
 SWEEP = {
-    "trial": {
-        "dataset": {"name": "glyphs"},
-        "episodes": {"ways": 2, "shots": 1, "queries": 1},
-        "backbone": {"width": 2, "pooling": "stride"},
-        "training": {"iterations": 200, "validate_every": 50, "meta_batch": 1, "validation_episodes": 2},
-        "evaluation": {"episodes": 4},
-    },
+    "trial": TINY | {"training": TINY["training"] | {"iterations": 200, "validate_every": 50}},
     "grid": {"train": {"algorithm.name": ["maml", "anil"]}},
     "resources": {"gpu": 0, "max_concurrent": 1},
 }
