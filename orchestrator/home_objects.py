@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import os
-import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from pyarrow import fs
 from pydantic import BaseModel
 
 from orchestrator.errors import HomeError
+from orchestrator.local_disk import NO_LINKS, NoFile, discard, open_file, sync_folder, write_temporary
 from orchestrator.patience import Answer, Patience
 from orchestrator.record_shapes import shaped
 from orchestrator.seal import open_json, seal_json
@@ -36,17 +36,7 @@ DAMAGED = "damaged"
 MAX_HEADER_BYTES = 100_000_000
 """Of a safetensors file, by its format."""
 
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What a disk without hard links says: exFAT, some network and FUSE mounts."""
-
-_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
-"""What a network or FUSE mount says that flushes files only."""
-
 _NO_FILE = "it is no file"
-
-
-class _NoFile(Exception):
-    """In the place of an object lies a folder, a named pipe or the like."""
 
 
 class StoredFile(NamedTuple):
@@ -126,7 +116,7 @@ class Home:
             return self._ask(read)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except _NoFile:
+        except NoFile:
             self._give_up_place(path)
             return None
 
@@ -171,7 +161,7 @@ class Home:
             return json.loads(self._ask(read))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except _NoFile:
+        except NoFile:
             self._give_up_place(path)
             return None
         except RecursionError as error:
@@ -233,9 +223,9 @@ class Home:
                 self._tell_set_aside(path, self.clear(path), _NO_FILE)
                 os.replace(temporary, self._full(path))
         except BaseException:
-            _discard(temporary)
+            discard(temporary)
             raise
-        _sync_folder(temporary.parent)
+        sync_folder(temporary.parent)
 
     def put_first(self, path: str, data: bytes) -> bool:
         """Puts an object unless there is one; says whether it did. Where nothing has links, the check comes before."""
@@ -253,14 +243,14 @@ class Home:
             self._tell_set_aside(path, self.clear(path), _NO_FILE)
             return self.put_first(path, data)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             if self.exists(path):
                 return False
             os.replace(temporary, self._full(path))
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(temporary.parent)
+        sync_folder(temporary.parent)
         return True
 
     def remove(self, path: str) -> None:
@@ -321,16 +311,7 @@ class Home:
         if self.local is None:
             stream: IO[bytes] = self._fs.open_input_stream(full)
             return stream
-        try:
-            descriptor = os.open(full, os.O_RDONLY | os.O_NONBLOCK)  # else opening it waits for a writer
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # a socket
-                raise _NoFile from error
-            raise
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return open(descriptor, "rb")
-        os.close(descriptor)
-        raise _NoFile
+        return open_file(full)
 
     def _give_up_place(self, path: str) -> None:
         """``give_up`` of what is no file."""
@@ -363,36 +344,9 @@ class Home:
             if self.identified and not self.exists(IDENTITY):  # else records would go to a disk that is not the home's
                 raise FileNotFoundError(errno.ENOENT, "is not there any more", self.url)
             target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
-        try:
-            with temporary.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except BaseException as error:
-            _discard(temporary)
-            if isinstance(error, OSError):  # a disk that is full does not say where, others name the temporary file
-                raise OSError(error.errno, error.strerror, str(target)) from error
-            raise
-        return temporary
-
-
-def _discard(temporary: Path) -> None:
-    with suppress(OSError):  # a disk that has become read-only says so even of a file that is not there
-        temporary.unlink()
+        return write_temporary(target, data)
 
 
 def one_line(reason: str) -> str:
     """Of a reason what fits into a message."""
     return " ".join(reason.split())[:200]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
-    finally:
-        os.close(descriptor)

@@ -25,6 +25,7 @@ LAYERS = (
     {
         "budget",
         "errors",
+        "local_disk",
         "pace",
         "patience",
         "record_shapes",
